@@ -1,0 +1,610 @@
+"""The configuration, described once.
+
+These models are the only description of the configuration: types, bounds, defaults and the texts that
+users read. ``config/schema.yaml`` is generated from them (``make schema``; a test holds the two equal),
+Snakemake validates with that schema, and the stages receive the models themselves.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError, model_validator
+
+from langtailor.errors import ConfigError
+
+#: Names that become a path component: nothing that leaves the folder or hides in it.
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
+Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+SPLITS = ("train", "validation", "test")
+
+
+class Section(BaseModel):
+    """A part of the configuration: unknown keys are refused, values cannot be changed later."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class Quotas(Section):
+    """Passages per split of one language."""
+
+    train: Annotated[int, Field(ge=1)] = 10_000
+    """Passages that are counted and trained on."""
+    validation: Annotated[int, Field(ge=0)] = 1_000
+    """Passages that choose the vocabulary's grafts and watch the training."""
+    test: Annotated[int, Field(ge=0)] = 1_000
+    """Passages that nothing but the evaluation sees."""
+
+    @property
+    def total(self) -> int:
+        """Passages over all splits."""
+        return self.train + self.validation + self.test
+
+
+class TeacherSettings(Section):
+    """The model to tailor."""
+
+    model: Annotated[str, Field(min_length=1)]
+    """A Hub id (`google/embeddinggemma-300m`), a folder (starts with `/`, `./`, `../` or `~`), or a model
+    carried by an installed Python package (`package:NAME/FOLDER`)."""
+    revision: str = "main"
+    """Branch, tag or commit of a Hub model; resolved once to a commit and recorded."""
+    prompt: str | None = None
+    """Prompt put before each text: the name of one of the model's own prompts, or the prompt itself.
+    `null` takes the model's default, an empty string none."""
+    max_length: Annotated[int, Field(ge=8)] | None = None
+    """Tokens at which the teacher cuts a text; `null` takes the model's own limit."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Precision in which the teacher computes."""
+    reads: Literal["text", "pair"] = "text"
+    """What the teacher embeds: the passage itself, or, where a passage has one, its aligned text."""
+    trust_remote_code: bool = False
+    """Run Python code that comes with the model. Leave off unless you have read that code."""
+
+
+class SampleSource(Section):
+    """The parallel sample corpus that ships with langtailor."""
+
+    kind: Literal["sample"]
+
+
+class FilesSource(Section):
+    """Local files: Parquet, JSON Lines, plain text (a passage a line) or TSV (text, tab, aligned text)."""
+
+    kind: Literal["files"]
+    path: Annotated[str, Field(min_length=1)]
+    """A file or a folder of files; `{lang}` stands for the language. Relative to the working directory."""
+    text_field: str = "text"
+    """Column (Parquet) or key (JSON Lines) of the text."""
+    pair_field: str | None = None
+    """Column or key of the aligned text, where there is one."""
+    pair_path: str | None = None
+    """For plain text: the file whose line i is aligned with line i of `path`."""
+    id_field: str | None = None
+    """Column or key of a stable document id; `null` numbers the documents."""
+
+
+class HubSource(Section):
+    """A data set of the Hub, stored as Parquet, sampled over the whole of it."""
+
+    kind: Literal["hub"]
+    dataset: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")]
+    """`owner/name` of the data set."""
+    revision: str = "main"
+    """Branch, tag or commit; resolved once to a commit and recorded."""
+    subset: str = "{lang}"
+    """Configuration (subset) of the data set; `{lang}` stands for the language."""
+    split: str = "train"
+    """Split of the data set that is read."""
+    text_field: str = "text"
+    """Column of the text."""
+    pair_field: str | None = None
+    """Column of the aligned text, where there is one."""
+    id_field: str | None = "id"
+    """Column of a stable document id; `null` numbers the documents."""
+
+
+Source = Annotated[SampleSource | FilesSource | HubSource, Field(discriminator="kind")]
+
+
+def parse_source(data: Mapping[str, Any]) -> SampleSource | FilesSource | HubSource:
+    """A source from its plain data; inverse of ``model_dump``."""
+    adapter: TypeAdapter[SampleSource | FilesSource | HubSource] = TypeAdapter(Source)
+    return adapter.validate_python(data)
+
+
+class LanguageSettings(Section):
+    """One language of the corpus."""
+
+    source: Name | None = None
+    """Name of an entry in `corpus.sources`; may be left out when there is one source."""
+    name_in_source: str | None = None
+    """What the source calls the language, when it differs."""
+    quotas: Quotas | None = None
+    """Passages per split; `null` takes `corpus.quotas`."""
+    weight: Annotated[float, Field(gt=0)] = 1.0
+    """Weight of the language's token counts when the vocabulary is chosen."""
+
+
+class CleaningSettings(Section):
+    """What is done to a text before it becomes a passage."""
+
+    min_characters: Annotated[int, Field(ge=1)] = 20
+    """Shorter passages are dropped."""
+    max_characters: Annotated[int, Field(ge=1)] = 100_000
+    """Longer documents are cut here."""
+    min_letter_share: Share = 0.5
+    """Passages with a smaller share of letters (and combining marks) are dropped: tables, lists of numbers."""
+    near_duplicate_similarity: Annotated[float, Field(gt=0, le=1)] | None = 0.8
+    """Passages whose estimated Jaccard similarity (5-character shingles) to an earlier one reaches this are
+    dropped; `null` removes exact duplicates only."""
+
+
+class CorpusSettings(Section):
+    """Where text comes from and how it is cut."""
+
+    sources: dict[Name, Source]
+    """Sources by name."""
+    languages: Annotated[dict[Name, LanguageSettings], Field(min_length=1)]
+    """The languages that the student keeps."""
+    quotas: Quotas = Quotas()
+    """Passages per split of each language that does not say otherwise."""
+    chunk_tokens: Annotated[int, Field(ge=8)] = 512
+    """Longest passage in tokens of the teacher; longer documents are cut at sentence or paragraph ends."""
+    cleaning: CleaningSettings = CleaningSettings()
+    """What is done to a text before it becomes a passage."""
+
+
+class GraftSettings(Section):
+    """New tokens for the target languages."""
+
+    share: Share = 0.25
+    """Share of the vocabulary given to new tokens."""
+    donor: str = "trained"
+    """`trained` trains a tokenizer of the teacher's family on the target-language corpus; anything else is a Hub id or a
+    folder whose tokenizer gives its tokens."""
+    donor_revision: str = "main"
+    """Branch, tag or commit of a donor on the Hub."""
+    min_count: Annotated[int, Field(ge=1)] = 2
+    """Uses in the target-language train split under which a new token is not worth a row."""
+
+
+class VocabularySettings(Section):
+    """Which tokens the student has."""
+
+    size: Annotated[int, Field(ge=1)] = 16_384
+    """Rows of the new embedding table; the budget for all tokens together."""
+    pad_to_multiple_of: Annotated[int, Field(ge=1)] = 1
+    """The table is padded with unused rows to a multiple of this; padding counts towards `size`."""
+    coverage: Share = 0.9
+    """Per-language floor: the most frequent tokens of each language that reach this share of its uses come before
+    the rest, so that small languages are not drowned."""
+    min_count: Annotated[int, Field(ge=1)] = 1
+    """Uses, weighted and over all languages, under which a teacher token is not kept."""
+    keep_tokens: tuple[str, ...] = ()
+    """Tokens of the teacher that are kept whatever their use, in the vocabulary's own spelling."""
+    drop_pattern: str | None = None
+    """Regular expression; teacher tokens whose text it matches anywhere are dropped."""
+    graft: GraftSettings = GraftSettings()
+    """New tokens for the target languages."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.drop_pattern is not None:
+            try:
+                re.compile(self.drop_pattern)
+            except re.error as error:
+                raise ValueError(f"drop_pattern is not a regular expression: {error}") from error
+        if self.size % self.pad_to_multiple_of:
+            raise ValueError(f"size {self.size} is not a multiple of pad_to_multiple_of {self.pad_to_multiple_of}")
+        return self
+
+
+class InitialisationSettings(Section):
+    """How the row of a new token is made from the teacher's rows."""
+
+    method: Literal["mean", "length-weighted", "norm-matched", "similarity", "random"] = "mean"
+    """`mean` of the teacher's rows for the token's text (the paper's); `length-weighted` by characters; `norm-matched`
+    rescaled to the kept rows' mean norm; `similarity`: weighted kept tokens near the mean (FOCUS-like); `random`
+    from the teacher's distribution (the control)."""
+    neighbours: Annotated[int, Field(ge=1)] = 8
+    """Kept tokens that `similarity` combines."""
+    temperature: Annotated[float, Field(gt=0)] = 0.1
+    """Softmax temperature of `similarity` over cosine similarities."""
+
+
+class VectorSettings(Section):
+    """How the teacher's vectors are computed and stored."""
+
+    shard_passages: Annotated[int, Field(ge=1)] = 10_000
+    """Passages in one shard: the unit of work of one job, and what an interrupted job loses."""
+    batch_tokens: Annotated[int, Field(ge=1)] = 16_384
+    """Tokens in one forward pass; halved when the device runs out of memory."""
+
+
+class ObjectiveSettings(Section):
+    """Weights of the terms of the loss; the loss is their sum. A weight of 0 leaves a term out."""
+
+    cosine: Annotated[float, Field(ge=0)] = 1.0
+    """1 - cos(student, teacher): the paper's loss."""
+    mse: Annotated[float, Field(ge=0)] = 0.0
+    """Mean squared error of the vectors (Reimers and Gurevych 2020)."""
+    relational: Annotated[float, Field(ge=0)] = 0.0
+    """Mean squared error of the batch's cosine-similarity matrices (the similarity loss of Stella and Jasper)."""
+    contrastive: Annotated[float, Field(ge=0)] = 0.0
+    """InfoNCE of each student vector against the batch's stored teacher vectors."""
+    temperature: Annotated[float, Field(gt=0)] = 0.05
+    """Temperature of the contrastive term."""
+    matryoshka: tuple[Annotated[int, Field(ge=1)], ...] = ()
+    """Further dimensions at which all terms are also taken, on the truncated vectors."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.cosine + self.mse + self.relational + self.contrastive == 0:
+            raise ValueError("every weight is 0; give at least one of cosine, mse, relational, contrastive a weight")
+        return self
+
+
+class DistillationSettings(Section):
+    """How the student is trained on the stored vectors."""
+
+    objective: ObjectiveSettings = ObjectiveSettings()
+    """The terms of the loss."""
+    epochs: Annotated[float, Field(gt=0)] = 1.0
+    """Passes over the train split."""
+    batch_size: Annotated[int, Field(ge=1)] = 256
+    """Passages whose gradients make one step, over all devices."""
+    micro_batch_size: Annotated[int, Field(ge=1)] | None = None
+    """Passages in one forward pass; gradients are accumulated to `batch_size`. `null` takes the whole batch."""
+    learning_rate: Annotated[float, Field(gt=0)] = 5e-5
+    """Peak learning rate of the backbone."""
+    embedding_learning_rate: Annotated[float, Field(gt=0)] | None = None
+    """Peak learning rate of the token embeddings; `null` takes `learning_rate`."""
+    decay: Literal["linear", "cosine", "constant"] = "linear"
+    """How the learning rate falls after the warm-up."""
+    warmup: Share = 0.01
+    """Share of the steps over which the learning rate rises."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    """AdamW weight decay; not applied to biases and norms."""
+    clip_norm: Annotated[float, Field(gt=0)] = 1.0
+    """Gradients are scaled down to this global norm."""
+    new_rows_only: Share = 0.0
+    """Share of the steps, from the first, that train the grafted embedding rows alone."""
+    embeddings_only: Share = 0.0
+    """Share of the steps after those that train the embedding table alone."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """`bfloat16` computes under autocast; weights and optimiser stay in float32."""
+    max_length: Annotated[int, Field(ge=8)] | None = None
+    """Tokens at which a training text is cut; `null` takes the model's own limit."""
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, about a third more time."""
+    validate_every: Annotated[int, Field(ge=1)] = 100
+    """Steps between two looks at the validation split."""
+    patience: Annotated[int, Field(ge=1)] | None = None
+    """Validations without a better loss after which training stops; `null` never stops early."""
+    checkpoint_every: Annotated[int, Field(ge=1)] = 200
+    """Steps between two checkpoints; an interrupted run goes on from the last."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.new_rows_only + self.embeddings_only > 1:
+            raise ValueError("new_rows_only + embeddings_only exceed 1: no step would be left to train")
+        return self
+
+
+class AgreementTask(Section):
+    """Cosine of each model's vectors to the teacher's stored ones, per language, on the test split."""
+
+    kind: Literal["agreement"]
+
+
+class FertilityTask(Section):
+    """Tokens per word and characters per token of each model's tokenizer, per language, on the test split."""
+
+    kind: Literal["fertility"]
+
+
+class BitextTask(Section):
+    """Finding the translation of a sentence: accuracy in both directions."""
+
+    kind: Literal["bitext"]
+    source: str
+    """A language of the corpus (its test split's pairs are used), or a file with a sentence a line."""
+    target: str | None = None
+    """The file whose line i translates line i of `source`; `null` with a language: the aligned texts."""
+    margin: bool = False
+    """Score by ratio margin over 4 neighbours (Artetxe and Schwenk 2019) instead of cosine."""
+
+
+class StsTask(Section):
+    """Semantic textual similarity: correlation of cosine with human scores, times 100."""
+
+    kind: Literal["sts"]
+    path: str | None = None
+    """A CSV, TSV or Parquet file."""
+    dataset: str | None = None
+    """Or a data set of the Hub, `owner/name`."""
+    subset: str | None = None
+    """Configuration of the Hub data set."""
+    split: str = "test"
+    """Split of the Hub data set."""
+    revision: str = "main"
+    """Revision of the Hub data set."""
+    columns: tuple[str | int, str | int, str | int] = ("sentence1", "sentence2", "score")
+    """Names of the two sentences' columns and of the score; numbers count columns of a file without a header."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.path is None) == (self.dataset is None):
+            raise ValueError("give exactly one of path and dataset")
+        return self
+
+
+class MtebTask(Section):
+    """A task of the `mteb` package (needs the extra `mteb`)."""
+
+    kind: Literal["mteb"]
+    task: Annotated[str, Field(min_length=1)]
+    """The task's name in `mteb`."""
+    languages: tuple[str, ...] = ()
+    """Languages of a multilingual task, as `mteb` writes them (`tur-Latn`)."""
+
+
+Task = Annotated[AgreementTask | FertilityTask | BitextTask | StsTask | MtebTask, Field(discriminator="kind")]
+
+
+class EvaluationSettings(Section):
+    """What teacher, clone and student are compared on."""
+
+    tasks: dict[Name, Task] = {
+        "agreement": AgreementTask(kind="agreement"),
+        "fertility": FertilityTask(kind="fertility"),
+    }
+    """Tasks by name."""
+    bootstrap: Annotated[int, Field(ge=0)] = 1_000
+    """Resamples behind each 95 % confidence interval."""
+
+
+class ReportSettings(Section):
+    """The report page."""
+
+    title: str | None = None
+    """Heading of the page; `null` makes one from the run's name."""
+
+
+class VariantOverrides(Section):
+    """What one variant does differently from the top-level sections of the same names."""
+
+    vocabulary: dict[str, Any] = {}
+    """Overrides of `vocabulary`."""
+    initialisation: dict[str, Any] = {}
+    """Overrides of `initialisation`."""
+    distillation: dict[str, Any] = {}
+    """Overrides of `distillation`."""
+
+
+@dataclass(frozen=True)
+class TaskNeeds:
+    """What an evaluation task looks at.
+
+    Attributes:
+        languages: languages whose corpus it reads.
+        files: the user's own files that it reads.
+        vectors: whether it reads the teacher's stored vectors of those languages' test splits.
+    """
+
+    languages: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    vectors: bool = False
+
+
+class Variant(Section):
+    """One complete choice of vocabulary, initialisation and training."""
+
+    vocabulary: VocabularySettings
+    initialisation: InitialisationSettings
+    distillation: DistillationSettings
+
+
+class Settings(Section):
+    """The whole configuration of a run."""
+
+    run: Name = "demo"
+    """Name of the run; everything lands in `<results>/<run>`."""
+    results: str = "results"
+    """Folder of all runs."""
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
+    """Seeds sampling, initialisation and training."""
+    target_languages: Annotated[tuple[Name, ...], Field(min_length=1)]
+    """Languages of the corpus for which new tokens are grafted."""
+    teacher: TeacherSettings
+    """The model to tailor."""
+    corpus: CorpusSettings
+    """Where text comes from and how it is cut."""
+    vocabulary: VocabularySettings = VocabularySettings()
+    """Which tokens the student has."""
+    initialisation: InitialisationSettings = InitialisationSettings()
+    """How the row of a new token is made from the teacher's rows."""
+    vectors: VectorSettings = VectorSettings()
+    """How the teacher's vectors are computed and stored."""
+    distillation: DistillationSettings = DistillationSettings()
+    """How the student is trained on the stored vectors."""
+    evaluation: EvaluationSettings = EvaluationSettings()
+    """What teacher, clone and student are compared on."""
+    report: ReportSettings = ReportSettings()
+    """The report page."""
+    variants: Annotated[dict[Name, VariantOverrides], Field(min_length=1)] = {"tailored": VariantOverrides()}
+    """Students to make, by name. They share corpus, counts and teacher vectors."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for lang in self.target_languages:
+            if lang not in self.corpus.languages:
+                raise ValueError(f"target_languages: {lang!r} is not one of corpus.languages {sorted(self.corpus.languages)}")
+        for lang in self.corpus.languages:
+            self.source(lang)
+        for name, task in self.evaluation.tasks.items():
+            if isinstance(task, BitextTask) and task.target is None and task.source not in self.corpus.languages:
+                raise ValueError(
+                    f"evaluation.tasks.{name}.source: {task.source!r} is not one of corpus.languages "
+                    f"{sorted(self.corpus.languages)}; a file needs a target"
+                )
+        for name in self.variants:
+            self.variant(name)
+        return self
+
+    @property
+    def root(self) -> Path:
+        """Folder of the run."""
+        return Path(self.results) / self.run
+
+    def source(self, lang: str) -> SampleSource | FilesSource | HubSource:
+        """The source of a language. Raises ``ValueError`` when the configuration names none."""
+        name = self.source_name(lang)
+        if name not in self.corpus.sources:
+            raise ValueError(
+                f"corpus.languages.{lang}.source: {name!r} is not one of corpus.sources {sorted(self.corpus.sources)}"
+            )
+        return self.corpus.sources[name]
+
+    def source_name(self, lang: str) -> str:
+        """Name of a language's source. Raises ``ValueError`` when it is open which one is meant."""
+        name = self.corpus.languages[lang].source
+        if name is not None:
+            return name
+        if len(self.corpus.sources) != 1:
+            raise ValueError(f"corpus.languages.{lang}.source: say which of {sorted(self.corpus.sources)}")
+        return next(iter(self.corpus.sources))
+
+    def quotas(self, lang: str) -> Quotas:
+        """Passages per split of a language."""
+        return self.corpus.languages[lang].quotas or self.corpus.quotas
+
+    def name_in_source(self, lang: str) -> str:
+        """What the source calls a language."""
+        return self.corpus.languages[lang].name_in_source or lang
+
+    @property
+    def uses_hub(self) -> bool:
+        """Whether any language's text comes from the Hub."""
+        return any(isinstance(self.source(lang), HubSource) for lang in self.corpus.languages)
+
+    def shards(self, lang: str, split: str) -> int:
+        """Number of vector shards of one split: what its quota fills, known before any text is."""
+        quota = getattr(self.quotas(lang), split)
+        return -(-quota // self.vectors.shard_passages)
+
+    def task_needs(self, name: str) -> TaskNeeds:
+        """What an evaluation task looks at."""
+        task = self.evaluation.tasks[name]
+        match task:
+            case AgreementTask():
+                return TaskNeeds(tuple(sorted(self.corpus.languages)), vectors=True)
+            case FertilityTask():
+                return TaskNeeds(tuple(sorted(self.corpus.languages)))
+            case BitextTask(target=None):
+                return TaskNeeds((task.source,))
+            case BitextTask():
+                return TaskNeeds(files=(task.source, str(task.target)))
+            case StsTask(path=str(path)):
+                return TaskNeeds(files=(path,))
+        return TaskNeeds()
+
+    def variant(self, name: str) -> Variant:
+        """A variant's complete sections: the top-level ones with its overrides."""
+        overrides = self.variants[name]
+        merged = {
+            section: _merge(getattr(self, section).model_dump(), getattr(overrides, section))
+            for section in Variant.model_fields
+        }
+        return Variant.model_validate(merged)
+
+
+def explain_invalid(config: Mapping[str, Any], error: Exception) -> str:
+    """One message for a configuration that the schema refused: each key, its value and what is allowed.
+
+    Args:
+        config: the configuration as the user wrote it.
+        error: what Snakemake's ``validate`` raised; shown as it is when the models find nothing wrong.
+    """
+    try:
+        load_settings(config)
+    except ConfigError as better:
+        return str(better)
+    return str(error)
+
+
+def load_settings(config: Mapping[str, Any]) -> Settings:
+    """Turn a configuration that has passed the schema into :class:`Settings`.
+
+    Raises:
+        ConfigError: names each offending key, its value and what is allowed.
+    """
+    try:
+        return Settings.model_validate(config)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "(whole)"
+        more = f" ({error.error_count() - 1} more problems after this one)" if error.error_count() > 1 else ""
+        message = first["msg"].removeprefix("Value error, ")
+        raise ConfigError(key, f"{message}; found {_shown(first['input'])}{more}") from error
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON schema (draft 2020-12) of the configuration, as ``config/schema.yaml`` holds it."""
+    schema = Settings.model_json_schema()
+    definitions = schema["$defs"]
+    for section in Variant.model_fields:
+        model = Settings.model_fields[section].annotation
+        assert isinstance(model, type)
+        override = _without_defaults(definitions[model.__name__])
+        definitions[f"{model.__name__}Override"] = override
+        definitions["VariantOverrides"]["properties"][section] = {
+            "$ref": f"#/$defs/{model.__name__}Override",
+            "description": definitions["VariantOverrides"]["properties"][section]["description"],
+        }
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_tidy(schema)}
+
+
+def _tidy(node: Any) -> Any:
+    """Drop what pydantic adds for itself, put descriptions on one line, and close mappings whose keys are patterned."""
+    if isinstance(node, list):
+        return [_tidy(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    tidy = {key: _tidy(value) for key, value in node.items() if not (key == "title" and isinstance(value, str))}
+    tidy.pop("discriminator", None)
+    if isinstance(tidy.get("description"), str):
+        tidy["description"] = " ".join(tidy["description"].split())
+    if "patternProperties" in tidy:
+        tidy["additionalProperties"] = False
+    return tidy
+
+
+def _without_defaults(definition: Mapping[str, Any]) -> dict[str, Any]:
+    override = copy.deepcopy(dict(definition))
+    override.pop("required", None)
+    for value in override["properties"].values():
+        value.pop("default", None)
+    return override
+
+
+def _merge(base: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in overrides.items():
+        if isinstance(value, Mapping) and isinstance(merged.get(key), dict):
+            merged[key] = _merge(merged[key], value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 200 else text[:197] + "..."
