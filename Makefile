@@ -1,0 +1,54 @@
+# The doors of langtailor. `make help` lists them.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CORES ?= 2
+# The CPU build of torch that the lock names; asked only where pip's own index does not have it.
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+
+.PHONY: help setup demo test test-slow lint format schema lock clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: $(VENV)/.ready ## make .venv from requirements/dev.txt
+
+$(VENV)/.ready: requirements/dev.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check $$(grep '^torch==' requirements/dev.txt | cut -d ' ' -f 1) \
+		|| $(BIN)/pip install --quiet --index-url $(TORCH_INDEX) $$(grep '^torch==' requirements/dev.txt | cut -d ' ' -f 1)
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements/dev.txt
+	@touch $@
+
+demo: setup ## run the whole pipeline on the embedded sample (offline, CPU)
+	$(BIN)/snakemake --cores $(CORES) all
+	@echo "report:  results/demo/report.html"
+	@echo "student: results/demo/student/tailored  (SentenceTransformer opens it)"
+
+test: setup ## run the fast tests, a whole small run among them
+	$(BIN)/pytest -m "not slow"
+
+test-slow: setup ## run the slower tests
+	$(BIN)/pytest -m slow
+
+lint: setup ## ruff, mypy, snakefmt and snakemake --lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/snakefmt --check --quiet Snakefile workflow/rules
+	$(BIN)/snakemake --lint
+
+format: setup ## format Python and Snakemake files
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/snakefmt --quiet Snakefile workflow/rules
+
+schema: setup ## write config/schema.yaml from the settings' models
+	cd workflow && ../$(BIN)/python -m langtailor.schemafile ../config/schema.yaml
+
+lock: setup ## refresh requirements/*.txt and envs/*.yaml
+	$(BIN)/python requirements/lock.py
+
+clean: ## remove the environment and the tools' caches; results/ stays
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
