@@ -157,15 +157,15 @@ def directory_digest(folder: Path) -> str:
 
 
 def write_json(path: Path, kind: str, content: Mapping[str, Any]) -> None:
-    """Write a JSON artifact atomically: ``content`` plus its ``kind`` and a ``checksum`` over both."""
-    body = {**content, "kind": kind}
+    """Write a JSON artifact atomically: ``content`` plus its kind as ``artifact`` and a ``checksum`` over both."""
+    body = {**content, "artifact": kind}
     with atomic_file(path) as temporary:
         sealed = {**body, "checksum": sha256_bytes(canonical_json(body).encode())}
         temporary.write_text(canonical_json(sealed, indent=1) + "\n", encoding="utf-8")
 
 
 def read_json(path: Path, kind: str) -> dict[str, Any]:
-    """Read what :func:`write_json` wrote, without ``kind`` and ``checksum``.
+    """Read what :func:`write_json` wrote, without ``artifact`` and ``checksum``.
 
     Raises:
         ArtifactError: the file is missing, not JSON, of another kind, or changed since.
@@ -173,14 +173,14 @@ def read_json(path: Path, kind: str) -> dict[str, Any]:
     try:
         body = json.loads(path.read_text(encoding="utf-8"))
         checksum = body.pop("checksum")
-        found = body["kind"]
+        found = body["artifact"]
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise ArtifactError(path, f"is not a readable {kind} file ({error!r})") from error
     if found != kind:
         raise ArtifactError(path, f"is a {found!r} file where {kind!r} is expected")
     if sha256_bytes(canonical_json(body).encode()) != checksum:
         raise ArtifactError(path, "does not match its checksum")
-    del body["kind"]
+    del body["artifact"]
     return dict(body)
 
 

@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError, model_validator
 
@@ -22,6 +22,7 @@ from langtailor.errors import ConfigError
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
+SectionT = TypeVar("SectionT", bound="Section")
 SPLITS = ("train", "validation", "test")
 
 
@@ -359,6 +360,12 @@ class MtebTask(Section):
 Task = Annotated[AgreementTask | FertilityTask | BitextTask | StsTask | MtebTask, Field(discriminator="kind")]
 
 
+def parse_task(data: Mapping[str, Any]) -> Task:
+    """An evaluation task from its plain data; inverse of ``model_dump``."""
+    adapter: TypeAdapter[Task] = TypeAdapter(Task)
+    return adapter.validate_python(data)
+
+
 class EvaluationSettings(Section):
     """What teacher, clone and student are compared on."""
 
@@ -455,8 +462,6 @@ class Settings(Section):
                     f"evaluation.tasks.{name}.source: {task.source!r} is not one of corpus.languages "
                     f"{sorted(self.corpus.languages)}; a file needs a target"
                 )
-        for name in self.variants:
-            self.variant(name)
         return self
 
     @property
@@ -518,12 +523,14 @@ class Settings(Section):
 
     def variant(self, name: str) -> Variant:
         """A variant's complete sections: the top-level ones with its overrides."""
+        return Variant.model_validate(self._merged(name))
+
+    def _merged(self, name: str) -> dict[str, Any]:
         overrides = self.variants[name]
-        merged = {
+        return {
             section: _merge(getattr(self, section).model_dump(), getattr(overrides, section))
             for section in Variant.model_fields
         }
-        return Variant.model_validate(merged)
 
 
 def explain_invalid(config: Mapping[str, Any], error: Exception) -> str:
@@ -546,11 +553,18 @@ def load_settings(config: Mapping[str, Any]) -> Settings:
     Raises:
         ConfigError: names each offending key, its value and what is allowed.
     """
+    settings = _validated(Settings, config)
+    for name in settings.variants:
+        _validated(Variant, settings._merged(name), "variants", name)
+    return settings
+
+
+def _validated(model: type[SectionT], data: Any, *place: str) -> SectionT:
     try:
-        return Settings.model_validate(config)
+        return model.model_validate(data)
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]) or "(whole)"
+        key = ".".join(str(part) for part in (*place, *first["loc"])) or "(whole)"
         more = f" ({error.error_count() - 1} more problems after this one)" if error.error_count() > 1 else ""
         message = first["msg"].removeprefix("Value error, ")
         raise ConfigError(key, f"{message}; found {_shown(first['input'])}{more}") from error

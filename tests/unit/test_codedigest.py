@@ -1,0 +1,60 @@
+"""A stage's digest changes when its code does, and only then."""
+
+import pytest
+
+from langtailor import codedigest
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "__init__.py").write_text("")
+    (tmp_path / "deep" / "__init__.py").write_text("")
+    (tmp_path / "ground.py").write_text("def f():\n    return 1\n")
+    (tmp_path / "stage.py").write_text(
+        '"""Doc."""\nfrom langtailor.deep.part import g\n\ndef run():\n    from langtailor import ground\n    return ground\n'
+    )
+    (tmp_path / "deep" / "part.py").write_text("def g():\n    return 2\n")
+    (tmp_path / "other.py").write_text("x = 1\n")
+    (tmp_path / "config.py").write_text("size = 1\n")
+    monkeypatch.setattr(codedigest, "_ROOT", tmp_path)
+    return tmp_path
+
+
+def digest():
+    codedigest.code_digest.cache_clear()
+    codedigest._imports.cache_clear()
+    return codedigest.code_digest("stage")
+
+
+@pytest.mark.parametrize("changed", ["stage.py", "ground.py", "deep/part.py"])
+def test_changing_a_module_that_the_stage_reaches_changes_the_digest(package, changed):
+    before = digest()
+    (package / changed).write_text((package / changed).read_text().replace("return", "return not"))
+    assert digest() != before
+
+
+@pytest.mark.parametrize("changed", ["other.py", "config.py"])
+def test_changing_any_other_module_does_not(package, changed):
+    before = digest()
+    (package / changed).write_text("x = 2\n")
+    assert digest() == before
+
+
+def test_comments_docstrings_and_layout_do_not_count(package):
+    before = digest()
+    (package / "ground.py").write_text('"""New."""\n# why\n\n\ndef f():\n    """Say one."""\n    return (1)\n')
+    assert digest() == before
+
+
+def test_an_unknown_module_is_an_error(package):
+    with pytest.raises(ModuleNotFoundError):
+        codedigest.code_digest("nowhere")
+
+
+def test_every_stage_of_the_real_package_has_a_digest_of_its_own():
+    codedigest.code_digest.cache_clear()
+    codedigest._imports.cache_clear()
+    stages = ["teacher", "corpus.sources", "corpus.build", "counting", "selection", "cloning", "vectors"]
+    digests = [codedigest.code_digest(stage) for stage in stages]
+    assert len(set(digests)) == len(stages)

@@ -1,0 +1,89 @@
+"""The configuration is described once, and a wrong value is named."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from langtailor.config import load_settings
+from langtailor.errors import ConfigError
+from langtailor.schemafile import schema_text
+
+ROOT = Path(__file__).parents[2]
+RECIPES = sorted(path for path in (ROOT / "config").glob("*.yaml") if path.name != "schema.yaml")
+
+
+def minimal(**changes):
+    config = {
+        "target_languages": ["tr"],
+        "teacher": {"model": "owner/model"},
+        "corpus": {"sources": {"sample": {"kind": "sample"}}, "languages": {"tr": {}, "en": {}}},
+    }
+    config.update(changes)
+    return config
+
+
+def test_the_schema_file_is_up_to_date():
+    assert (ROOT / "config" / "schema.yaml").read_text(encoding="utf-8") == schema_text()
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_every_shipped_recipe_is_valid(recipe):
+    settings = load_settings(yaml.safe_load(recipe.read_text(encoding="utf-8")))
+    assert settings.variants
+
+
+def test_the_paper_recipe_says_what_the_paper_says():
+    settings = load_settings(yaml.safe_load((ROOT / "config" / "turkish-200m.yaml").read_text(encoding="utf-8")))
+    assert len(settings.corpus.languages) == 40
+    assert [settings.quotas(lang).train for lang in ("tr", "en", "cy")] == [100_000, 100_000, 10_000]
+    training = settings.variant("tailored").distillation
+    assert (training.epochs, training.batch_size, training.learning_rate) == (1, 256, 5e-5)
+    assert settings.variant("tailored").vocabulary.size == 131_072
+
+
+@pytest.mark.parametrize(
+    ("change", "key", "says"),
+    [
+        ({"vocabulary": {"size": -3}}, "vocabulary.size", "greater than or equal to 1; found -3"),
+        ({"vocabulary": {"sise": 5}}, "vocabulary.sise", "not permitted"),
+        ({"run": "../up"}, "run", "found '../up'"),
+        ({"variants": {"../x": {}}}, "variants", "../x"),
+        ({"target_languages": ["xx"]}, "(whole)", "'xx' is not one of corpus.languages"),
+        ({"distillation": {"objective": {"cosine": 0}}}, "distillation.objective", "every weight is 0"),
+        ({"vocabulary": {"drop_pattern": "("}}, "vocabulary", "not a regular expression"),
+        ({"variants": {"small": {"vocabulary": {"sizes": 1}}}}, "variants.small.vocabulary.sizes", "not permitted"),
+        ({"evaluation": {"tasks": {"x": {"kind": "sts"}}}}, "evaluation.tasks.x.sts", "exactly one of path and dataset"),
+        ({"evaluation": {"tasks": {"x": {"kind": "nope"}}}}, "evaluation.tasks.x", "nope"),
+    ],
+)
+def test_a_wrong_value_names_the_key_and_the_value(change, key, says):
+    with pytest.raises(ConfigError) as caught:
+        load_settings(minimal(**change))
+    assert caught.value.key.startswith(key)
+    assert says in str(caught.value)
+
+
+def test_a_variant_changes_only_what_it_names():
+    config = minimal(
+        vocabulary={"size": 2048, "graft": {"share": 0.5}},
+        variants={"base": {}, "small": {"vocabulary": {"size": 1024, "graft": {"min_count": 7}}}},
+    )
+    settings = load_settings(config)
+    assert settings.variant("base").vocabulary.size == 2048
+    small = settings.variant("small").vocabulary
+    assert (small.size, small.graft.share, small.graft.min_count) == (1024, 0.5, 7)
+    assert settings.variant("small").distillation == settings.variant("base").distillation
+
+
+def test_shards_follow_from_the_quotas_alone():
+    settings = load_settings(
+        minimal(
+            corpus={
+                "sources": {"sample": {"kind": "sample"}},
+                "languages": {"tr": {"quotas": {"train": 25, "validation": 10, "test": 0}}},
+            },
+            vectors={"shard_passages": 10},
+        )
+    )
+    assert [settings.shards("tr", split) for split in ("train", "validation", "test")] == [3, 1, 0]

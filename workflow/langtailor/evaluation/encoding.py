@@ -1,0 +1,47 @@
+"""Encoding texts for an evaluation, with progress."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from langtailor.progress import Progress
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+_AT_ONCE = 1_024
+
+
+def encode_texts(model: SentenceTransformer, texts: Sequence[str], prompt: str, label: str) -> NDArray[np.float32]:
+    """Unit vectors of texts.
+
+    Args:
+        model: any sentence-transformers model.
+        texts: the texts.
+        prompt: put before each text; empty for none.
+        label: what the progress line says.
+
+    Returns:
+        float32, shape (texts, dimension), each row of length 1. Equal texts are encoded once.
+    """
+    distinct = list(dict.fromkeys(texts))
+    parts = []
+    with Progress(label, len(distinct), "text") as progress:
+        for start in range(0, len(distinct), _AT_ONCE):
+            part = distinct[start : start + _AT_ONCE]
+            # An explicit prompt, the empty one too, keeps the model from adding its default.
+            vectors = model.encode(part, prompt=prompt, show_progress_bar=False, convert_to_numpy=True)
+            parts.append(np.asarray(vectors, dtype=np.float32))
+            progress.update(len(part))
+    row = {text: index for index, text in enumerate(distinct)}
+    return unit(np.concatenate(parts)[[row[text] for text in texts]])
+
+
+def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Rows scaled to length 1; zero rows stay zero."""
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / np.maximum(norms, 1e-12), dtype=np.float32)

@@ -1,0 +1,184 @@
+"""Run one task for one model."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from langtailor.artifacts import directory_digest
+from langtailor.config import AgreementTask, BitextTask, FertilityTask, MtebTask, StsTask, Task, TeacherSettings
+from langtailor.corpus.build import read_corpus
+from langtailor.errors import SourceError
+from langtailor.evaluation.bitext import bitext_scores
+from langtailor.evaluation.encoding import encode_texts, unit
+from langtailor.evaluation.scores import Evaluation, Score, mean_score
+from langtailor.evaluation.similarity import read_pairs, sts_scores
+from langtailor.teacher import TeacherInfo, load_teacher, resolve_prompt
+from langtailor.vectors import VectorStore
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+_LOG = logging.getLogger("langtailor")
+_VERSIONS = ("langtailor", "numpy", "scipy", "sentence-transformers", "tokenizers", "torch", "transformers")
+
+Result = tuple[tuple[Score, ...], Mapping[str, tuple[float, ...]], tuple[float, ...]]
+
+
+class Evaluator:
+    """One model, ready to be asked.
+
+    Args:
+        model: a sentence-transformers folder.
+        teacher: how the teacher is read; clone and student are read the same way.
+        resamples: bootstrap resamples behind each interval.
+        seed: seeds the bootstrap; the same for all models, so that their figures are paired.
+        device: ``cpu`` or ``cuda``.
+    """
+
+    def __init__(self, model: Path, teacher: TeacherSettings, resamples: int, seed: int, device: str) -> None:
+        self.folder, self.resamples, self.seed = model, resamples, seed
+        self.prompt = resolve_prompt(TeacherInfo.read(model), teacher)
+        self._teacher, self._device = teacher, device
+        self._loaded: SentenceTransformer | None = None
+
+    @property
+    def model(self) -> SentenceTransformer:
+        """The model, loaded when first needed: fertility never needs it."""
+        if self._loaded is None:
+            self._loaded = load_teacher(self.folder, self._teacher, self._device)
+        return self._loaded
+
+    def run(
+        self, task: Task, corpora: Mapping[str, Path], vectors: Mapping[str, Sequence[Path]]
+    ) -> Result:
+        """Scores, items and gold values of a task.
+
+        Args:
+            task: what to do.
+            corpora: corpus by language, for tasks that read it.
+            vectors: test shards of the teacher's stored vectors by language, for tasks that read them.
+        """
+        match task:
+            case AgreementTask():
+                return self._agreement(corpora, vectors)
+            case FertilityTask():
+                return self._fertility(corpora)
+            case BitextTask():
+                return self._bitext(task, corpora)
+            case StsTask():
+                return self._sts(task)
+            case MtebTask():
+                from langtailor.evaluation.benchmark import mteb_scores
+
+                return mteb_scores(self.model, task), {}, ()
+
+    def _agreement(self, corpora: Mapping[str, Path], vectors: Mapping[str, Sequence[Path]]) -> Result:
+        cosines = {}
+        for lang, corpus in corpora.items():
+            texts = read_corpus(corpus, "test", columns=["text"])["text"].to_pylist()
+            if not texts:
+                _LOG.warning("%s: no test passages; agreement leaves it out", lang)
+                continue
+            stored = unit(VectorStore.open(list(vectors[lang])).take(np.arange(len(texts))))
+            own = encode_texts(self.model, texts, self.prompt, f"encoding {lang}")
+            cosines[lang] = np.einsum("nd,nd->n", own, stored, dtype=np.float64)
+        overall = np.concatenate(list(cosines.values()))
+        scores = [mean_score("cosine", overall, self.resamples, self.seed, group="all", scale=1.0)]
+        scores += [
+            mean_score("cosine", values, self.resamples, self.seed, group=lang, scale=1.0)
+            for lang, values in cosines.items()
+        ]
+        return tuple(scores), {lang: _rounded(values) for lang, values in cosines.items()}, ()
+
+    def _fertility(self, corpora: Mapping[str, Path]) -> Result:
+        from tokenizers import Tokenizer
+
+        tokenizer = Tokenizer.from_file(str(self.folder / "tokenizer.json"))
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        scores = []
+        for lang, corpus in corpora.items():
+            texts = read_corpus(corpus, "test", columns=["text"])["text"].to_pylist()
+            if not texts:
+                _LOG.warning("%s: no test passages; fertility leaves it out", lang)
+                continue
+            tokens = sum(len(e.ids) for e in tokenizer.encode_batch_fast(texts, add_special_tokens=False))
+            words = sum(len(text.split()) for text in texts)
+            characters = sum(len(text) for text in texts)
+            scores += [
+                Score("tokens per word", round(tokens / words, 4), None, None, len(texts), lang),
+                Score("characters per token", round(characters / tokens, 4), None, None, len(texts), lang),
+            ]
+        return tuple(scores), {}, ()
+
+    def _bitext(self, task: BitextTask, corpora: Mapping[str, Path]) -> Result:
+        source, target = _corpus_pairs(task.source, corpora) if task.target is None else _file_pairs(task)
+        queries = encode_texts(self.model, source, self.prompt, "encoding source side")
+        keys = encode_texts(self.model, target, self.prompt, "encoding target side")
+        scores, items = bitext_scores(
+            queries, keys, margin=task.margin, resamples=self.resamples, seed=self.seed
+        )
+        return scores, items, ()
+
+    def _sts(self, task: StsTask) -> Result:
+        pairs = read_pairs(task)
+        first = encode_texts(self.model, pairs.first, self.prompt, "encoding first sentences")
+        second = encode_texts(self.model, pairs.second, self.prompt, "encoding second sentences")
+        cosines = np.einsum("nd,nd->n", first, second, dtype=np.float64)
+        scores = sts_scores(cosines, pairs.gold, self.resamples, self.seed)
+        return scores, {"cosine": _rounded(cosines)}, tuple(pairs.gold.tolist())
+
+
+def evaluate(
+    name: str,
+    task: Task,
+    evaluator: Evaluator,
+    corpora: Mapping[str, Path],
+    vectors: Mapping[str, Sequence[Path]],
+    out: Path,
+) -> Evaluation:
+    """Run a task, log its main figure and write the result to ``out``."""
+    scores, items, gold = evaluator.run(task, corpora, vectors)
+    if not scores:
+        raise SourceError(f"evaluation task {name}: the corpus has no test passage to evaluate on")
+    versions = {package: version(package) for package in _VERSIONS if package != "langtailor"}
+    result = Evaluation(name, task.kind, directory_digest(evaluator.folder), scores, items, gold, versions)
+    result.write(out)
+    _LOG.info("%s: %s %.2f over %d items", name, result.main.metric, result.main.value, result.main.n)
+    return result
+
+
+def _corpus_pairs(lang: str, corpora: Mapping[str, Path]) -> tuple[list[str], list[str]]:
+    table = read_corpus(corpora[lang], "test", columns=["text", "pair"])
+    pairs = [(text, pair) for text, pair in zip(*(table[c].to_pylist() for c in ("text", "pair")), strict=True) if pair]
+    if not pairs:
+        raise SourceError(f"bitext task: the test split of {lang!r} has no aligned texts; give a file and a target")
+    source, target = zip(*pairs, strict=True)
+    return list(source), list(target)
+
+
+def _file_pairs(task: BitextTask) -> tuple[list[str], list[str]]:
+    source, target = (_lines(Path(path)) for path in (task.source, str(task.target)))
+    if len(source) != len(target):
+        raise SourceError(f"{task.source} has {len(source)} lines and {task.target} has {len(target)}: not aligned")
+    if not source:
+        raise SourceError(f"{task.source}: no sentences")
+    return source, target
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        # Not splitlines(): a sentence may hold a line separator of another kind.
+        return path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SourceError(f"{path}: cannot be read as lines of text: {error}") from error
+
+
+def _rounded(values: np.ndarray) -> tuple[float, ...]:
+    return tuple(np.round(values, 6).tolist())
