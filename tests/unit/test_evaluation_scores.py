@@ -41,7 +41,7 @@ def test_every_resample_of_sts_is_scipys_figure_too():
 def test_the_interval_of_a_mean_covers_it_as_often_as_it_says():
     hits = 0
     for trial in range(200):
-        items = np.random.default_rng(trial).normal(loc=0.3, size=80)
+        items = np.random.default_rng(trial).normal(loc=30.0, size=80)
         score = mean_score("x", items, resamples=200, seed=trial)
         hits += score.low <= 30 <= score.high
     assert 0.88 <= hits / 200 <= 0.99

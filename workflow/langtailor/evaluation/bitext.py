@@ -26,7 +26,7 @@ def bitext_scores(
         seed: seeds the bootstrap.
 
     Returns:
-        Scores (mean of both directions first) and, per direction, 1 or 0 for each sentence.
+        Scores (mean of both directions first) and, for each sentence, 100, 50 or 0: found in both directions, in one, or in none.
     """
     forward = _hits(source, target, margin)
     backward = _hits(target, source, margin)
@@ -48,7 +48,7 @@ def _hits(queries: NDArray[np.float32], keys: NDArray[np.float32], margin: bool)
             own = _mean_of_largest(cosines)
             cosines = cosines / (own[:, None] / 2 + scale[None, :] / 2)
         found[rows] = cosines.argmax(axis=1)
-    return np.asarray(found == np.arange(len(queries)), dtype=np.float64)
+    return np.where(found == np.arange(len(queries)), 100.0, 0.0)
 
 
 def _mean_of_nearest(queries: NDArray[np.float32], keys: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -24,6 +24,8 @@ from langtailor.vectors import VectorStore
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
+#: Group of the figure over all languages together.
+ALL_LANGUAGES = "all"
 _LOG = logging.getLogger("langtailor")
 _VERSIONS = ("langtailor", "numpy", "scipy", "sentence-transformers", "tokenizers", "torch", "transformers")
 
@@ -89,12 +91,13 @@ class Evaluator:
             own = encode_texts(self.model, texts, self.prompt, f"encoding {lang}")
             cosines[lang] = np.einsum("nd,nd->n", own, stored, dtype=np.float64)
         overall = np.concatenate(list(cosines.values()))
-        scores = [mean_score("cosine", overall, self.resamples, self.seed, group="all", scale=1.0)]
+        scores = [mean_score("cosine", overall, self.resamples, self.seed, group=ALL_LANGUAGES)]
         scores += [
-            mean_score("cosine", values, self.resamples, self.seed, group=lang, scale=1.0)
+            mean_score("cosine", values, self.resamples, self.seed, group=lang)
             for lang, values in cosines.items()
         ]
-        return tuple(scores), {lang: _rounded(values) for lang, values in cosines.items()}, ()
+        items = {lang: _rounded(values) for lang, values in cosines.items()}
+        return tuple(scores), {ALL_LANGUAGES: _rounded(overall), **items}, ()
 
     def _fertility(self, corpora: Mapping[str, Path]) -> Result:
         from tokenizers import Tokenizer

@@ -49,7 +49,8 @@ class Evaluation:
         kind: the task's kind.
         model: digest of the model's manifest.
         scores: the figures; the first is the task's main one.
-        items: figures per item by group, in a fixed order, so that two models can be compared pair by pair.
+        items: figures per item by group, in a fixed order and on the scale of the score, so that two models can be
+            compared pair by pair.
         gold: what the items are correlated with, for tasks whose metric is a correlation.
         versions: versions of the libraries that computed it.
     """
@@ -111,10 +112,7 @@ def interval(samples: Floats) -> tuple[float | None, float | None]:
     return round(float(low), 4), round(float(high), 4)
 
 
-def mean_score(
-    metric: str, items: Floats, resamples: int, seed: int, *, group: str | None = None, scale: float = 100.0
-) -> Score:
-    """The mean of per-item figures, times ``scale``, with its interval."""
-    samples = bootstrap(lambda rows: items[rows].mean(axis=1) * scale, len(items), resamples, seed)
-    low, high = interval(samples)
-    return Score(metric, round(float(items.mean()) * scale, 4), low, high, len(items), group)
+def mean_score(metric: str, items: Floats, resamples: int, seed: int, *, group: str | None = None) -> Score:
+    """The mean of per-item figures with its interval."""
+    samples = bootstrap(lambda rows: items[rows].mean(axis=1), len(items), resamples, seed)
+    return Score(metric, round(float(items.mean()), 4), *interval(samples), len(items), group)

@@ -55,19 +55,21 @@ def sts_scores(cosines: Floats, gold: Floats, resamples: int, seed: int) -> tupl
         resamples: bootstrap resamples.
         seed: seeds the bootstrap.
     """
-    spearman = bootstrap(lambda rows: 100 * _rowwise_spearman(cosines[rows], gold[rows]), len(gold), resamples, seed)
-    pearson = bootstrap(lambda rows: 100 * _rowwise_pearson(cosines[rows], gold[rows]), len(gold), resamples, seed)
+    spearman = bootstrap(lambda rows: 100 * rowwise_spearman(cosines[rows], gold[rows]), len(gold), resamples, seed)
+    pearson = bootstrap(lambda rows: 100 * rowwise_pearson(cosines[rows], gold[rows]), len(gold), resamples, seed)
     return (
         Score("spearman", round(100 * float(spearmanr(cosines, gold).statistic), 4), *interval(spearman), len(gold)),
         Score("pearson", round(100 * float(pearsonr(cosines, gold).statistic), 4), *interval(pearson), len(gold)),
     )
 
 
-def _rowwise_spearman(a: Floats, b: Floats) -> Floats:
-    return _rowwise_pearson(rankdata(a, axis=1), rankdata(b, axis=1))
+def rowwise_spearman(a: Floats, b: Floats) -> Floats:
+    """Spearman's correlation of each row of ``a`` with the same row of ``b``; float64, shapes (b, n) to (b,)."""
+    return rowwise_pearson(rankdata(a, axis=1), rankdata(b, axis=1))
 
 
-def _rowwise_pearson(a: NDArray[np.float64], b: NDArray[np.float64]) -> Floats:
+def rowwise_pearson(a: NDArray[np.float64], b: NDArray[np.float64]) -> Floats:
+    """Pearson's correlation of each row of ``a`` with the same row of ``b``; NaN where a row is constant."""
     a = a - a.mean(axis=1, keepdims=True)
     b = b - b.mean(axis=1, keepdims=True)
     spread = np.sqrt((a * a).sum(axis=1) * (b * b).sum(axis=1))

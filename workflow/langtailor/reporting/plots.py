@@ -1,0 +1,117 @@
+"""Plots of the report as inline SVG: same data, same bytes."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+#: Colours that colour-blind readers tell apart (Okabe and Ito 2008).
+TEACHER, CLONE, STUDENT = "#7a7a7a", "#e69f00", "#0072b2"
+MODEL_COLOURS = {"teacher": TEACHER, "clone": CLONE, "student": STUDENT}
+_CATEGORIES = ("#0072b2", "#56b4e9", "#009e73", "#e69f00", "#d55e00", "#cc79a7", "#f0e442", "#7a7a7a")
+_STYLE = {
+    "svg.hashsalt": "langtailor",
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.axisbelow": True,
+    "grid.color": "#8884",
+    "legend.frameon": False,
+}
+
+
+def grouped_bars(labels: Sequence[str], series: Mapping[str, Sequence[float]], unit: str) -> str:
+    """Bars of several series side by side over the same labels.
+
+    Args:
+        labels: what stands under each group of bars.
+        series: figures by name; the names of models get their colours.
+        unit: label of the vertical axis.
+
+    Returns:
+        An ``<svg>`` element.
+    """
+    with mpl.rc_context(_STYLE):
+        figure, axes = _figure(width=max(6.0, 0.55 * len(labels) + 2))
+        places = np.arange(len(labels))
+        width = 0.8 / max(len(series), 1)
+        for index, (name, values) in enumerate(series.items()):
+            colour = MODEL_COLOURS.get(name, _CATEGORIES[index % len(_CATEGORIES)])
+            axes.bar(places + (index - (len(series) - 1) / 2) * width, values, width, label=name, color=colour)
+        axes.set_xticks(places, labels)
+        axes.set_ylabel(unit)
+        _legend_above(axes, len(series))
+        return _svg(figure)
+
+
+def stacked_bars(labels: Sequence[str], series: Mapping[str, Sequence[float]], unit: str) -> str:
+    """Horizontal bars, one a label, each stacked from the series. Returns an ``<svg>`` element."""
+    with mpl.rc_context({**_STYLE, "axes.grid.axis": "x"}):
+        figure, axes = _figure(width=8.0, height=0.45 * len(labels) + 1.2)
+        left = np.zeros(len(labels))
+        for index, (name, values) in enumerate(series.items()):
+            axes.barh(labels, values, left=left, label=name, color=_CATEGORIES[index % len(_CATEGORIES)])
+            left += np.asarray(values, dtype=float)
+        axes.invert_yaxis()
+        axes.set_xlabel(unit)
+        _legend_above(axes, len(series))
+        return _svg(figure)
+
+
+def curves(series: Mapping[str, tuple[Sequence[float], Sequence[float]]], x_label: str, y_label: str) -> str:
+    """Lines over a common axis; series whose name starts with ``validation`` get markers. Returns an ``<svg>`` element."""
+    with mpl.rc_context(_STYLE):
+        figure, axes = _figure(width=8.0)
+        for index, (name, (x, y)) in enumerate(series.items()):
+            marker = "o" if name.startswith("validation") else ""
+            axes.plot(x, y, label=name, color=_CATEGORIES[index % len(_CATEGORIES)], marker=marker, markersize=3, lw=1.5)
+        axes.set_xlabel(x_label)
+        axes.set_ylabel(y_label)
+        _legend_above(axes, len(series))
+        return _svg(figure)
+
+
+def histogram(series: Mapping[str, Sequence[float]], x_label: str) -> str:
+    """Overlaid outlines of distributions over the same bins. Returns an ``<svg>`` element."""
+    with mpl.rc_context(_STYLE):
+        figure, axes = _figure(width=8.0)
+        everything = np.concatenate([np.asarray(values) for values in series.values()])
+        bins = np.linspace(float(everything.min()), float(everything.max()) + 1e-9, 41)
+        for name, values in series.items():
+            axes.hist(values, bins=bins, label=name, color=MODEL_COLOURS.get(name), histtype="stepfilled", alpha=0.55)
+        axes.set_xlabel(x_label)
+        axes.set_ylabel("passages")
+        _legend_above(axes, len(series))
+        return _svg(figure)
+
+
+def _figure(width: float, height: float = 3.2) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots()
+
+
+def _legend_above(axes: Axes, entries: int) -> None:
+    if entries > 1:
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=min(entries, 8), fontsize=9)
+
+
+def _svg(figure: Figure) -> str:
+    buffer = io.StringIO()
+    # Without a date the bytes depend on the data alone.
+    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    # The page sets the size, and its text colour reaches the plot's text and axes (dark mode).
+    text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
+    text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
+    return text.replace("#000000", "currentColor").replace("<svg", '<svg role="img"', 1)
