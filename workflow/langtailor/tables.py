@@ -8,10 +8,12 @@ The schemas of all tables of the pipeline stand here, side by side.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from langtailor.artifacts import Manifest, atomic_file, sha256_bytes
@@ -58,6 +60,9 @@ MAPPING = pa.schema(
     [("new_id", pa.int32()), ("teacher_ids", pa.list_(pa.int32())), ("weights", pa.list_(pa.float32()))]
 )
 
+#: ``tokens/{variant}/{lang}.arrow``: the student's token ids, special ones included, of the splits that training reads.
+TOKENS = pa.schema([("id", pa.string()), ("split", pa.string()), ("ids", pa.list_(pa.int32()))])
+
 
 def write_table(path: Path, table: pa.Table, manifest: Manifest) -> None:
     """Write a Parquet artifact atomically, with page checksums and its manifest."""
@@ -65,8 +70,61 @@ def write_table(path: Path, table: pa.Table, manifest: Manifest) -> None:
         pq.write_table(with_manifest(table, manifest), temporary, compression="zstd", write_page_checksum=True)
 
 
+class TableWriter:
+    """Takes a Parquet artifact piece by piece; made by :func:`table_writer`."""
+
+    def __init__(self, writer: pq.ParquetWriter) -> None:
+        self._writer = writer
+        self.sealed = False
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Append a batch as a row group of its own."""
+        self._writer.write_batch(batch)
+
+    def seal(self, manifest: Manifest) -> None:
+        """Add the manifest, once all its facts are known."""
+        self._writer.add_key_value_metadata(_manifest_metadata(manifest))
+        self.sealed = True
+
+
+@contextmanager
+def table_writer(path: Path, schema: pa.Schema) -> Iterator[TableWriter]:
+    """Write a Parquet artifact atomically without holding its rows; the body must :meth:`~TableWriter.seal` it.
+
+    Raises:
+        ValueError: the body ended without sealing; nothing is written then.
+    """
+    # Without the copy of the Arrow schema, whose metadata is fixed on opening, readers take the metadata from the
+    # footer. All our types are Parquet's own, so that nothing is lost.
+    options = {"compression": "zstd", "write_page_checksum": True, "store_schema": False}
+    with atomic_file(path) as temporary:
+        with pq.ParquetWriter(temporary, schema, **options) as writer:
+            table = TableWriter(writer)
+            yield table
+        if not table.sealed:
+            raise ValueError(f"{path} was written without a manifest")
+
+
+def read_batches(path: Path, kind: str, schema: pa.Schema, rows: int) -> Iterator[pa.RecordBatch]:
+    """Stream a Parquet artifact in batches of at most ``rows`` rows, with the checks of :func:`read_table`.
+
+    Raises:
+        ArtifactError: as :func:`read_table`; for damaged pages, when they are reached.
+    """
+    read_table_manifest(path, kind, schema)
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            yield from file.iter_batches(batch_size=rows)
+    except (OSError, pa.ArrowException) as error:
+        raise ArtifactError(path, f"is damaged ({error})") from error
+
+
 def read_table(
-    path: Path, kind: str, schema: pa.Schema, columns: Sequence[str] | None = None
+    path: Path,
+    kind: str,
+    schema: pa.Schema,
+    columns: Sequence[str] | None = None,
+    where: pc.Expression | None = None,
 ) -> tuple[pa.Table, Manifest]:
     """Read a Parquet artifact and check kind, schema and page checksums.
 
@@ -75,6 +133,7 @@ def read_table(
         kind: the kind that the caller expects.
         schema: the schema of that kind; names and types must agree.
         columns: read only these.
+        where: read only the rows that fulfil this; row groups that cannot hold any are skipped.
 
     Raises:
         ArtifactError: the file is missing, damaged, of another kind or of another schema.
@@ -84,6 +143,7 @@ def read_table(
         table = pq.read_table(
             path,
             columns=None if columns is None else list(columns),
+            filters=where,
             page_checksum_verification=True,
             partitioning=None,
         )
@@ -106,8 +166,7 @@ def read_table_manifest(path: Path, kind: str, schema: pa.Schema) -> Manifest:
 
 def with_manifest(table: pa.Table, manifest: Manifest) -> pa.Table:
     """The same table with the manifest and its digest in the schema metadata."""
-    text = manifest.to_json().encode()
-    return table.replace_schema_metadata({_MANIFEST_KEY: text, _DIGEST_KEY: sha256_bytes(text).encode()})
+    return table.replace_schema_metadata(_manifest_metadata(manifest))
 
 
 def manifest_of(path: Path, schema: pa.Schema, kind: str) -> Manifest:
@@ -126,3 +185,8 @@ def manifest_of(path: Path, schema: pa.Schema, kind: str) -> Manifest:
     if manifest.kind != kind:
         raise ArtifactError(path, f"is a {manifest.kind!r} table where {kind!r} is expected")
     return manifest
+
+
+def _manifest_metadata(manifest: Manifest) -> dict[bytes, bytes]:
+    text = manifest.to_json().encode()
+    return {_MANIFEST_KEY: text, _DIGEST_KEY: sha256_bytes(text).encode()}

@@ -1,0 +1,66 @@
+"""Text of every language: sampled from a source, cleaned, cut, deduplicated, split.
+
+``sources`` samples documents (``local`` from files, ``hub`` from a data set of the Hub); ``build`` turns them into
+passages with ``cleaning``, ``chunking``, ``deduplication`` and ``splitting``. Here stands what other stages need of a
+finished corpus.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from langtailor.config import SPLITS
+from langtailor.tables import CORPUS, read_table, read_table_manifest
+
+
+@dataclass(frozen=True)
+class Document:
+    """One text of a source, as the source has it.
+
+    Attributes:
+        id: stable name within the source and language; translations may share it across languages.
+        text: the text.
+        pair: the aligned text, where the source is parallel.
+    """
+
+    id: str
+    text: str
+    pair: str | None = None
+
+
+def document_hash(purpose: Literal["order", "split"], seed: int, document_id: str) -> int:
+    """A 64-bit number drawn from a document's id; numbers of different purposes are independent."""
+    data = f"{seed}\0{document_id}".encode()
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8, person=purpose.encode()).digest(), "big")
+
+
+def read_corpus(path: Path, split: str | None = None, columns: Sequence[str] | None = None) -> pa.Table:
+    """The passages of one language, verified.
+
+    Args:
+        path: ``corpus/{lang}.parquet``.
+        split: ``train``, ``validation`` or ``test``; ``None`` reads all, in this order.
+        columns: some of the columns of :data:`langtailor.tables.CORPUS`; ``None`` reads all.
+
+    Raises:
+        ArtifactError: the file is missing, damaged or no corpus.
+    """
+    where = None if split is None else pc.field("split") == split
+    return read_table(path, "corpus", CORPUS, columns, where)[0]
+
+
+def split_counts(path: Path) -> dict[str, int]:
+    """Passages per split of one language; only the file's footer is read.
+
+    Raises:
+        ArtifactError: the file is missing, damaged or no corpus.
+    """
+    passages = read_table_manifest(path, "corpus", CORPUS).facts["passages"]
+    return {split: int(passages[split]) for split in SPLITS}

@@ -1,0 +1,30 @@
+"""Which split a document belongs to.
+
+The split hangs on the document's id alone, so that the chunks of a document, and translations that share an id, never
+straddle splits. Shares are those of the quotas: as long as their ratio stays, a raised quota moves no document.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from langtailor.config import Quotas
+from langtailor.corpus import document_hash
+
+
+def splitter(quotas: Quotas, seed: int) -> Callable[[str], str]:
+    """A function from a document's id to its split.
+
+    Args:
+        quotas: their ratio gives the shares.
+        seed: the seed of the corpus.
+    """
+    test, validation = quotas.test, quotas.test + quotas.validation
+
+    def split_of(document_id: str) -> str:
+        point = document_hash("split", seed, document_id) * quotas.total >> 64
+        if point < test:
+            return "test"
+        return "validation" if point < validation else "train"
+
+    return split_of
