@@ -114,6 +114,11 @@ class HubSource(Section):
 Source = Annotated[SampleSource | FilesSource | HubSource, Field(discriminator="kind")]
 
 
+def is_local(model: str) -> bool:
+    """Whether a model's name means a folder or an installed package, and not the Hub."""
+    return model.startswith((".", "/", "~", "package:"))
+
+
 def parse_source(data: Mapping[str, Any]) -> SampleSource | FilesSource | HubSource:
     """A source from its plain data; inverse of ``model_dump``."""
     adapter: TypeAdapter[SampleSource | FilesSource | HubSource] = TypeAdapter(Source)
@@ -165,8 +170,11 @@ class CorpusSettings(Section):
 class GraftSettings(Section):
     """New tokens for the target languages."""
 
+    policy: Literal["fixed", "marginal"] = "fixed"
+    """`fixed` offers `share` of the vocabulary to new tokens; `marginal` tries several shares and takes the one whose
+    tokenizer spends the fewest tokens on the validation split, each language relative to the teacher."""
     share: Share = 0.25
-    """Share of the vocabulary given to new tokens."""
+    """Share of the vocabulary offered to new tokens; what they leave goes to the teacher's."""
     donor: str = "trained"
     """`trained` trains a tokenizer of the teacher's family on the target-language corpus; anything else is a Hub id or a
     folder whose tokenizer gives its tokens."""
@@ -243,7 +251,11 @@ class ObjectiveSettings(Section):
     temperature: Annotated[float, Field(gt=0)] = 0.05
     """Temperature of the contrastive term."""
     matryoshka: tuple[Annotated[int, Field(ge=1)], ...] = ()
-    """Further dimensions at which all terms are also taken, on the truncated vectors."""
+    """Further dimensions at which all terms are also taken, on the truncated vectors scaled to length 1; the loss is
+    the mean over the dimensions."""
+    matryoshka_similarities: Literal["truncated", "full"] = "truncated"
+    """What the relational term of a truncated student is compared with: the similarities of the truncated teacher
+    vectors or those of the full ones."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -259,10 +271,13 @@ class DistillationSettings(Section):
     """The terms of the loss."""
     epochs: Annotated[float, Field(gt=0)] = 1.0
     """Passes over the train split."""
+    language_weights: dict[Name, Annotated[float, Field(ge=0)]] = {}
+    """How often each passage of a language is seen in an epoch; languages not named here count 1, 0 leaves one out."""
     batch_size: Annotated[int, Field(ge=1)] = 256
     """Passages whose gradients make one step, over all devices."""
-    micro_batch_size: Annotated[int, Field(ge=1)] | None = None
-    """Passages in one forward pass; gradients are accumulated to `batch_size`. `null` takes the whole batch."""
+    micro_batch_tokens: Annotated[int, Field(ge=1)] = 16_384
+    """Most tokens, padding included, in one forward pass; a batch is sorted by length and cut into such passes. Halved
+    when the device runs out of memory. The gradient is that of the whole batch, whatever the cut."""
     learning_rate: Annotated[float, Field(gt=0)] = 5e-5
     """Peak learning rate of the backbone."""
     embedding_learning_rate: Annotated[float, Field(gt=0)] | None = None
@@ -270,15 +285,18 @@ class DistillationSettings(Section):
     decay: Literal["linear", "cosine", "constant"] = "linear"
     """How the learning rate falls after the warm-up."""
     warmup: Share = 0.01
-    """Share of the steps over which the learning rate rises."""
+    """Share of the steps over which the learning rate rises, at the start and whenever more of the model thaws."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
-    """AdamW weight decay; not applied to biases and norms."""
+    """AdamW weight decay; not applied to biases, norms and the token embeddings, most of whose rows rest in most steps."""
     clip_norm: Annotated[float, Field(gt=0)] = 1.0
     """Gradients are scaled down to this global norm."""
     new_rows_only: Share = 0.0
     """Share of the steps, from the first, that train the grafted embedding rows alone."""
     embeddings_only: Share = 0.0
     """Share of the steps after those that train the embedding table alone."""
+    dropout: bool = False
+    """Train with the dropout that the model's own configuration names. The stored vectors were made without, and without
+    it the student starts where the teacher stands."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """`bfloat16` computes under autocast; weights and optimiser stay in float32."""
     max_length: Annotated[int, Field(ge=8)] | None = None
@@ -287,13 +305,20 @@ class DistillationSettings(Section):
     """Recompute activations in the backward pass: less memory, about a third more time."""
     validate_every: Annotated[int, Field(ge=1)] = 100
     """Steps between two looks at the validation split."""
+    keep: Literal["loss", "cosine", "last"] = "loss"
+    """Which weights become the student: those of the validation with the lowest loss, those of the one with the highest
+    mean cosine to the teacher, or the last."""
     patience: Annotated[int, Field(ge=1)] | None = None
-    """Validations without a better loss after which training stops; `null` never stops early."""
+    """Validations without a better value of what `keep` names after which training stops; `null` never stops early."""
     checkpoint_every: Annotated[int, Field(ge=1)] = 200
     """Steps between two checkpoints; an interrupted run goes on from the last."""
+    tensorboard: bool = False
+    """Also write the metrics for TensorBoard, beside the checkpoints (needs the package `tensorboard`)."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if self.keep == "last" and self.patience is not None:
+            raise ValueError("patience watches the validation that keep names; with keep: last it must be null")
         if self.new_rows_only + self.embeddings_only > 1:
             raise ValueError("new_rows_only + embeddings_only exceed 1: no step would be left to train")
         return self
@@ -499,6 +524,12 @@ class Settings(Section):
     def uses_hub(self) -> bool:
         """Whether any language's text comes from the Hub."""
         return any(isinstance(self.source(lang), HubSource) for lang in self.corpus.languages)
+
+    @property
+    def uses_hub_donor(self) -> bool:
+        """Whether any variant's grafts come from a tokenizer on the Hub."""
+        donors = (self.variant(name).vocabulary.graft.donor for name in self.variants)
+        return any(donor != "trained" and not is_local(donor) for donor in donors)
 
     def shards(self, lang: str, split: str) -> int:
         """Number of vector shards of one split: what its quota fills, known before any text is."""

@@ -1,0 +1,330 @@
+"""The teacher: bringing it into the run, knowing it without loading it, and loading it.
+
+A teacher is a sentence-transformers folder (https://sbert.net/docs/sentence_transformer/usage/custom_models.html):
+``modules.json`` names a Transformer, a Pooling and possibly Dense and Normalize modules. Clone and student keep
+its layout, so everything here serves them too. Weights are read from safetensors only; nothing here touches the network
+but :func:`fetch_teacher` for a Hub model.
+"""
+
+from __future__ import annotations
+
+import importlib.resources
+import json
+import logging
+import math
+import shutil
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from langtailor.artifacts import MANIFEST_NAME, Manifest, atomic_directory, seal_directory
+from langtailor.config import TeacherSettings
+from langtailor.errors import ArtifactError, ConfigError, SourceError
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+_LOG = logging.getLogger("langtailor")
+_KEY = "teacher.model"
+#: Weights in formats that are never read: pickle, or other runtimes.
+NOT_WEIGHTS = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack", "*.onnx", "*.gguf", "*.ot", "*.tflite")
+_NOT_FOLDERS = ("onnx", "openvino", ".git", ".cache", "__pycache__")
+
+
+@dataclass(frozen=True)
+class TeacherInfo:
+    """What a sentence-transformers folder says of itself.
+
+    Attributes:
+        modules: class names of its modules, in order.
+        dimension: length of its vectors.
+        hidden_size: width of the transformer.
+        max_length: tokens at which it cuts a text.
+        position_limit: most tokens that its position embeddings allow; ``None`` when they set no limit.
+        vocabulary_size: rows of its embedding table.
+        parameters: numbers in all its weights.
+        weight_bytes: bytes of all its weight files.
+        pooling: pooling mode.
+        prompts: prompts by name.
+        default_prompt: the prompt used when none is asked for; empty for none.
+    """
+
+    modules: tuple[str, ...]
+    dimension: int
+    hidden_size: int
+    max_length: int
+    position_limit: int | None
+    vocabulary_size: int
+    parameters: int
+    weight_bytes: int
+    pooling: str
+    prompts: Mapping[str, str]
+    default_prompt: str
+
+    @classmethod
+    def read(cls, folder: Path) -> TeacherInfo:
+        """Read a folder's configuration and the headers of its weights; the weights themselves stay unread.
+
+        Raises:
+            ArtifactError: a file that a sentence-transformers folder needs is missing or unreadable.
+        """
+        modules = _json(folder / "modules.json")
+        transformer = folder / _path_of(modules, "Transformer", folder)
+        pooling = _json(folder / _path_of(modules, "Pooling", folder) / "config.json")
+        config = _json(transformer / "config.json")
+        text = config.get("text_config", config)
+        prompts = _json_or_empty(folder / "config_sentence_transformers.json")
+        shapes = [shape for file in weight_files(folder) for shape in tensor_shapes(file).values()]
+        limit = _position_limit(text)
+        return cls(
+            modules=tuple(module["type"].rpartition(".")[2] for module in modules),
+            dimension=_dimension(folder, modules, pooling),
+            hidden_size=int(text["hidden_size"]),
+            max_length=_max_length(transformer, limit),
+            position_limit=limit,
+            vocabulary_size=int(text["vocab_size"]),
+            parameters=sum(math.prod(shape) for shape in shapes),
+            weight_bytes=sum(file.stat().st_size for file in weight_files(folder)),
+            pooling=_pooling_mode(pooling),
+            prompts=dict(prompts.get("prompts") or {}),
+            default_prompt=_default_prompt(prompts),
+        )
+
+
+def fetch_teacher(settings: TeacherSettings, out: Path) -> None:
+    """Bring the teacher into the run as a directory artifact of kind ``teacher``.
+
+    A local folder and a package's folder are copied, never linked: a later edit of the original must not change a run.
+
+    Args:
+        settings: ``model``, ``revision`` and ``trust_remote_code`` are used.
+        out: where the folder shall appear.
+
+    Raises:
+        ConfigError: the model cannot be found, or its folder is none of sentence-transformers with safetensors weights.
+        HubError: the Hub refuses or cannot be reached.
+    """
+    with atomic_directory(out) as folder:
+        inputs = _fetch_into(folder, settings, out)
+        _check_folder(folder, settings)
+        info = TeacherInfo.read(folder)
+        facts = {
+            "modules": list(info.modules),
+            "dimension": info.dimension,
+            "max_length": info.max_length,
+            "vocabulary_size": info.vocabulary_size,
+            "parameters": info.parameters,
+            "pooling": info.pooling,
+            "prompts": dict(info.prompts),
+            "license": _licence(folder / "README.md"),
+        }
+        made_by = {"model": settings.model, "revision": settings.revision}
+        seal_directory(folder, Manifest("teacher", made_by, inputs, facts))
+    _LOG.info(
+        "teacher %s: %s parameters, %s tokens, %d dimensions, %s pooling",
+        settings.model,
+        f"{info.parameters:,}",
+        f"{info.vocabulary_size:,}",
+        info.dimension,
+        info.pooling,
+    )
+
+
+def load_teacher(path: Path, settings: TeacherSettings, device: str) -> SentenceTransformer:
+    """Load a teacher, or a clone or student that is read like it.
+
+    Args:
+        path: the folder.
+        settings: ``dtype``, ``max_length`` and ``trust_remote_code`` are used.
+        device: ``cpu`` or ``cuda``.
+
+    Raises:
+        ConfigError: ``max_length`` exceeds what the model's positions allow.
+    """
+    model = load_sentence_transformer(path, device, settings.dtype, trust_remote_code=settings.trust_remote_code)
+    if settings.max_length is not None:
+        limit = TeacherInfo.read(path).position_limit
+        if limit is not None and settings.max_length > limit:
+            raise ConfigError("teacher.max_length", f"{settings.max_length} exceeds the model's {limit} positions")
+        model.max_seq_length = settings.max_length
+    return model
+
+
+def load_sentence_transformer(
+    path: Path, device: str, dtype: str = "float32", *, trust_remote_code: bool = False
+) -> SentenceTransformer:
+    """Load a sentence-transformers folder, from safetensors, without the network, in evaluation mode.
+
+    Args:
+        path: the folder.
+        device: ``cpu`` or ``cuda``.
+        dtype: precision of the weights in memory, ``float32`` or ``bfloat16``, whatever they are stored in.
+        trust_remote_code: run Python code that comes with the model.
+    """
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()
+    model = SentenceTransformer(
+        str(path),
+        device=device,
+        local_files_only=True,
+        trust_remote_code=trust_remote_code,
+        model_kwargs={"dtype": getattr(torch, dtype), "use_safetensors": True},
+    )
+    # Dense modules are stored apart from the transformer and loaded in their own precision.
+    return model.to(dtype=getattr(torch, dtype)).eval()
+
+
+def resolve_prompt(info: TeacherInfo, settings: TeacherSettings) -> str:
+    """The text put before each passage: a prompt's name is looked up, anything else is the prompt itself."""
+    if settings.prompt is None:
+        return info.default_prompt
+    return info.prompts.get(settings.prompt, settings.prompt)
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """Every safetensors file below a folder, sorted."""
+    return sorted(folder.rglob("*.safetensors"))
+
+
+def tensor_shapes(file: Path) -> dict[str, tuple[int, ...]]:
+    """Shape of each tensor in a safetensors file, from its header alone (https://huggingface.co/docs/safetensors).
+
+    Raises:
+        ArtifactError: the file is not a whole safetensors file.
+    """
+    try:
+        with file.open("rb") as stream:
+            (length,) = struct.unpack("<Q", stream.read(8))
+            header = json.loads(stream.read(length))
+    except (OSError, ValueError, struct.error, MemoryError, OverflowError) as error:
+        raise ArtifactError(file, f"is not a safetensors file ({error})") from error
+    return {name: tuple(entry["shape"]) for name, entry in header.items() if name != "__metadata__"}
+
+
+def _fetch_into(folder: Path, settings: TeacherSettings, out: Path) -> dict[str, str | None]:
+    model = settings.model
+    if model.startswith("package:"):
+        _copy_model(_package_folder(model.removeprefix("package:")), folder)
+        return {"package": model.removeprefix("package:"), "commit": None}
+    if model.startswith((".", "/", "~")):
+        source = Path(model).expanduser()
+        if not source.is_dir():
+            raise ConfigError(_KEY, f"{model!r} is not a folder; give a folder, a Hub id or package:NAME/FOLDER")
+        _copy_model(source, folder)
+        return {"commit": None}
+    from langtailor.hub import download_model
+
+    commit = download_model(model, settings.revision, folder, work=out.parent / ".download", ignore=NOT_WEIGHTS)
+    return {"commit": commit}
+
+
+def _package_folder(name: str) -> Path:
+    package, _, resource = name.partition("/")
+    try:
+        root = importlib.resources.files(package)
+    except ModuleNotFoundError as error:
+        distribution = package.replace("_", "-")
+        raise ConfigError(_KEY, f"package {package!r} is not installed; run `pip install {distribution}`") from error
+    folder = Path(str(root)) / resource
+    if not folder.is_dir():
+        raise ConfigError(_KEY, f"package {package!r} has no folder {resource!r}")
+    return folder
+
+
+def _copy_model(source: Path, folder: Path) -> None:
+    ignore = shutil.ignore_patterns(*NOT_WEIGHTS, *_NOT_FOLDERS, MANIFEST_NAME, ".snakemake_timestamp")
+    shutil.copytree(source, folder, dirs_exist_ok=True, ignore=ignore)
+
+
+def _check_folder(folder: Path, settings: TeacherSettings) -> None:
+    if not (folder / "modules.json").is_file():
+        raise ConfigError(
+            _KEY,
+            f"{settings.model!r} has no modules.json: it is not a sentence-transformers model. Load it with "
+            "SentenceTransformer and save it with save_pretrained, then give that folder",
+        )
+    if not weight_files(folder):
+        raise ConfigError(
+            _KEY, f"{settings.model!r} has no safetensors weights; pickled weights are never loaded, so convert it first"
+        )
+    if not (folder / "tokenizer.json").is_file():
+        raise ConfigError(_KEY, f"{settings.model!r} has no tokenizer.json: a fast tokenizer is needed")
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ArtifactError(path, f"cannot be read as JSON ({error})") from error
+
+
+def _json_or_empty(path: Path) -> dict[str, Any]:
+    return dict(_json(path)) if path.is_file() else {}
+
+
+def _path_of(modules: list[dict[str, Any]], kind: str, folder: Path) -> str:
+    for module in modules:
+        if module["type"].rpartition(".")[2] == kind:
+            return str(module["path"])
+    raise ArtifactError(folder, f"has no {kind} module; its modules are {[m['type'] for m in modules]}")
+
+
+def _dimension(folder: Path, modules: list[dict[str, Any]], pooling: Mapping[str, Any]) -> int:
+    dimension = int(pooling.get("embedding_dimension") or pooling["word_embedding_dimension"])
+    for module in modules:
+        if module["type"].rpartition(".")[2] == "Dense":
+            dimension = int(_json(folder / module["path"] / "config.json")["out_features"])
+    return dimension
+
+
+def _position_limit(text: Mapping[str, Any]) -> int | None:
+    limit = text.get("max_position_embeddings")
+    if limit is None:
+        return None
+    # RoBERTa-like models count positions from pad_token_id + 1.
+    offset = int(text.get("pad_token_id", 0)) + 1 if text.get("model_type") in {"roberta", "xlm-roberta"} else 0
+    return int(limit) - offset
+
+
+def _max_length(transformer: Path, limit: int | None) -> int:
+    named = _json_or_empty(transformer / "sentence_bert_config.json").get("max_seq_length")
+    stated = named or _json_or_empty(transformer / "tokenizer_config.json").get("model_max_length")
+    # A tokenizer without a limit says so with a huge number.
+    known = [int(length) for length in (stated, limit) if length is not None and length < 10**9]
+    if not known:
+        raise SourceError(f"{transformer}: neither the model nor its tokenizer says how long a text may be")
+    return min(known)
+
+
+def _pooling_mode(pooling: Mapping[str, Any]) -> str:
+    if mode := pooling.get("pooling_mode"):
+        return str(mode)
+    modes = [key.removeprefix("pooling_mode_") for key, on in pooling.items() if key.startswith("pooling_mode_") and on]
+    return "+".join(modes)
+
+
+def _default_prompt(config: Mapping[str, Any]) -> str:
+    name = config.get("default_prompt_name")
+    return str((config.get("prompts") or {}).get(name, "")) if name else ""
+
+
+def _licence(readme: Path) -> str | None:
+    """The licence in a model card's YAML header, if it states one."""
+    import yaml
+
+    if not readme.is_file():
+        return None
+    parts = readme.read_text(encoding="utf-8", errors="replace").split("---\n", 2)
+    if len(parts) < 3 or parts[0].strip():
+        return None
+    try:
+        header = yaml.safe_load(parts[1])
+    except yaml.YAMLError:
+        return None
+    licence = header.get("license") if isinstance(header, dict) else None
+    return licence if isinstance(licence, str) else None

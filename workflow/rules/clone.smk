@@ -1,0 +1,27 @@
+# Step 4: the teacher with the new vocabulary: backbone untouched, kept rows copied, new rows composed.
+
+
+rule clone_model:
+    input:
+        teacher="<results>/teacher/model",
+        tokenizer="<results>/tokenizer/{variant}",
+        vocabulary="<results>/vocabulary/{variant}.parquet",
+    output:
+        clone=directory("<results>/clone/{variant}"),
+    params:
+        settings=variant_section("initialisation"),
+        seed=SETTINGS.seed,
+        code=code_digest("cloning"),
+    log:
+        "<logs>/clone_model/{variant}.log",
+    benchmark:
+        "<benchmarks>/clone_model/{variant}.tsv"
+    threads: 2
+    resources:
+        mem_mb=8000,
+        runtime=30,
+        disk_mb=4000,
+    conda:
+        "../../envs/cpu.yaml"
+    script:
+        "../scripts/clone_model.py"

@@ -1,0 +1,78 @@
+# Configuration, paths and the few functions that bind wildcards to the typed settings.
+
+import os
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+from snakemake.utils import validate
+
+sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
+
+from langtailor.codedigest import code_digest
+from langtailor.config import SPLITS, explain_invalid, is_local, load_settings
+from langtailor.errors import ConfigError
+
+
+# A file given with --configfile stands alone; it is not laid over the demo's.
+if not workflow.overwrite_configfiles:
+
+    configfile: "config/config.yaml"
+
+
+try:
+    # The typed settings fill in defaults: Snakemake would mix those of alternatives (`oneOf`).
+    validate(config, "../../config/schema.yaml", set_default=False)
+    SETTINGS = load_settings(config)
+except ConfigError as error:
+    raise WorkflowError(str(error)) from None
+except WorkflowError as error:
+    raise WorkflowError(explain_invalid(config, error)) from None
+
+LANGUAGES = sorted(SETTINGS.corpus.languages)
+VARIANTS = sorted(SETTINGS.variants)
+TASKS = sorted(SETTINGS.evaluation.tasks)
+HUB_RETRIES = 2
+
+
+pathvars:
+    results=str(SETTINGS.root),
+    logs=str(SETTINGS.root / "logs"),
+    benchmarks=str(SETTINGS.root / "benchmarks"),
+
+
+wildcard_constraints:
+    lang="|".join(LANGUAGES),
+    variant="|".join(VARIANTS),
+    split="|".join(SPLITS),
+    shard=r"\d{5}",
+    model="clone|student",
+    task="|".join(TASKS),
+
+
+def section(settings, *keys):
+    """The named values of a settings section as plain data, for `params`."""
+    return settings.model_dump(mode="json", include=set(keys) or None)
+
+
+def variant_section(name):
+    """A params function: one section of the wildcard's variant."""
+    return lambda wildcards: section(getattr(SETTINGS.variant(wildcards.variant), name))
+
+
+def shards(lang, *splits):
+    """The vector shards of a language. Their number follows from the quotas alone, so that planning needs no file."""
+    return [
+        f"<results>/teacher/vectors/{lang}/{split}-{shard:05d}.arrow"
+        for split in splits or SPLITS
+        for shard in range(SETTINGS.shards(lang, split))
+    ]
+
+
+def all_vectors(wildcards):
+    return [path for lang in LANGUAGES for path in shards(lang)]
+
+
+def per_language(pattern, langs=LANGUAGES):
+    """Paths of a per-language artifact, in the order of LANGUAGES."""
+    return expand(pattern, lang=langs, allow_missing=True)

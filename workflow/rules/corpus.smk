@@ -1,0 +1,54 @@
+# Step 1: text of every language, sampled from its source, cleaned, deduplicated, cut and split.
+
+
+rule fetch_documents:
+    output:
+        documents="<results>/documents/{lang}.parquet",
+    params:
+        source=lambda wildcards: section(SETTINGS.source(wildcards.lang)),
+        source_lang=lambda wildcards: SETTINGS.name_in_source(wildcards.lang),
+        quotas=lambda wildcards: section(SETTINGS.quotas(wildcards.lang)),
+        seed=SETTINGS.seed,
+        work=str(SETTINGS.root / "downloads" / "{lang}"),
+        code=code_digest("corpus.sources"),
+    log:
+        "<logs>/fetch_documents/{lang}.log",
+    benchmark:
+        "<benchmarks>/fetch_documents/{lang}.tsv"
+    threads: 1
+    retries: HUB_RETRIES if SETTINGS.uses_hub else 0
+    resources:
+        mem_mb=4000,
+        runtime=240,
+        disk_mb=20000,
+    conda:
+        "../../envs/cpu.yaml"
+    script:
+        "../scripts/fetch_documents.py"
+
+
+rule build_corpus:
+    input:
+        documents="<results>/documents/{lang}.parquet",
+        teacher="<results>/teacher/model",
+    output:
+        corpus="<results>/corpus/{lang}.parquet",
+    params:
+        chunk_tokens=SETTINGS.corpus.chunk_tokens,
+        cleaning=section(SETTINGS.corpus.cleaning),
+        quotas=lambda wildcards: section(SETTINGS.quotas(wildcards.lang)),
+        seed=SETTINGS.seed,
+        code=code_digest("corpus.build"),
+    log:
+        "<logs>/build_corpus/{lang}.log",
+    benchmark:
+        "<benchmarks>/build_corpus/{lang}.tsv"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=120,
+        disk_mb=4000,
+    conda:
+        "../../envs/cpu.yaml"
+    script:
+        "../scripts/build_corpus.py"

@@ -1,0 +1,24 @@
+# Step 2: how often each language uses each of the teacher's tokens.
+
+
+rule count_tokens:
+    input:
+        corpus="<results>/corpus/{lang}.parquet",
+        teacher="<results>/teacher/model",
+    output:
+        counts="<results>/counts/{lang}.parquet",
+    params:
+        code=code_digest("counting"),
+    log:
+        "<logs>/count_tokens/{lang}.log",
+    benchmark:
+        "<benchmarks>/count_tokens/{lang}.tsv"
+    threads: 2
+    resources:
+        mem_mb=4000,
+        runtime=60,
+        disk_mb=100,
+    conda:
+        "../../envs/cpu.yaml"
+    script:
+        "../scripts/count_tokens.py"

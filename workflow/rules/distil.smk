@@ -1,0 +1,57 @@
+# Step 6: train the clone on the stored vectors. The teacher is not an input.
+
+
+rule tokenize_corpus:
+    input:
+        corpus="<results>/corpus/{lang}.parquet",
+        clone="<results>/clone/{variant}",
+    output:
+        tokens="<results>/tokens/{variant}/{lang}.arrow",
+    params:
+        max_length=lambda wildcards: SETTINGS.variant(wildcards.variant).distillation.max_length,
+        teacher=section(SETTINGS.teacher, "model", "prompt", "trust_remote_code"),
+        code=code_digest("distillation.tokens"),
+    log:
+        "<logs>/tokenize_corpus/{variant}/{lang}.log",
+    benchmark:
+        "<benchmarks>/tokenize_corpus/{variant}/{lang}.tsv"
+    threads: 2
+    resources:
+        mem_mb=4000,
+        runtime=60,
+        disk_mb=2000,
+    conda:
+        "../../envs/cpu.yaml"
+    script:
+        "../scripts/tokenize_corpus.py"
+
+
+rule distil:
+    input:
+        clone="<results>/clone/{variant}",
+        tokens=per_language("<results>/tokens/{variant}/{lang}.arrow"),
+        train=[path for lang in LANGUAGES for path in shards(lang, "train")],
+        validation=[path for lang in LANGUAGES for path in shards(lang, "validation")],
+    output:
+        model=directory("<results>/distilled/{variant}"),
+    params:
+        settings=variant_section("distillation"),
+        languages=LANGUAGES,
+        seed=SETTINGS.seed,
+        trust_remote_code=SETTINGS.teacher.trust_remote_code,
+        checkpoints=str(SETTINGS.root / "checkpoints" / "{variant}"),
+        code=code_digest("distillation.train"),
+    log:
+        "<logs>/distil/{variant}.log",
+    benchmark:
+        "<benchmarks>/distil/{variant}.tsv"
+    threads: 8
+    resources:
+        mem_mb=16000,
+        runtime=720,
+        disk_mb=10000,
+        gpu=1,
+    conda:
+        "../../envs/gpu.yaml"
+    script:
+        "../scripts/distil.py"

@@ -1,0 +1,41 @@
+# Step 7c: one self-contained page about the run.
+
+
+rule write_report:
+    input:
+        teacher="<results>/teacher/model",
+        corpora=per_language("<results>/corpus/{lang}.parquet"),
+        counts=per_language("<results>/counts/{lang}.parquet"),
+        vocabularies=expand("<results>/vocabulary/{variant}.parquet", variant=VARIANTS),
+        tokenizers=expand("<results>/tokenizer/{variant}", variant=VARIANTS),
+        clones=expand("<results>/clone/{variant}", variant=VARIANTS),
+        models=expand("<results>/distilled/{variant}", variant=VARIANTS),
+        scores=all_evaluations,
+    output:
+        report(
+            "<results>/report.html",
+            caption="../report/report.rst",
+            category="Report",
+            labels={"run": SETTINGS.run},
+        ),
+    params:
+        run=SETTINGS.run,
+        title=SETTINGS.report.title,
+        targets=SETTINGS.target_languages,
+        languages=LANGUAGES,
+        variants={name: section(SETTINGS.variant(name)) for name in VARIANTS},
+        root=str(SETTINGS.root),
+        code=code_digest("reporting.page"),
+    log:
+        "<logs>/write_report.log",
+    benchmark:
+        "<benchmarks>/write_report.tsv"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+        disk_mb=200,
+    conda:
+        "../../envs/cpu.yaml"
+    script:
+        "../scripts/write_report.py"

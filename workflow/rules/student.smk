@@ -1,0 +1,38 @@
+# Step 7b: the folder that users load: the trained model with a card that says what it is and how good it is.
+
+
+rule publish_student:
+    input:
+        model="<results>/distilled/{variant}",
+        teacher="<results>/teacher/model",
+        scores=lambda wildcards: expand(
+            "<results>/evaluation/{model}/{task}.json",
+            model=["teacher", f"{wildcards.variant}/clone", f"{wildcards.variant}/student"],
+            task=TASKS,
+        ),
+    output:
+        student=directory("<results>/student/{variant}"),
+    params:
+        run=SETTINGS.run,
+        evaluation=str(SETTINGS.root / "evaluation"),
+        tasks=TASKS,
+        bootstrap=SETTINGS.evaluation.bootstrap,
+        seed=SETTINGS.seed,
+        targets=SETTINGS.target_languages,
+        languages=LANGUAGES,
+        teacher=section(SETTINGS.teacher),
+        variant=lambda wildcards: section(SETTINGS.variant(wildcards.variant)),
+        code=code_digest("export"),
+    log:
+        "<logs>/publish_student/{variant}.log",
+    benchmark:
+        "<benchmarks>/publish_student/{variant}.tsv"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+        disk_mb=4000,
+    conda:
+        "../../envs/cpu.yaml"
+    script:
+        "../scripts/publish_student.py"

@@ -1,0 +1,23 @@
+# The teacher, brought into the run: every later rule reads this folder and needs no network.
+
+
+rule fetch_teacher:
+    output:
+        model=directory("<results>/teacher/model"),
+    params:
+        settings=section(SETTINGS.teacher, "model", "revision", "trust_remote_code"),
+        code=code_digest("teacher"),
+    log:
+        "<logs>/fetch_teacher.log",
+    benchmark:
+        "<benchmarks>/fetch_teacher.tsv"
+    threads: 1
+    retries: 0 if is_local(SETTINGS.teacher.model) else HUB_RETRIES
+    resources:
+        mem_mb=2000,
+        runtime=60,
+        disk_mb=8000,
+    conda:
+        "../../envs/cpu.yaml"
+    script:
+        "../scripts/fetch_teacher.py"

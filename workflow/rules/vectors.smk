@@ -1,0 +1,27 @@
+# Step 5: the teacher's vectors, once for all variants, shard by shard.
+
+
+rule teacher_vectors:
+    input:
+        corpus="<results>/corpus/{lang}.parquet",
+        teacher="<results>/teacher/model",
+    output:
+        vectors="<results>/teacher/vectors/{lang}/{split}-{shard}.arrow",
+    params:
+        teacher=section(SETTINGS.teacher),
+        settings=section(SETTINGS.vectors),
+        code=code_digest("vectors"),
+    log:
+        "<logs>/teacher_vectors/{lang}/{split}-{shard}.log",
+    benchmark:
+        "<benchmarks>/teacher_vectors/{lang}/{split}-{shard}.tsv"
+    threads: 8
+    resources:
+        mem_mb=8000,
+        runtime=240,
+        disk_mb=500,
+        gpu=1,
+    conda:
+        "../../envs/gpu.yaml"
+    script:
+        "../scripts/teacher_vectors.py"

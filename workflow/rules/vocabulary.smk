@@ -1,0 +1,57 @@
+# Step 3: choose the tokens of each variant, then write its tokenizer and prove it right.
+
+
+rule select_vocabulary:
+    input:
+        teacher="<results>/teacher/model",
+        corpora=per_language("<results>/corpus/{lang}.parquet"),
+        counts=per_language("<results>/counts/{lang}.parquet"),
+    output:
+        vocabulary="<results>/vocabulary/{variant}.parquet",
+    params:
+        settings=variant_section("vocabulary"),
+        languages=LANGUAGES,
+        weights={lang: SETTINGS.corpus.languages[lang].weight for lang in LANGUAGES},
+        targets=SETTINGS.target_languages,
+        work=str(SETTINGS.root / "downloads" / "donor"),
+        code=code_digest("selection"),
+    log:
+        "<logs>/select_vocabulary/{variant}.log",
+    benchmark:
+        "<benchmarks>/select_vocabulary/{variant}.tsv"
+    threads: 2
+    retries: HUB_RETRIES if SETTINGS.uses_hub_donor else 0
+    resources:
+        mem_mb=8000,
+        runtime=60,
+        disk_mb=500,
+    conda:
+        "../../envs/cpu.yaml"
+    script:
+        "../scripts/select_vocabulary.py"
+
+
+rule write_tokenizer:
+    input:
+        teacher="<results>/teacher/model",
+        vocabulary="<results>/vocabulary/{variant}.parquet",
+        corpora=per_language("<results>/corpus/{lang}.parquet"),
+    output:
+        tokenizer=directory("<results>/tokenizer/{variant}"),
+    params:
+        languages=LANGUAGES,
+        targets=SETTINGS.target_languages,
+        code=code_digest("surgery.write"),
+    log:
+        "<logs>/write_tokenizer/{variant}.log",
+    benchmark:
+        "<benchmarks>/write_tokenizer/{variant}.tsv"
+    threads: 2
+    resources:
+        mem_mb=8000,
+        runtime=60,
+        disk_mb=500,
+    conda:
+        "../../envs/cpu.yaml"
+    script:
+        "../scripts/write_tokenizer.py"

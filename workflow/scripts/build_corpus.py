@@ -1,0 +1,19 @@
+"""Clean, cut, deduplicate and split the documents of one language."""
+
+from pathlib import Path
+
+from job import job
+from langtailor.config import CleaningSettings, Quotas
+from langtailor.corpus.build import build_corpus
+
+with job(snakemake):
+    build_corpus(
+        Path(snakemake.input.documents),
+        teacher=Path(snakemake.input.teacher),
+        lang=snakemake.wildcards.lang,
+        chunk_tokens=snakemake.params.chunk_tokens,
+        cleaning=CleaningSettings(**snakemake.params.cleaning),
+        quotas=Quotas(**snakemake.params.quotas),
+        seed=snakemake.params.seed,
+        out=Path(snakemake.output.corpus),
+    )

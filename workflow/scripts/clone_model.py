@@ -1,0 +1,17 @@
+"""Give the teacher a new vocabulary."""
+
+from pathlib import Path
+
+from job import job
+from langtailor.cloning import clone_model
+from langtailor.config import InitialisationSettings
+
+with job(snakemake):
+    clone_model(
+        Path(snakemake.input.teacher),
+        tokenizer=Path(snakemake.input.tokenizer),
+        vocabulary=Path(snakemake.input.vocabulary),
+        settings=InitialisationSettings(**snakemake.params.settings),
+        seed=snakemake.params.seed,
+        out=Path(snakemake.output.clone),
+    )

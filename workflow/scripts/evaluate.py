@@ -1,0 +1,31 @@
+"""Run one evaluation task for one model."""
+
+from pathlib import Path
+
+from job import by_language, device, job
+from langtailor.config import TeacherSettings, parse_task
+from langtailor.evaluation.run import Evaluator, evaluate
+
+with job(snakemake):
+    params = snakemake.params
+    languages = list(params.languages)
+    corpora = by_language(languages, snakemake.input.get("corpora", []))
+    vectors = {
+        lang: [Path(path) for path in snakemake.input.get("vectors", []) if Path(path).parent.name == lang]
+        for lang in languages
+    }
+    evaluator = Evaluator(
+        Path(snakemake.input.model),
+        teacher=TeacherSettings(**params.teacher),
+        resamples=params.bootstrap,
+        seed=params.seed,
+        device=device(snakemake),
+    )
+    evaluate(
+        snakemake.wildcards.task,
+        parse_task(params.task),
+        evaluator,
+        corpora,
+        vectors,
+        out=Path(snakemake.output.scores),
+    )

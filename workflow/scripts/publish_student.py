@@ -1,0 +1,20 @@
+"""Give one trained student its model card."""
+
+from pathlib import Path
+
+from job import job
+from langtailor.evaluation.comparison import read_comparisons
+from langtailor.export import CardFacts, publish_student
+
+with job(snakemake):
+    params = snakemake.params
+    variant = snakemake.wildcards.variant
+    publish_student(
+        Path(snakemake.input.model),
+        teacher=Path(snakemake.input.teacher),
+        facts=CardFacts(params.run, variant, params.targets, params.languages, params.teacher, params.variant),
+        comparisons=read_comparisons(
+            Path(params.evaluation), variant, params.tasks, resamples=params.bootstrap, seed=params.seed
+        ),
+        out=Path(snakemake.output.student),
+    )
