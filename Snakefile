@@ -27,8 +27,8 @@ include: "workflow/rules/report.smk"
 rule all:
     default_target: True
     input:
-        rules.student.input,
-        rules.report.input,
+        expand("<results>/student/{variant}", variant=VARIANTS),
+        "<results>/report.html",
 
 
 # Targets for working step by step.

@@ -531,10 +531,9 @@ class Settings(Section):
         donors = (self.variant(name).vocabulary.graft.donor for name in self.variants)
         return any(donor != "trained" and not is_local(donor) for donor in donors)
 
-    def shards(self, lang: str, split: str) -> int:
-        """Number of vector shards of one split: what its quota fills, known before any text is."""
-        quota = getattr(self.quotas(lang), split)
-        return -(-quota // self.vectors.shard_passages)
+    def shards(self, lang: str) -> int:
+        """Number of vector shards of a language: what its quotas fill, known before any text is."""
+        return -(-self.quotas(lang).total // self.vectors.shard_passages)
 
     def task_needs(self, name: str) -> TaskNeeds:
         """What an evaluation task looks at."""

@@ -1,7 +1,10 @@
 """The teacher's vectors: computed once, stored in shards, read by memory map.
 
+A shard holds consecutive passages of one language's corpus, whatever their split. As the corpus stands in the order train,
+validation, test, and a raised quota only appends to a split, such a quota leaves all full shards of training passages as they are.
+
 A shard is one uncompressed Arrow IPC file (https://arrow.apache.org/docs/format/Columnar.html#ipc-file-format) with a
-single record batch: passage id, digest of what the teacher read, and the vector in float16. Being uncompressed and whole,
+single record batch: passage id, split, digest of what the teacher read, and the vector in float16. Being uncompressed and whole,
 its vectors are one contiguous block that maps into memory as a matrix without being copied.
 """
 
@@ -10,12 +13,13 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from langtailor.artifacts import Manifest, atomic_file, directory_digest, sha256_bytes
@@ -53,6 +57,7 @@ class VectorShard:
     Attributes:
         path: its file.
         ids: passage ids, in corpus order.
+        splits: split of each passage.
         digests: what the teacher read for each passage, as :func:`text_digest` gives it.
         vectors: float16, shape (n, d), read-only, zero-copy.
         manifest: what made it.
@@ -60,6 +65,7 @@ class VectorShard:
 
     path: Path
     ids: pa.StringArray
+    splits: pa.StringArray
     digests: pa.FixedSizeBinaryArray
     vectors: NDArray[np.float16]
     manifest: Manifest
@@ -85,14 +91,26 @@ class VectorShard:
         if not schema.equals(_schema(dimension), check_metadata=False):
             raise ArtifactError(path, f"has other columns than a shard of vectors: {schema.names}")
         vectors = batch["vector"].flatten().to_numpy(zero_copy_only=True).reshape(-1, dimension)
-        if verify and _checksum(batch["id"], batch["text_digest"], vectors) != manifest.facts["sha256"]:
+        if verify and _checksum(batch["id"], batch["split"], batch["text_digest"], vectors) != manifest.facts["sha256"]:
             raise ArtifactError(path, "holds vectors that do not match their checksum")
-        return cls(path, batch["id"], batch["text_digest"], vectors, manifest)
+        return cls(path, batch["id"], batch["split"], batch["text_digest"], vectors, manifest)
+
+    def only(self, split: str) -> VectorShard:
+        """The part of the shard that belongs to one split: consecutive rows, still mapped and not copied."""
+        mine = np.flatnonzero(pc.equal(self.splits, split).to_numpy(zero_copy_only=False))
+        start, count = (int(mine[0]), len(mine)) if len(mine) else (0, 0)
+        return replace(
+            self,
+            ids=self.ids.slice(start, count),
+            splits=self.splits.slice(start, count),
+            digests=self.digests.slice(start, count),
+            vectors=self.vectors[start : start + count],
+        )
 
 
 @dataclass(frozen=True)
 class VectorStore:
-    """Consecutive shards of one split of one language, read as one matrix.
+    """All shards of one language, or one split of them, read as one matrix.
 
     Attributes:
         shards: the shards, in order.
@@ -103,8 +121,13 @@ class VectorStore:
     starts: NDArray[np.int64]
 
     @classmethod
-    def open(cls, paths: Sequence[Path], *, verify: bool = True) -> Self:
-        """Map shards in order; see :meth:`VectorShard.open`.
+    def open(cls, paths: Sequence[Path], split: str | None = None, *, verify: bool = True) -> Self:
+        """Map shards in order.
+
+        Args:
+            paths: all shards of a language.
+            split: read only the passages of this split.
+            verify: as for :meth:`VectorShard.open`.
 
         Raises:
             ArtifactError: a shard is damaged or was made by another teacher than the first.
@@ -116,6 +139,8 @@ class VectorStore:
                 shards[0].manifest.inputs["teacher"],
             ):
                 raise ArtifactError(shard.path, f"was made by another teacher or other settings than {shards[0].path}")
+        if split is not None:
+            shards = tuple(shard.only(split) for shard in shards)
         return cls(shards, np.cumsum([0, *(len(shard.ids) for shard in shards)], dtype=np.int64))
 
     def __len__(self) -> int:
@@ -167,7 +192,6 @@ class VectorStore:
 
 def encode_shard(
     corpus: Path,
-    split: str,
     shard: int,
     teacher: Path,
     teacher_settings: TeacherSettings,
@@ -175,13 +199,12 @@ def encode_shard(
     device: str,
     out: Path,
 ) -> None:
-    """Compute and store the vectors of one shard of one split.
+    """Compute and store the vectors of one shard.
 
     Args:
         corpus: ``corpus/{lang}.parquet``.
-        split: ``train``, ``validation`` or ``test``.
-        shard: its number; it holds the rows from ``shard * settings.shard_passages`` of the split. A shard past the
-            end of a short language holds none.
+        shard: its number; it holds the rows from ``shard * settings.shard_passages``. A shard past the end of a short
+            language holds none.
         teacher: the teacher's folder.
         teacher_settings: how the teacher reads.
         settings: size of shards and batches.
@@ -191,7 +214,7 @@ def encode_shard(
     Raises:
         LangtailorError: a vector does not fit float16 or is not finite.
     """
-    table = read_corpus(corpus, split, columns=["id", "text", "pair"])
+    table = read_corpus(corpus, columns=["id", "split", "text", "pair"])
     table = table.slice(shard * settings.shard_passages, settings.shard_passages)
     info = TeacherInfo.read(teacher)
     texts = texts_read(table, teacher_settings)
@@ -199,23 +222,23 @@ def encode_shard(
     vectors, tokens = np.empty((0, info.dimension), np.float16), 0
     if texts:
         encoder = Encoder(load_teacher(teacher, teacher_settings, device), prompt, settings.batch_tokens)
-        vectors = _to_float16(encoder.encode(texts, f"encoding {table_label(corpus, split, shard)}"), out)
+        vectors = _to_float16(encoder.encode(texts, f"encoding {corpus.stem}/{shard:05d}"), out)
         tokens = encoder.tokens
         _LOG.info("%s tokens, %.1f %% of them padding", f"{tokens:,}", 100 * encoder.padding_share)
-    ids = table["id"].combine_chunks()
+    ids, splits = table["id"].combine_chunks(), table["split"].combine_chunks()
     digests = pa.array([text_digest(prompt + text) for text in texts], pa.binary(_DIGEST_BYTES))
     manifest = Manifest(
         _KIND,
         made_by=teacher_settings.model_dump(mode="json") | {"prompt": prompt},
-        inputs={"teacher": directory_digest(teacher), "split": split, "shard": shard},
+        inputs={"teacher": directory_digest(teacher), "shard": shard},
         facts={
             "rows": len(texts),
             "dimension": info.dimension,
             "tokens": tokens,
-            "sha256": _checksum(ids, digests, vectors),
+            "sha256": _checksum(ids, splits, digests, vectors),
         },
     )
-    _write(out, ids, digests, vectors, manifest)
+    _write(out, [ids, splits, digests], vectors, manifest)
 
 
 class Encoder:
@@ -310,11 +333,6 @@ def text_digest(text: str) -> bytes:
     return hashlib.blake2b(text.encode(), digest_size=_DIGEST_BYTES).digest()
 
 
-def table_label(corpus: Path, split: str, shard: int) -> str:
-    """How progress lines call a shard."""
-    return f"{corpus.stem}/{split}-{shard:05d}"
-
-
 def _batches(sizes: NDArray[np.int64], budget: int) -> Iterator[slice]:
     """Cut texts, longest first, into runs of similar length whose padded size stays within the budget."""
     start = 0
@@ -368,29 +386,29 @@ def _schema(dimension: int) -> pa.Schema:
     return pa.schema(
         [
             ("id", pa.string()),
+            ("split", pa.string()),
             ("text_digest", pa.binary(_DIGEST_BYTES)),
             ("vector", pa.list_(pa.float16(), dimension)),
         ]
     )
 
 
-def _write(
-    out: Path, ids: pa.Array, digests: pa.Array, vectors: NDArray[np.float16], manifest: Manifest
-) -> None:
+def _write(out: Path, columns: list[pa.Array], vectors: NDArray[np.float16], manifest: Manifest) -> None:
     dimension = vectors.shape[1]
     column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1), pa.float16()), dimension)
-    table = with_manifest(pa.table([ids, digests, column], schema=_schema(dimension)), manifest)
-    with atomic_file(out) as temporary, pa.OSFile(str(temporary), "wb") as sink:
-        with pa.ipc.new_file(sink, table.schema) as writer:
-            writer.write_batch(table.combine_chunks().to_batches()[0] if len(ids) else _empty_batch(table.schema))
+    schema = with_manifest(pa.table([*columns, column], schema=_schema(dimension)), manifest).schema
+    batch = pa.RecordBatch.from_arrays([*columns, column], schema=schema)
+    with (
+        atomic_file(out) as temporary,
+        pa.OSFile(str(temporary), "wb") as sink,
+        pa.ipc.new_file(sink, schema) as writer,
+    ):
+        writer.write_batch(batch)
 
 
-def _empty_batch(schema: pa.Schema) -> pa.RecordBatch:
-    return pa.RecordBatch.from_arrays([pa.array([], field.type) for field in schema], schema=schema)
-
-
-def _checksum(ids: pa.Array, digests: pa.Array, vectors: NDArray[np.float16]) -> str:
-    rows = "\n".join(f"{i} {d.hex()}" for i, d in zip(ids.to_pylist(), digests.to_pylist(), strict=True))
+def _checksum(ids: pa.Array, splits: pa.Array, digests: pa.Array, vectors: NDArray[np.float16]) -> str:
+    columns = (column.to_pylist() for column in (ids, splits, digests))
+    rows = "\n".join(f"{i} {s} {d.hex()}" for i, s, d in zip(*columns, strict=True))
     return sha256_bytes(rows.encode() + np.ascontiguousarray(vectors).tobytes())
 
 

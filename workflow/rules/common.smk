@@ -10,7 +10,7 @@ from snakemake.utils import validate
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
 
 from langtailor.codedigest import code_digest
-from langtailor.config import SPLITS, explain_invalid, is_local, load_settings
+from langtailor.config import explain_invalid, is_local, load_settings
 from langtailor.errors import ConfigError
 
 
@@ -44,7 +44,6 @@ pathvars:
 wildcard_constraints:
     lang="|".join(LANGUAGES),
     variant="|".join(VARIANTS),
-    split="|".join(SPLITS),
     shard=r"\d{5}",
     model="clone|student",
     task="|".join(TASKS),
@@ -60,13 +59,9 @@ def variant_section(name):
     return lambda wildcards: section(getattr(SETTINGS.variant(wildcards.variant), name))
 
 
-def shards(lang, *splits):
+def shards(lang):
     """The vector shards of a language. Their number follows from the quotas alone, so that planning needs no file."""
-    return [
-        f"<results>/teacher/vectors/{lang}/{split}-{shard:05d}.arrow"
-        for split in splits or SPLITS
-        for shard in range(SETTINGS.shards(lang, split))
-    ]
+    return [f"<results>/teacher/vectors/{lang}/{shard:05d}.arrow" for shard in range(SETTINGS.shards(lang))]
 
 
 def all_vectors(wildcards):

@@ -30,8 +30,7 @@ rule distil:
     input:
         clone="<results>/clone/{variant}",
         tokens=per_language("<results>/tokens/{variant}/{lang}.arrow"),
-        train=[path for lang in LANGUAGES for path in shards(lang, "train")],
-        validation=[path for lang in LANGUAGES for path in shards(lang, "validation")],
+        vectors=all_vectors,
     output:
         model=directory("<results>/distilled/{variant}"),
     params:

@@ -6,7 +6,7 @@ def evaluation_inputs(wildcards):
     needs = SETTINGS.task_needs(wildcards.task)
     return {
         "corpora": per_language("<results>/corpus/{lang}.parquet", needs.languages),
-        "vectors": [path for lang in needs.languages if needs.vectors for path in shards(lang, "test")],
+        "vectors": [path for lang in needs.languages if needs.vectors for path in shards(lang)],
         "files": list(needs.files),
     }
 

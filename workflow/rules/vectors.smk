@@ -6,15 +6,15 @@ rule teacher_vectors:
         corpus="<results>/corpus/{lang}.parquet",
         teacher="<results>/teacher/model",
     output:
-        vectors="<results>/teacher/vectors/{lang}/{split}-{shard}.arrow",
+        vectors="<results>/teacher/vectors/{lang}/{shard}.arrow",
     params:
         teacher=section(SETTINGS.teacher),
         settings=section(SETTINGS.vectors),
         code=code_digest("vectors"),
     log:
-        "<logs>/teacher_vectors/{lang}/{split}-{shard}.log",
+        "<logs>/teacher_vectors/{lang}/{shard}.log",
     benchmark:
-        "<benchmarks>/teacher_vectors/{lang}/{split}-{shard}.tsv"
+        "<benchmarks>/teacher_vectors/{lang}/{shard}.tsv"
     threads: 8
     resources:
         mem_mb=8000,

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from job import by_language, device, job
+from job import by_language, device, job, shards_by_language
 from langtailor.config import DistillationSettings
 from langtailor.distillation.train import distil
 
@@ -11,13 +11,7 @@ with job(snakemake):
     distil(
         Path(snakemake.input.clone),
         tokens=by_language(params.languages, snakemake.input.tokens),
-        vectors={
-            split: {
-                lang: [Path(path) for path in snakemake.input[split] if Path(path).parent.name == lang]
-                for lang in params.languages
-            }
-            for split in ("train", "validation")
-        },
+        vectors=shards_by_language(params.languages, snakemake.input.vectors),
         settings=DistillationSettings(**params.settings),
         seed=params.seed,
         device=device(snakemake),

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from job import by_language, device, job
+from job import by_language, device, job, shards_by_language
 from langtailor.config import TeacherSettings, parse_task
 from langtailor.evaluation.run import Evaluator, evaluate
 
@@ -10,10 +10,7 @@ with job(snakemake):
     params = snakemake.params
     languages = list(params.languages)
     corpora = by_language(languages, snakemake.input.get("corpora", []))
-    vectors = {
-        lang: [Path(path) for path in snakemake.input.get("vectors", []) if Path(path).parent.name == lang]
-        for lang in languages
-    }
+    vectors = shards_by_language(languages, snakemake.input.get("vectors", []))
     evaluator = Evaluator(
         Path(snakemake.input.model),
         teacher=TeacherSettings(**params.teacher),

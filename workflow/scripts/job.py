@@ -52,6 +52,11 @@ def by_language(languages: list[str], paths: list[str]) -> dict[str, Path]:
     return {lang: Path(path) for lang, path in zip(languages, paths, strict=True)}
 
 
+def shards_by_language(languages: list[str], paths: list[str]) -> dict[str, list[Path]]:
+    """Vector shards by language, in order; a shard lies in its language's folder."""
+    return {lang: [Path(path) for path in paths if Path(path).parent.name == lang] for lang in languages}
+
+
 def _limit_threads(threads: int) -> None:
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"):
         os.environ[name] = str(threads)

@@ -9,7 +9,6 @@ from langtailor.vectors import encode_shard
 with job(snakemake):
     encode_shard(
         Path(snakemake.input.corpus),
-        split=snakemake.wildcards.split,
         shard=int(snakemake.wildcards.shard),
         teacher=Path(snakemake.input.teacher),
         teacher_settings=TeacherSettings(**snakemake.params.teacher),

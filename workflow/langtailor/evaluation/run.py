@@ -12,7 +12,7 @@ import numpy as np
 
 from langtailor.artifacts import directory_digest
 from langtailor.config import AgreementTask, BitextTask, FertilityTask, MtebTask, StsTask, Task, TeacherSettings
-from langtailor.corpus.build import read_corpus
+from langtailor.corpus import read_corpus
 from langtailor.errors import SourceError
 from langtailor.evaluation.bitext import bitext_scores
 from langtailor.evaluation.encoding import encode_texts, unit
@@ -64,7 +64,7 @@ class Evaluator:
         Args:
             task: what to do.
             corpora: corpus by language, for tasks that read it.
-            vectors: test shards of the teacher's stored vectors by language, for tasks that read them.
+            vectors: shards of the teacher's stored vectors by language, for tasks that read them.
         """
         match task:
             case AgreementTask():
@@ -87,7 +87,7 @@ class Evaluator:
             if not texts:
                 _LOG.warning("%s: no test passages; agreement leaves it out", lang)
                 continue
-            stored = unit(VectorStore.open(list(vectors[lang])).take(np.arange(len(texts))))
+            stored = unit(VectorStore.open(list(vectors[lang]), "test").take(np.arange(len(texts))))
             own = encode_texts(self.model, texts, self.prompt, f"encoding {lang}")
             cosines[lang] = np.einsum("nd,nd->n", own, stored, dtype=np.float64)
         overall = np.concatenate(list(cosines.values()))

@@ -124,6 +124,10 @@ class Family(Protocol):
         """The new tokenizer's files. Everything that does not name a token or an id stays as it was."""
         ...
 
+    def unreachable(self, layout: Layout) -> list[str]:
+        """Grafts, and kept tokens that the teacher reaches, that no text reaches in the new tokenizer."""
+        ...
+
     def words(self, texts: Iterable[str]) -> Counter[str]:
         """Cut texts, after normalisation and pre-tokenization, where no token of the family can cross, and count.
 

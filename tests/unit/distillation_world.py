@@ -1,0 +1,139 @@
+"""A small world in which a student can be trained: a damaged copy of a tiny teacher, its tokens, the teacher's vectors.
+
+Run as a module it trains in a process of its own: ``python -m tests.unit.distillation_world FOLDER OUT CHECKPOINTS JSON``.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from safetensors.torch import load_file, save_file
+
+from langtailor.artifacts import Manifest, atomic_directory, seal_directory
+from langtailor.config import DistillationSettings, TeacherSettings, VectorSettings
+from langtailor.distillation.tokens import tokenize_corpus
+from langtailor.distillation.train import distil
+from langtailor.tables import CORPUS, MAPPING, write_table
+from langtailor.vectors import encode_shard
+
+#: Rows of the embedding table that the clone has forgotten and calls new.
+NEW_ROWS = range(120, 260)
+WEIGHTS = "model.safetensors"
+EMBEDDING = "embeddings.word_embeddings.weight"
+WORDS = "red green house river walks runs small old bird stone under over the a quickly never seven rain light tree".split()
+DEFAULTS = {
+    "epochs": 4,
+    "batch_size": 8,
+    "learning_rate": 1e-3,
+    "embedding_learning_rate": 1e-2,
+    "validate_every": 10,
+    "checkpoint_every": 100,
+    "max_length": 24,
+}
+
+
+@dataclass(frozen=True)
+class World:
+    """Folders of the inputs of a distillation; the teacher's is gone."""
+
+    root: Path
+    languages: tuple[str, ...] = ("en", "tr")
+
+    @property
+    def clone(self) -> Path:
+        return self.root / "clone"
+
+    @property
+    def tokens(self) -> dict[str, Path]:
+        return {lang: self.root / "tokens" / f"{lang}.arrow" for lang in self.languages}
+
+    @property
+    def vectors(self) -> dict[str, list[Path]]:
+        return {lang: sorted((self.root / "vectors" / lang).iterdir()) for lang in self.languages}
+
+    def distil(self, out: Path, checkpoints: Path | None = None, seed: int = 7, **settings: Any) -> Path:
+        """Train on the CPU; returns ``out``."""
+        distil(
+            self.clone,
+            self.tokens,
+            self.vectors,
+            DistillationSettings(**{**DEFAULTS, **settings}),
+            seed,
+            "cpu",
+            checkpoints or out.with_name(f"{out.name}.checkpoints"),
+            out,
+        )
+        return out
+
+
+def make_world(
+    root: Path,
+    make_teacher: Callable[[Path], Path],
+    languages: Sequence[str] = ("en", "tr"),
+    splits: tuple[int, int, int] = (60, 20, 4),
+    dtype: torch.dtype = torch.float32,
+) -> World:
+    """Build a world; equal calls give equal bytes."""
+    teacher = root / "teacher"
+    make_teacher(teacher)
+    seal_directory(teacher, Manifest("teacher"))
+    settings = TeacherSettings(model="tiny")
+    make_clone(teacher, root / "clone", dtype)
+    for lang in languages:
+        corpus = root / "corpus" / f"{lang}.parquet"
+        write_corpus(corpus, lang, splits)
+        for shard in range(2):
+            out = root / "vectors" / lang / f"{shard:05d}.arrow"
+            encode_shard(corpus, shard, teacher, settings, VectorSettings(shard_passages=50), "cpu", out)
+        tokenize_corpus(corpus, root / "clone", settings, DEFAULTS["max_length"], root / "tokens" / f"{lang}.arrow")
+    shutil.rmtree(teacher)
+    return World(root, tuple(languages))
+
+
+def make_clone(teacher: Path, out: Path, dtype: torch.dtype = torch.float32) -> None:
+    """The teacher with new random rows in place of some, said to be composed of two teacher rows each."""
+    with atomic_directory(out) as folder:
+        shutil.copytree(teacher, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("manifest.json"))
+        tensors = load_file(folder / WEIGHTS)
+        name = next(name for name in tensors if name.endswith(("word_embeddings.weight", "embed_tokens.weight")))
+        table = tensors[name]
+        table[list(NEW_ROWS)] = torch.randn(len(NEW_ROWS), table.shape[1], generator=torch.manual_seed(3)) * table.std()
+        save_file({key: value.to(dtype) for key, value in tensors.items()}, folder / WEIGHTS, {"format": "pt"})
+        write_mapping(folder / "mapping.parquet", len(table))
+        seal_directory(folder, Manifest("clone"))
+
+
+def write_mapping(path: Path, rows: int) -> None:
+    new = set(NEW_ROWS)
+    columns = [
+        pa.array(np.arange(rows, dtype=np.int32)),
+        pa.array([[0, 1] if row in new else [row] for row in range(rows)], pa.list_(pa.int32())),
+        pa.array([[0.5, 0.5] if row in new else [1.0] for row in range(rows)], pa.list_(pa.float32())),
+    ]
+    write_table(path, pa.table(columns, schema=MAPPING), Manifest("mapping"))
+
+
+def write_corpus(path: Path, lang: str, splits: tuple[int, int, int]) -> None:
+    names = [name for name, count in zip(("train", "validation", "test"), splits, strict=True) for _ in range(count)]
+    draw = random.Random(lang)
+    texts = [" ".join(draw.choices(WORDS, k=draw.randint(1, 12))) for _ in names]
+    ids = [f"{lang}{number}#0" for number in range(len(names))]
+    columns = [ids, [lang] * len(names), texts, names, pa.nulls(len(names), pa.string())]
+    facts = {"passages": dict(zip(("train", "validation", "test"), splits, strict=True))}
+    write_table(path, pa.table(columns, schema=CORPUS), Manifest("corpus", facts=facts))
+
+
+if __name__ == "__main__":
+    world, out, checkpoints, settings = sys.argv[1:]
+    torch.set_num_threads(1)
+    World(Path(world)).distil(Path(out), Path(checkpoints), **json.loads(settings))

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import tensor
+
+from langtailor.config import ObjectiveSettings
+from langtailor.distillation.objectives import (
+    Objective,
+    contrastive_loss,
+    cosine_loss,
+    mse_loss,
+    relational_loss,
+)
+from langtailor.errors import ConfigError
+
+#: Two passages in two dimensions, as easy to compute with as vectors get.
+STUDENT = tensor([[1.0, 0.0], [0.0, 2.0]])
+TEACHER = tensor([[1.0, 1.0], [0.0, 1.0]])
+HALF_ROOT = math.sqrt(0.5)
+
+
+def objective(**settings) -> Objective:
+    return Objective(ObjectiveSettings(**{"cosine": 0, **settings}))
+
+
+def test_cosine_is_one_minus_the_mean_cosine():
+    assert cosine_loss(STUDENT, TEACHER).item() == pytest.approx(1 - (HALF_ROOT + 1) / 2)
+
+
+def test_mse_is_the_mean_over_passages_and_dimensions():
+    assert mse_loss(STUDENT, TEACHER).item() == pytest.approx((0 + 1 + 0 + 1) / 4)
+
+
+def test_relational_compares_the_similarity_matrices():
+    # The student's two passages are orthogonal, the teacher's have the cosine √½; the diagonals agree.
+    assert relational_loss(STUDENT, TEACHER).item() == pytest.approx(2 * 0.5 / 4)
+
+
+def test_relational_takes_vectors_of_another_width():
+    wide = tensor([[1.0, 1.0, 0.0], [0.0, 1.0, 0.0]])
+    assert relational_loss(STUDENT, wide).item() == pytest.approx(2 * 0.5 / 4)
+
+
+def test_contrastive_is_infonce_against_the_stored_vectors():
+    # Logits at τ = 0.5: student 1 sees (√½, 0), student 2 sees (√½, 1), each divided by τ.
+    first = math.log(1 + math.exp((0 - HALF_ROOT) / 0.5))
+    second = math.log(1 + math.exp((HALF_ROOT - 1) / 0.5))
+    assert contrastive_loss(STUDENT, TEACHER, 0.5).item() == pytest.approx((first + second) / 2)
+
+
+def test_contrastive_does_not_hold_translations_of_one_text_against_each_other():
+    student = tensor([[1.0, 0.0], [0.0, 2.0], [1.0, 0.0]])
+    teacher = tensor([[1.0, 1.0], [0.0, 1.0], [1.0, 1.0]])
+    first = math.log(1 + math.exp((0 - HALF_ROOT) / 0.5))
+    second = math.log(1 + 2 * math.exp((HALF_ROOT - 1) / 0.5))
+    assert contrastive_loss(student, teacher, 0.5).item() == pytest.approx((2 * first + second) / 3)
+
+
+def test_the_loss_is_the_weighted_sum_of_its_terms():
+    found = objective(cosine=10, relational=200)(STUDENT, TEACHER)
+    assert set(found) == {"loss", "cosine", "relational"}
+    assert found["loss"].item() == pytest.approx(10 * (1 - (HALF_ROOT + 1) / 2) + 200 * 0.25)
+
+
+def test_a_matryoshka_dimension_counts_as_much_as_the_whole_vector():
+    # On the first dimension alone the student's second passage is the zero vector; the teacher's too.
+    found = objective(cosine=1, matryoshka=(1,))(STUDENT, TEACHER)
+    whole, truncated = 1 - (HALF_ROOT + 1) / 2, 1 - (1 + 0) / 2
+    assert found["loss"].item() == pytest.approx((whole + truncated) / 2)
+
+
+def test_truncated_vectors_are_scaled_to_length_one():
+    student, teacher = tensor([[3.0, 4.0, 0.0]]), tensor([[1.0, 0.0, 7.0]])
+    found = objective(mse=1, matryoshka=(2,))(student, teacher)
+    whole, truncated = (4 + 16 + 49) / 3, ((0.6 - 1) ** 2 + 0.8**2) / 2
+    assert found["mse"].item() == pytest.approx((whole + truncated) / 2)
+
+
+@pytest.mark.parametrize(("similarities", "share"), [("truncated", 1 / 2), ("full", 1)])
+def test_similarities_of_a_truncated_student_are_compared_with_those_asked_for(similarities, share):
+    # The student's similarity is 1, the teacher's √½; of their first dimensions alone both are 1.
+    student, teacher = tensor([[1.0, 0.0], [1.0, 0.0]]), tensor([[1.0, 0.0], [1.0, 1.0]])
+    found = objective(relational=1, matryoshka=(1,), matryoshka_similarities=similarities)(student, teacher)
+    assert found["loss"].item() == pytest.approx(share * 2 * (1 - HALF_ROOT) ** 2 / 4)
+
+
+def test_a_matryoshka_dimension_must_be_below_the_width():
+    with pytest.raises(ConfigError, match="found 384; the vectors have 384 dimensions"):
+        objective(cosine=1, matryoshka=(128, 384)).check_dimension(384)
+
+
+@pytest.mark.parametrize(("terms", "across"), [({"cosine": 1, "mse": 1}, False), ({"relational": 1}, True)])
+def test_an_objective_knows_whether_it_compares_passages(terms, across):
+    assert objective(**terms).looks_across_passages is across
+
+
+VECTORS = st.lists(st.lists(st.floats(-1, 1, width=32), min_size=3, max_size=3), min_size=2, max_size=5)
+
+
+@settings(deadline=None)
+@given(VECTORS, st.floats(0.1, 10))
+def test_only_mse_sees_the_length_of_a_vector(rows, factor):
+    student = tensor(rows) + 2
+    teacher = tensor(rows).flip(1) + 2
+    for term in ("cosine", "relational", "contrastive"):
+        loss = objective(**{term: 1})
+        assert loss(factor * student, teacher)["loss"].item() == pytest.approx(
+            loss(student, teacher)["loss"].item(), abs=1e-4
+        )
+
+
+@settings(deadline=None)
+@given(VECTORS)
+def test_a_student_that_is_the_teacher_has_nothing_to_learn(rows):
+    vectors = tensor(rows) + 2
+    found = objective(cosine=1, mse=1, relational=1, matryoshka=(2,))(vectors.requires_grad_(), vectors.detach())
+    assert found["loss"].item() == pytest.approx(0, abs=1e-6)
+    (gradient,) = torch.autograd.grad(found["loss"], [vectors])
+    assert gradient.abs().max().item() < 1e-3

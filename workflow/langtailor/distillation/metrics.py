@@ -1,0 +1,96 @@
+"""The metrics of a run: one JSON object a line, live beside the checkpoints and at the end inside the student.
+
+The lines that become part of the student hold nothing that depends on the clock, so that equal runs give equal bytes.
+The live file adds each step's speed; it can be followed with ``tail -f``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from langtailor.artifacts import canonical_json
+from langtailor.errors import ConfigError
+
+LIVE_NAME = "metrics.jsonl"
+
+
+class Metrics:
+    """Takes the metrics of a run.
+
+    Args:
+        folder: where ``metrics.jsonl`` grows (and ``tensorboard/``, if wanted); ``None`` writes nothing there.
+        lines: the lines of the run so far, as a checkpoint holds them.
+        tensorboard: also write TensorBoard's event files.
+
+    Raises:
+        ConfigError: TensorBoard is wanted but not installed.
+    """
+
+    def __init__(self, folder: Path | None, lines: Sequence[str] = (), *, tensorboard: bool = False) -> None:
+        self.lines = list(lines)
+        self._live = None if folder is None else _open_live(folder / LIVE_NAME, len(self.lines))
+        self._board = _open_board(folder / "tensorboard") if tensorboard and folder is not None else None
+
+    def record(self, step: int, values: Mapping[str, Any], speed: Mapping[str, float] | None = None) -> None:
+        """Add a line.
+
+        Args:
+            step: steps done.
+            values: what was measured, JSON-ready; nested mappings become paths in TensorBoard.
+            speed: what depends on the clock; for the live file and TensorBoard alone.
+        """
+        line = {"step": step, **values}
+        self.lines.append(canonical_json(line))
+        if self._live is not None:
+            self._live.write(canonical_json({**line, **(speed or {})}) + "\n")
+            self._live.flush()
+        if self._board is not None:
+            for name, value in _flat({**values, **(speed or {})}):
+                self._board.add_scalar(name, value, step)
+
+    def records(self) -> list[dict[str, Any]]:
+        """All lines so far, read back."""
+        return [json.loads(line) for line in self.lines]
+
+    def text(self) -> str:
+        """All lines so far, as the student holds them."""
+        return "".join(f"{line}\n" for line in self.lines)
+
+    def close(self) -> None:
+        """Close the files."""
+        for stream in (self._live, self._board):
+            if stream is not None:
+                stream.close()
+
+
+def _open_live(path: Path, keep: int) -> Any:
+    """Open the live file behind its first ``keep`` lines; those behind belong to steps that are done again."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    kept = path.read_text(encoding="utf-8").splitlines(keepends=True)[:keep] if path.is_file() else []
+    stream = path.open("w", encoding="utf-8")
+    stream.writelines(kept)
+    return stream
+
+
+def _open_board(folder: Path) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise ConfigError(
+            "distillation.tensorboard",
+            "found true, but the package is not installed: run `pip install tensorboard`",
+        ) from error
+    return SummaryWriter(str(folder))
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, float]]:
+    found: list[tuple[str, float]] = []
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            found += _flat(value, f"{prefix}{name}/")
+        elif isinstance(value, int | float):
+            found.append((f"{prefix}{name}", float(value)))
+    return found

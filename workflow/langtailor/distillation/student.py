@@ -1,0 +1,196 @@
+"""The clone in training: reading stored token ids, thawing in phases, and being written like the clone it was."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
+from transformers.modeling_layers import GradientCheckpointingLayer
+
+from langtailor.artifacts import MANIFEST_NAME
+from langtailor.config import DistillationSettings
+from langtailor.distillation.schedule import Thawed
+from langtailor.distillation.tokens import Ids
+from langtailor.tables import MAPPING, read_table
+from langtailor.teacher import load_sentence_transformer
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+MAPPING_NAME = "mapping.parquet"
+State = dict[str, Tensor]
+
+
+class Student:
+    """A sentence-transformers model in float32, trained in place.
+
+    Args:
+        clone: its folder.
+        settings: how it is trained.
+        device: where it computes.
+        prompt_length: tokens of the prompt, for models whose pooling leaves it out.
+        trust_remote_code: run Python code that comes with the model.
+
+    Attributes:
+        model: all modules.
+        embedding: the token-embedding table; float32, shape (V, width).
+        new_rows: which of its rows are no copy of a teacher's row; bool, shape (V,).
+    """
+
+    def __init__(
+        self,
+        clone: Path,
+        settings: DistillationSettings,
+        device: torch.device,
+        prompt_length: int | None = None,
+        *,
+        trust_remote_code: bool = False,
+    ) -> None:
+        self.model: SentenceTransformer = load_sentence_transformer(
+            clone, str(device), trust_remote_code=trust_remote_code
+        )
+        transformer: Any = self.model.transformers_model
+        self._table: torch.nn.Embedding = transformer.get_input_embeddings()
+        self.embedding: torch.nn.Parameter = self._table.weight
+        self._gradient: Tensor | None = None
+        self.new_rows = read_new_rows(clone).to(device)
+        self._device, self._settings, self._prompt_length = device, settings, prompt_length
+        self._forward: torch.nn.Module = self.model
+        if settings.gradient_checkpointing:
+            self.model.gradient_checkpointing_enable({"use_reentrant": False})
+
+    def __call__(self, ids: Sequence[Ids]) -> Tensor:
+        """Vectors of passages; float32, shape (len(ids), dimension)."""
+        # Processes look on at their own pace: only passes that take gradients go through the distributed wrapper.
+        forward = self._forward if torch.is_grad_enabled() else self.model
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._settings.precision == "bfloat16"):
+            vectors: Tensor = forward(self._features(ids))["sentence_embedding"]
+        return vectors.float()
+
+    def train(self, training: bool) -> None:
+        """Switch to training or to looking on. Without dropout the two differ in recomputing activations alone."""
+        self.model.train(training and self._settings.dropout)
+        if self._settings.gradient_checkpointing:
+            for module in self.model.modules():
+                if isinstance(module, GradientCheckpointingLayer):
+                    module.training = training
+
+    def thaw(self, thawed: Thawed) -> None:
+        """Let only what a phase trains take gradients; the rest costs no backward work."""
+        for parameter in self.model.parameters():
+            parameter.requires_grad_(thawed == "everything" or parameter is self.embedding)
+
+    def settle_gradient(self, thawed: Thawed) -> None:
+        """Bring the embedding table's gradient, once it is complete, into the form in which the optimiser takes it.
+
+        A sparse one becomes dense; where only new rows are trained, the others' is dropped.
+        """
+        gradient = self.embedding.grad
+        assert gradient is not None
+        if gradient.is_sparse:
+            if self._gradient is None:
+                self._gradient = torch.zeros_like(self.embedding)
+            self._gradient.zero_().index_add_(0, gradient._indices()[0], gradient._values())
+            self.embedding.grad = gradient = self._gradient
+        if thawed == "new rows":
+            gradient.masked_fill_(~self.new_rows[:, None], 0)
+
+    def wrap(self, wrapper: torch.nn.Module) -> None:
+        """Compute through a distributed wrapper of :attr:`model`, or through the model itself.
+
+        A CPU in a process of its own adds up the embedding table's gradient sparsely: a dense one would be made, filled
+        with zeros and added once a pass. A GPU does that in no time, and processes exchange dense gradients.
+        """
+        self._forward = wrapper
+        self._table.sparse = wrapper is self.model and self._device.type == "cpu"
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Backward passes in this context leave gradients where they are instead of exchanging them."""
+        return self._forward.no_sync() if isinstance(self._forward, DistributedDataParallel) else nullcontext()
+
+    def parameters(self) -> dict[str, torch.nn.Parameter]:
+        """All parameters by name; one that two modules share stands once."""
+        return dict(self.model.named_parameters())
+
+    def state(self) -> State:
+        """A copy of all parameters, on the CPU."""
+        return {name: value.detach().to("cpu", copy=True) for name, value in self.parameters().items()}
+
+    @torch.no_grad()
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Take over all parameters from :meth:`state`."""
+        for name, value in self.parameters().items():
+            value.copy_(state[name])
+
+    def _features(self, ids: Sequence[Ids]) -> dict[str, Any]:
+        tokenizer = self.model.tokenizer
+        width = max(map(len, ids))
+        tokens = np.full((len(ids), width), tokenizer.pad_token_id or 0, np.int64)
+        mask = np.zeros((len(ids), width), np.int64)
+        for place, row in enumerate(ids):
+            part = slice(width - len(row), width) if tokenizer.padding_side == "left" else slice(len(row))
+            tokens[place, part] = row
+            mask[place, part] = 1
+        features: dict[str, Any] = {"input_ids": self._placed(tokens), "attention_mask": self._placed(mask)}
+        if self._prompt_length is not None:
+            features["prompt_length"] = self._prompt_length
+        return features
+
+    def _placed(self, array: Any) -> Tensor:
+        tensor = torch.from_numpy(array)
+        return tensor.pin_memory().to(self._device, non_blocking=True) if self._device.type == "cuda" else tensor
+
+
+def read_new_rows(clone: Path) -> Tensor:
+    """Which rows of a clone's embedding table are no copy of a teacher's row; bool, shape (V,).
+
+    A copy is one teacher row of weight 1 in the clone's mapping.
+
+    Raises:
+        ArtifactError: the mapping is missing or damaged.
+    """
+    table, _ = read_table(clone / MAPPING_NAME, "mapping", MAPPING, ["teacher_ids", "weights"])
+    return torch.tensor([weights != [1.0] for weights in table["weights"].to_pylist()])
+
+
+def write_student(student: Student, clone: Path, folder: Path) -> None:
+    """Fill ``folder`` with the clone's files and the student's weights, in the clone's precision.
+
+    The library writes the weights, so that it finds them again; every other file stays the clone's.
+    """
+    ignored = shutil.ignore_patterns(MANIFEST_NAME, MAPPING_NAME, ".snakemake_timestamp", "*.safetensors*")
+    shutil.copytree(clone, folder, dirs_exist_ok=True, ignore=ignored)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".weights.") as name:
+        saved = Path(name)
+        student.model.save_pretrained(str(saved), create_model_card=False)
+        for file in sorted(saved.rglob("*.safetensors")):
+            place = file.relative_to(saved)
+            dtype = stored_dtype(clone / place.parent)
+            save_file(
+                {key: _cast(value, dtype) for key, value in load_file(file).items()}, folder / place, {"format": "pt"}
+            )
+
+
+def stored_dtype(folder: Path) -> torch.dtype:
+    """Precision of the first floating-point tensor among a module's weights."""
+    for file in sorted(folder.glob("*.safetensors")):
+        with safe_open(file, "pt") as tensors:
+            for key in sorted(tensors.keys()):
+                dtype: torch.dtype = tensors.get_tensor(key).dtype
+                if dtype.is_floating_point:
+                    return dtype
+    return torch.float32
+
+
+def _cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    return (tensor.to(dtype) if tensor.is_floating_point() else tensor).contiguous()

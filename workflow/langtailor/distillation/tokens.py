@@ -1,0 +1,210 @@
+"""Token ids of every passage, computed once with the student's tokenizer: ``tokens/{variant}/{lang}.arrow``.
+
+An uncompressed Arrow IPC file (https://arrow.apache.org/docs/format/Columnar.html#ipc-file-format) of the kind
+``tokens``. Training maps it into memory and reads a row's ids where they lie.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from langtailor.artifacts import Manifest, atomic_file, sha256_file
+from langtailor.config import TeacherSettings
+from langtailor.corpus import read_corpus
+from langtailor.errors import ArtifactError, UnsupportedTokenizerError
+from langtailor.progress import Progress
+from langtailor.tables import TOKENS, manifest_of, with_manifest
+from langtailor.teacher import TeacherInfo, load_sentence_transformer, resolve_prompt
+
+Ids = NDArray[np.int32]
+#: The splits that training looks at.
+TRAINING_SPLITS = ("train", "validation")
+_KIND = "tokens"
+#: Passages in one record batch; all of one split.
+_BATCH_PASSAGES = 4_096
+#: Passages tokenized at once, padded to the longest of them.
+_AT_ONCE = 256
+
+
+def tokenize_corpus(corpus: Path, clone: Path, teacher: TeacherSettings, max_length: int | None, out: Path) -> None:
+    """Tokenize the train and validation splits of one language.
+
+    The ids are those that the model itself makes of a text: special tokens, prompt and limit are its own.
+
+    Args:
+        corpus: ``corpus/{lang}.parquet``.
+        clone: the sentence-transformers folder of the student before training.
+        teacher: ``prompt`` and ``trust_remote_code`` are used.
+        max_length: tokens at which a text is cut; ``None``, or more than that, means the model's own limit.
+        out: the Arrow file. Its facts give ``rows`` and ``tokens`` by split, and ``prompt_length`` in tokens where the
+            model counts it.
+
+    Raises:
+        ArtifactError: an input is damaged.
+        UnsupportedTokenizerError: the model needs more than ids to read a text.
+    """
+    tokenizer = Tokenizer(clone, teacher, max_length)
+    tables = {split: read_corpus(corpus, split, ["id", "text"]) for split in TRAINING_SPLITS}
+    with Progress(f"tokenizing {corpus.stem}", sum(map(len, tables.values())), "passage") as progress:
+        batches = {split: list(_batches(tokenizer, table, split, progress)) for split, table in tables.items()}
+    facts = {
+        "rows": {split: sum(map(len, made)) for split, made in batches.items()},
+        "tokens": {split: sum(len(batch["ids"].values) for batch in made) for split, made in batches.items()},
+        "prompt_length": tokenizer.prompt_length,
+    }
+    made_by = {"max_length": max_length, "prompt": teacher.prompt}
+    inputs = {"corpus": sha256_file(corpus), "tokenizer": tokenizer_digest(clone)}
+    _write(out, [batch for made in batches.values() for batch in made], Manifest(_KIND, made_by, inputs, facts))
+
+
+def tokenizer_digest(folder: Path) -> str:
+    """SHA-256 of a model folder's ``tokenizer.json``: says whose ids a token file holds."""
+    return sha256_file(folder / "tokenizer.json")
+
+
+class Tokenizer:
+    """Makes a model's token ids of texts.
+
+    Args:
+        folder: a sentence-transformers folder.
+        teacher: as for :func:`tokenize_corpus`.
+        max_length: as for :func:`tokenize_corpus`.
+    """
+
+    def __init__(self, folder: Path, teacher: TeacherSettings, max_length: int | None) -> None:
+        self._model = load_sentence_transformer(folder, "cpu", trust_remote_code=teacher.trust_remote_code)
+        own = self._model.max_seq_length
+        if max_length is not None:
+            self._model.max_seq_length = max_length if own is None else min(max_length, own)
+        self._prompt = resolve_prompt(TeacherInfo.read(folder), teacher)
+        #: Tokens of the prompt, where the model tells them apart from the text.
+        self.prompt_length: int | None = self._features(["x"]).get("prompt_length")
+
+    def __call__(self, texts: list[str]) -> list[Ids]:
+        """Ids of each text, special ones included; int32, shape (tokens,)."""
+        features = self._features(texts)
+        if "token_type_ids" in features and features["token_type_ids"].any():
+            raise UnsupportedTokenizerError(
+                "the model gives tokens of one text several types (token_type_ids); stored token ids cannot say that. "
+                "Take a teacher that reads a text as one segment"
+            )
+        ids, mask = features["input_ids"].numpy().astype(np.int32), features["attention_mask"].numpy().astype(bool)
+        return [row[kept] for row, kept in zip(ids, mask, strict=True)]
+
+    def _features(self, texts: list[str]) -> dict[str, Any]:
+        return dict(self._model.preprocess(texts, prompt=self._prompt or None))
+
+
+class TokenRows:
+    """Token ids of one split of one language, in corpus order.
+
+    Attributes:
+        lengths: tokens of each passage; int32, shape (n,).
+    """
+
+    def __init__(self, batches: list[pa.RecordBatch]) -> None:
+        self._ids = [batch["id"] for batch in batches]
+        self._offsets = [batch["ids"].offsets.to_numpy() for batch in batches]
+        self._values = [batch["ids"].values.to_numpy() for batch in batches]
+        self._starts = np.cumsum([0, *map(len, self._ids)])
+        self.lengths: Ids = np.concatenate([np.empty(0, np.int32), *map(np.diff, self._offsets)])
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __getitem__(self, row: int) -> Ids:
+        """Ids of a passage, without a copy; int32, shape (tokens,)."""
+        batch, place = self._place(row)
+        start, end = self._offsets[batch][place : place + 2]
+        found: Ids = self._values[batch][start:end]
+        return found
+
+    def id(self, row: int) -> str:
+        """A passage's id in the corpus."""
+        batch, place = self._place(row)
+        return str(self._ids[batch][place].as_py())
+
+    def ids(self) -> pa.ChunkedArray:
+        """All passages' ids in the corpus, in order."""
+        return pa.chunked_array(self._ids, pa.string())
+
+    def _place(self, row: int) -> tuple[int, int]:
+        batch = int(np.searchsorted(self._starts, row, side="right")) - 1
+        return batch, row - int(self._starts[batch])
+
+
+class TokenFile:
+    """A token file, mapped into memory and verified.
+
+    Args:
+        path: ``tokens/{variant}/{lang}.arrow``.
+
+    Attributes:
+        manifest: what :func:`tokenize_corpus` wrote about it.
+
+    Raises:
+        ArtifactError: the file is missing, damaged or of another kind.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            reader = pa.ipc.open_file(pa.memory_map(str(path)))
+            self._batches = [reader.get_batch(index) for index in range(reader.num_record_batches)]
+        except (OSError, pa.ArrowException) as error:
+            raise ArtifactError(path, f"is missing or damaged ({error})") from error
+        self.manifest = manifest_of(path, reader.schema, _KIND)
+        if not reader.schema.equals(TOKENS, check_metadata=False):
+            raise ArtifactError(path, f"has other columns than a {_KIND} file: {reader.schema.names}")
+        if _digest(self._batches) != self.manifest.facts["sha256"]:
+            raise ArtifactError(path, "does not match its checksum")
+
+    def split(self, split: str) -> TokenRows:
+        """The rows of ``train`` or ``validation``."""
+        return TokenRows([batch for batch in self._batches if batch["split"][0].as_py() == split])
+
+
+def _batches(tokenizer: Tokenizer, table: pa.Table, split: str, progress: Progress) -> Iterator[pa.RecordBatch]:
+    for part in table.combine_chunks().to_batches(max_chunksize=_BATCH_PASSAGES):
+        texts = part["text"].to_pylist()
+        ids: list[Ids] = []
+        for start in range(0, len(texts), _AT_ONCE):
+            ids += tokenizer(texts[start : start + _AT_ONCE])
+            progress.update(len(texts[start : start + _AT_ONCE]))
+        yield _batch(part["id"].to_pylist(), split, ids)
+
+
+def _batch(names: list[str], split: str, ids: list[Ids]) -> pa.RecordBatch:
+    # Arrays are made from values, so that their buffers hold nothing else and equal rows give equal bytes.
+    offsets = np.concatenate([[0], np.cumsum([len(row) for row in ids])]).astype(np.int32)
+    lists = pa.ListArray.from_arrays(pa.array(offsets), pa.array(np.concatenate(ids)))
+    return pa.record_batch([pa.array(names), pa.array([split] * len(names)), lists], schema=TOKENS)
+
+
+def _write(out: Path, batches: list[pa.RecordBatch], manifest: Manifest) -> None:
+    facts = {**manifest.facts, "sha256": _digest(batches)}
+    sealed = Manifest(manifest.kind, manifest.made_by, manifest.inputs, facts)
+    table = with_manifest(pa.Table.from_batches(batches, TOKENS), sealed)
+    with atomic_file(out) as temporary, pa.ipc.new_file(str(temporary), table.schema) as writer:
+        for batch in table.to_batches():
+            writer.write_batch(batch)
+
+
+def _digest(batches: Iterable[pa.RecordBatch]) -> str:
+    """SHA-256 of the rows: lengths and content of every column, batch by batch."""
+    digest = hashlib.sha256()
+    for batch in batches:
+        for column in batch.columns:
+            # [validity, offsets, ..., values] of a string or a list column; files pad buffers, so each is cut to size.
+            buffers = column.buffers()
+            offsets = np.frombuffer(buffers[1], np.int32)[: len(batch) + 1]
+            width = 4 if pa.types.is_list(column.type) else 1
+            digest.update(offsets.tobytes())
+            digest.update(memoryview(buffers[-1])[: int(offsets[-1]) * width])
+    return digest.hexdigest()

@@ -1,0 +1,123 @@
+"""A look at the held-out passages during training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+from torch.nn import functional
+
+from langtailor.distillation.batches import cut_by_length
+from langtailor.distillation.data import Passages
+from langtailor.distillation.objectives import Objective
+from langtailor.distillation.student import Student
+
+
+@dataclass(frozen=True)
+class Held:
+    """How a student does on held-out passages, of one language or of all.
+
+    Attributes:
+        loss: the training objective, each language in batches of its own.
+        cosine: mean cosine to the teacher's vectors.
+        passages: how many.
+    """
+
+    loss: float
+    cosine: float
+    passages: int
+
+
+@dataclass(frozen=True)
+class Validation:
+    """A look at the validation split.
+
+    Attributes:
+        overall: mean over all passages.
+        languages: by language.
+    """
+
+    overall: Held
+    languages: Mapping[str, Held]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for the metrics file."""
+        return {**asdict(self.overall), "languages": {lang: asdict(held) for lang, held in self.languages.items()}}
+
+
+class Validator:
+    """Looks at the validation split again and again.
+
+    Args:
+        accelerator: knows the other processes, among which the passages are shared out.
+        student: the model.
+        objective: the training objective.
+        passages: the validation split; not empty.
+        batch_size: passages in a batch of the objective.
+    """
+
+    def __init__(
+        self, accelerator: Accelerator, student: Student, objective: Objective, passages: Passages, batch_size: int
+    ) -> None:
+        self._accelerator, self._student, self._objective = accelerator, student, objective
+        self._passages, self._batch_size = passages, batch_size
+        self._targets = torch.from_numpy(passages.targets(np.arange(len(passages)))).to(accelerator.device)
+
+    def __call__(self, budget: int) -> Validation:
+        """Measure the student as it is, in passes of at most ``budget`` tokens."""
+        self._student.train(False)
+        vectors = self._encode(budget)
+        self._student.train(True)
+        return measure(vectors, self._targets, self._passages.languages, self._objective, self._batch_size)
+
+    @torch.no_grad()
+    def _encode(self, budget: int) -> Tensor:
+        """Vectors of all passages; float32, shape (n, d)."""
+        rank, world = self._accelerator.process_index, self._accelerator.num_processes
+        lengths = self._passages.lengths
+        order = np.argsort(-lengths, kind="stable")
+        # All processes give equally many vectors; the last passage may stand in for the missing ones.
+        order = np.concatenate([order, np.repeat(order[-1:], -len(order) % world)])
+        mine = order[rank::world]
+        parts = [self._student(self._passages.tokens(mine[part])) for part in cut_by_length(lengths[mine], budget)]
+        gathered: Tensor = self._accelerator.gather(torch.cat(parts))
+        vectors = torch.empty_like(gathered)
+        vectors[np.concatenate([order[other::world] for other in range(world)])] = gathered
+        return vectors[: len(lengths)]
+
+
+@torch.no_grad()
+def measure(
+    student: Tensor, teacher: Tensor, languages: Mapping[str, slice], objective: Objective, batch_size: int
+) -> Validation:
+    """Compare vectors of the validation split.
+
+    Args:
+        student: float32, shape (n, d).
+        teacher: float32, shape (n, d).
+        languages: each language's rows; together all rows, none empty.
+        objective: the training objective; a language's last, smaller batch counts by its size.
+        batch_size: passages in a batch of the objective.
+    """
+    found = {lang: _held(student[rows], teacher[rows], objective, batch_size) for lang, rows in languages.items()}
+    return Validation(_mean(list(found.values())), found)
+
+
+def _held(student: Tensor, teacher: Tensor, objective: Objective, batch_size: int) -> Held:
+    losses = [
+        float(objective(s, t)["loss"]) * len(s)
+        for s, t in zip(torch.split(student, batch_size), torch.split(teacher, batch_size), strict=True)
+    ]
+    return Held(sum(losses) / len(student), float(functional.cosine_similarity(student, teacher).mean()), len(student))
+
+
+def _mean(parts: list[Held]) -> Held:
+    sizes = [part.passages for part in parts]
+    loss = float(np.average([part.loss for part in parts], weights=sizes))
+    cosine = float(np.average([part.cosine for part in parts], weights=sizes))
+    return Held(loss, cosine, sum(sizes))

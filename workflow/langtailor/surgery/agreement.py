@@ -1,0 +1,210 @@
+"""Whether all files and all libraries say the same of a tokenizer.
+
+``tokenizers`` accepts gaps, duplicates and stale ids in silence, ``transformers`` rebuilds some tokenizers from parts
+of their files, and ``sentencepiece`` reads a file of its own. So each is asked, and compared with what
+``tokenizer.json`` says.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from langtailor.surgery.base import Family, Layout
+from langtailor.surgery.sentencepiece_model import is_sentencepiece
+from langtailor.surgery.unknowns import unknown_id
+from langtailor.surgery.wordwise import whole
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+Rows = list[list[str]]
+
+#: Largest relative error of one float32 addition.
+_FLOAT32_ERROR = 2.0**-24
+#: How much less than the lowest score an unknown character has (``K_UNK_PENALTY`` in tokenizers, ``kUnkPenalty`` in
+#: sentencepiece).
+_UNKNOWN_PENALTY = 10.0
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How files and libraries agree with ``tokenizer.json``.
+
+    Attributes:
+        report: by library, passages compared, passages on which it agrees, and the same for the teacher; JSON-ready.
+        problems: what is broken, in words.
+    """
+
+    report: Mapping[str, Mapping[str, int]]
+    problems: Sequence[str]
+
+
+def check_agreement(family: Family, layout: Layout, teacher: Path, folder: Path, texts: Sequence[str]) -> Agreement:
+    """Compare all files and libraries with ``tokenizer.json``: transformers, sentencepiece where there is a file.
+
+    A passage counts as broken only where the library agrees about the teacher on it and, for Unigram, where the two
+    segmentations differ in score by more than SentencePiece's float32 sums can tell.
+
+    Args:
+        family: the teacher's tokenizer.
+        layout: the new vocabulary.
+        teacher: the teacher's folder.
+        folder: the new tokenizer's files.
+        texts: passages that transformers and sentencepiece shall segment.
+    """
+    old, new = _Side(teacher, teacher, family.tokens), _Side(folder, teacher, layout.tokens)
+    problems = [*_file_problems(old, new, layout), *_transformers_problems(old, new, layout)]
+    report = {}
+    for library in ("transformers", "transformers with special tokens", *new.sentencepiece_files):
+        before, after = old.differing(library, texts), new.differing(library, texts)
+        ties = {i for i in after if new.tied(library, texts[i])}
+        report[library] = {
+            "passages": len(texts),
+            "agree": len(texts) - len(after),
+            "ties": len(ties),
+            "teacher_agrees": len(texts) - len(before),
+        }
+        if broken := sorted(set(after) - set(before) - ties):
+            shown = [texts[i][:80] for i in broken[:_SHOWN]]
+            problems.append(f"{library} segments {len(broken)} passages otherwise than tokenizer.json, such as {shown}")
+    return Agreement(report, problems)
+
+
+class _Side:
+    """The teacher's tokenizer or the new one, as every library reads it. Segmentations are rows of token names.
+
+    Args:
+        folder: its files.
+        teacher: the teacher's folder, whose ``config.json`` decides which class transformers takes.
+        tokens: token by id.
+    """
+
+    def __init__(self, folder: Path, teacher: Path, tokens: Sequence[str | None]) -> None:
+        self.folder, self.tokens, self._teacher = folder, tokens, teacher
+        self.spec = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+        files = sorted(folder.glob("*.model"))
+        self.sentencepiece_files = [file.name for file in files if is_sentencepiece(file.read_bytes())]
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        return whole(self.spec)
+
+    @cached_property
+    def transformers(self) -> Any:
+        from transformers import AutoConfig, AutoTokenizer
+
+        options: dict[str, Any] = {"local_files_only": True}
+        if (self._teacher / "config.json").is_file():
+            options["config"] = AutoConfig.from_pretrained(self._teacher, local_files_only=True)
+        return AutoTokenizer.from_pretrained(self.folder, **options)
+
+    def differing(self, library: str, texts: Sequence[str]) -> list[int]:
+        """Indices of the texts that a library segments otherwise than ``tokenizer.json``."""
+        special = library.endswith("special tokens")
+        pairs = zip(self._rows(library, texts, special=special), self._expected(texts, special=special), strict=True)
+        return [i for i, (row, other) in enumerate(pairs) if row != other]
+
+    def _expected(self, texts: Sequence[str], *, special: bool) -> Rows:
+        found = self.tokenizer.encode_batch(list(texts), add_special_tokens=special)
+        return [[str(self.tokens[i]) for i in encoding.ids] for encoding in found]
+
+    def _rows(self, library: str, texts: Sequence[str], *, special: bool) -> Rows:
+        if not texts:
+            return []
+        if library in self.sentencepiece_files:
+            from sentencepiece import SentencePieceProcessor
+
+            processor = SentencePieceProcessor(model_file=str(self.folder / library))
+            return [[processor.id_to_piece(i) for i in row] for row in processor.encode(list(texts))]
+        options = {"add_special_tokens": special, "truncation": False, "padding": False, "verbose": False}
+        ids = self.transformers(list(texts), **options)["input_ids"]
+        return [self.transformers.convert_ids_to_tokens(row) for row in ids]
+
+    def tied(self, library: str, text: str) -> bool:
+        """Whether a Unigram's two segmentations of a text are as good as each other to float32.
+
+        Summing n numbers in float32 errs by at most n times the error of one addition times the sum of their sizes
+        (Higham 2002, section 4.2).
+        """
+        if library not in self.sentencepiece_files or not self._scores:
+            return False
+        rows = *self._rows(library, [text], special=False), *self._expected([text], special=False)
+        one, other = ([self._scores[token] for token in row] for row in rows)
+        error = _FLOAT32_ERROR * sum(len(row) * sum(map(abs, row)) for row in (one, other))
+        return abs(sum(one) - sum(other)) <= error
+
+    @cached_property
+    def _scores(self) -> dict[str, float]:
+        """Score by token of a Unigram, that of the unknown token included; empty for other models."""
+        vocab = self.spec["model"]["vocab"]
+        if not isinstance(vocab, list):
+            return {}
+        scores: dict[str, float] = dict(vocab)
+        unknown = vocab[self.spec["model"]["unk_id"]][0]
+        return scores | {unknown: min(scores.values()) - _UNKNOWN_PENALTY}
+
+
+def _file_problems(old: _Side, new: _Side, layout: Layout) -> Iterator[str]:
+    vocab = new.tokenizer.get_vocab(with_added_tokens=True)
+    if wrong := _differences(vocab, layout.new_id) or _differences(layout.new_id, vocab):
+        yield f"tokenizer.json: ids differ from the vocabulary table: {wrong}"
+    if _unknown_token(old) != _unknown_token(new):
+        yield f"tokenizer.json: the unknown token is {_unknown_token(new)!r}, the teacher's {_unknown_token(old)!r}"
+    for texts in (("",), ("", "")):
+        around = [[side.tokens[i] for i in side.tokenizer.encode(*texts).ids] for side in (old, new)]
+        if around[0] != around[1]:
+            yield f"tokenizer.json: the post-processor writes {around[1]} around a text, the teacher's {around[0]}"
+    for name, claimed in _claims(new):
+        if wrong := _differences(claimed, layout.new_id):
+            yield f"{name}: ids differ from the vocabulary table: {wrong}"
+
+
+def _transformers_problems(old: _Side, new: _Side, layout: Layout) -> Iterator[str]:
+    """What transformers makes of the files beyond what it makes of the teacher's."""
+    before, after = old.transformers, new.transformers
+    own = before.get_vocab().keys() - {token for token in old.tokens if token is not None}
+    known = {token: i for token, i in after.get_vocab().items() if token not in own}
+    if wrong := _differences(known, layout.new_id) or _differences(layout.new_id, known):
+        yield f"transformers: ids differ from tokenizer.json: {wrong}"
+    for part, token in before.special_tokens_map.items():
+        if isinstance(token, str) and after.special_tokens_map.get(part) != token:
+            yield f"transformers: {part} is {after.special_tokens_map.get(part)!r}, in the teacher {token!r}"
+
+
+def _claims(side: _Side) -> Iterator[tuple[str, dict[str, int]]]:
+    """Every place in the files that gives ids to tokens."""
+    spec, folder = side.spec, side.folder
+    yield "tokenizer.json `added_tokens`", {entry["content"]: entry["id"] for entry in spec.get("added_tokens") or ()}
+    if padding := spec.get("padding"):
+        yield "tokenizer.json `padding`", {padding["pad_token"]: padding["pad_id"]}
+    config = _read(folder / "tokenizer_config.json")
+    decoder = config.get("added_tokens_decoder") or {}
+    yield "tokenizer_config.json", {entry["content"]: int(i) for i, entry in decoder.items()}
+    yield "added_tokens.json", _read(folder / "added_tokens.json")
+    yield "vocab.json", _read(folder / "vocab.json")
+    if (folder / "vocab.txt").is_file():
+        lines = (folder / "vocab.txt").read_bytes().decode().removesuffix("\n").split("\n")
+        yield "vocab.txt", {token: i for i, token in enumerate(lines)}
+
+
+def _differences(claimed: Mapping[str, int], ids: Mapping[str, int]) -> dict[str, tuple[int, int | None]]:
+    """The first tokens whose claimed id is another one, with both ids."""
+    wrong = [(token, (i, ids.get(token))) for token, i in claimed.items() if ids.get(token) != i]
+    return dict(wrong[:_SHOWN])
+
+
+def _unknown_token(side: _Side) -> str | None:
+    unknown = unknown_id(side.spec)
+    return None if unknown is None else side.tokens[unknown]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A JSON file's content, empty where there is none."""
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return content

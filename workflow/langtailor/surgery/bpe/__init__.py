@@ -1,0 +1,10 @@
+"""Byte-pair encoding, with byte fallback (Gemma, Llama, Mistral) and byte-level (Qwen, ModernBERT, RoBERTa).
+
+Read in this order: ``merges`` (how the encoder merges, and why a closed subset of the vocabulary segments as the whole
+did), ``surgery/spelling.py``, ``pieces`` (where text can be cut), ``reader`` and ``grafts`` (new tokens), ``family``
+(the protocol), ``sentencepiece_file``.
+"""
+
+from langtailor.surgery.bpe.family import BytePairFamily
+
+__all__ = ["BytePairFamily"]

@@ -1,0 +1,68 @@
+"""What a donor's tokenizer would use on given text, as plain text.
+
+Any family may be the donor of any other: tokens meet by their surface, in which a leading space marks the start of a
+word.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from itertools import islice
+from typing import Any
+
+from langtailor.errors import UnsupportedTokenizerError
+from langtailor.surgery.spec import added_tokens, tokens_by_id
+from langtailor.surgery.spelling import FallbackSpelling, space_mark, spelling_of
+
+_BATCH = 10_000
+
+
+def donor_uses(donor: Mapping[str, Any], texts: Mapping[str, int]) -> Counter[str]:
+    """Uses of the donor's tokens on the texts, by surface; added tokens and parts of characters are left out.
+
+    Args:
+        donor: content of its ``tokenizer.json``.
+        texts: distinct texts (words with their leading space) with their uses.
+
+    Raises:
+        UnsupportedTokenizerError: the donor's model is of a kind that is not known here.
+    """
+    from tokenizers import Tokenizer
+
+    surfaces = _surfaces(donor)
+    tokenizer = Tokenizer.from_str(json.dumps(dict(donor)))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    uses: Counter[str] = Counter()
+    remaining = iter(texts.items())
+    while batch := list(islice(remaining, _BATCH)):
+        encoded = tokenizer.encode_batch_fast([text for text, _ in batch], add_special_tokens=False)
+        for (_, used), found in zip(batch, encoded, strict=True):
+            for token_id in found.ids:
+                if (surface := surfaces[token_id]) is not None:
+                    uses[surface] += used
+    return uses
+
+
+def _surfaces(donor: Mapping[str, Any]) -> list[str | None]:
+    """Surface by id; ``None`` for added tokens, bytes and gaps."""
+    model = donor["model"]
+    kind = model.get("type", "BPE" if "merges" in model else None)
+    if kind == "WordPiece":
+        prefix = model["continuing_subword_prefix"]
+        vocab = model["vocab"]
+
+        def surface(token: str) -> str | None:
+            return token.removeprefix(prefix) if token.startswith(prefix) else " " + token
+    elif kind in ("BPE", "Unigram"):
+        vocab = {token: i for i, (token, _) in enumerate(model["vocab"])} if kind == "Unigram" else model["vocab"]
+        surface = (spelling_of(donor) or FallbackSpelling(space_mark(donor))).surface
+    else:
+        raise UnsupportedTokenizerError(
+            f"config `vocabulary.graft`: the donor's tokenizer.json has a model of type {kind!r}; supported are BPE, "
+            "Unigram and WordPiece. Name another donor, or `trained`"
+        )
+    added = added_tokens(donor)
+    return [None if token is None or token in added else surface(token) for token in tokens_by_id(vocab, donor)]

@@ -1,0 +1,183 @@
+"""The parts of ``tokenizer.json`` that every family shares: added tokens, post-processor and padding.
+
+They name tokens by content *and* by id, and the libraries accept files in which the two disagree without a word.
+So ids are always looked up anew by content here, and a part of unknown shape is refused.
+
+Source: https://huggingface.co/docs/tokenizers/api/post-processors and the serialised form in the sources of
+``tokenizers`` (``tokenizers/src/processors``, ``tokenizers/src/tokenizer/added_vocabulary.rs``).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from langtailor.errors import CertificateError, UnsupportedTokenizerError
+
+_PLAIN_PROCESSORS = frozenset({"ByteLevel"})
+_PAIR_PROCESSORS = frozenset({"BertProcessing", "RobertaProcessing"})
+# Names that the classes of transformers give to roles by default; a missing one is appended behind the last row.
+_DEFAULT_NAMES = frozenset(
+    f"{left}{role}{right}"
+    for left, right in (("<", ">"), ("[", "]"))
+    for role in ("pad", "unk", "bos", "eos", "cls", "sep", "mask", "PAD", "UNK", "BOS", "EOS", "CLS", "SEP", "MASK")
+) | {"<s>", "</s>", "<|endoftext|>"}
+
+
+def added_tokens(spec: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The entries of ``added_tokens`` by content, in the file's order."""
+    return {entry["content"]: entry for entry in spec.get("added_tokens") or ()}
+
+
+def processor_tokens(spec: Mapping[str, Any]) -> set[str]:
+    """Every token that the post-processor may put around a text.
+
+    Raises:
+        UnsupportedTokenizerError: the post-processor is of a kind that is not known here.
+    """
+    tokens: set[str] = set()
+    for processor in _processors(spec.get("post_processor")):
+        if processor["type"] in _PAIR_PROCESSORS:
+            tokens |= {processor["sep"][0], processor["cls"][0]}
+        elif processor["type"] == "TemplateProcessing":
+            tokens.update(token for entry in processor["special_tokens"].values() for token in entry["tokens"])
+    return tokens
+
+
+def config_tokens(tokenizer_config: Mapping[str, Any]) -> set[str]:
+    """Every token that ``tokenizer_config.json`` gives a part to: ``bos_token``, ``extra_special_tokens`` and so on."""
+    tokens: set[str] = set()
+    for key, value in tokenizer_config.items():
+        if key.endswith(("_token", "special_tokens")):
+            tokens.update(_contents(value))
+    return tokens
+
+
+def special_tokens(spec: Mapping[str, Any], tokenizer_config: Mapping[str, Any]) -> set[str]:
+    """Tokens with a part to play: flagged special, or named in the config, post-processor or padding, or by default.
+
+    Names that the tokenizer does not have may be among them.
+    """
+    flagged = {content for content, entry in added_tokens(spec).items() if entry["special"]}
+    padding = {spec["padding"]["pad_token"]} if spec.get("padding") else set()
+    return flagged | padding | processor_tokens(spec) | config_tokens(tokenizer_config) | _DEFAULT_NAMES
+
+
+def tokens_by_id(vocab: Mapping[str, int], spec: Mapping[str, Any]) -> list[str | None]:
+    """Token by id, over the model's vocabulary and the added tokens; ids that no token has hold ``None``.
+
+    Args:
+        vocab: id by token of the model.
+        spec: the whole ``tokenizer.json``.
+
+    Raises:
+        UnsupportedTokenizerError: two tokens share an id, or an added token has another id than in the vocabulary.
+    """
+    ids = dict(vocab)
+    for content, entry in added_tokens(spec).items():
+        if ids.setdefault(content, entry["id"]) != entry["id"]:
+            raise UnsupportedTokenizerError(
+                f"tokenizer.json: added token {content!r} has id {entry['id']} in `added_tokens` and {vocab[content]} "
+                "in `model.vocab`. The two must agree: repair the teacher's tokenizer.json"
+            )
+    tokens: list[str | None] = [None] * (max(ids.values(), default=-1) + 1)
+    for token, token_id in ids.items():
+        if tokens[token_id] is not None:
+            raise UnsupportedTokenizerError(
+                f"tokenizer.json: id {token_id} belongs to both {tokens[token_id]!r} and {token!r}. "
+                "Each id must belong to one token: repair the teacher's tokenizer.json"
+            )
+        tokens[token_id] = token
+    return tokens
+
+
+def remap_shared(spec: Mapping[str, Any], new_id: Mapping[str, int]) -> dict[str, Any]:
+    """A deep copy of ``spec`` whose ``added_tokens``, ``post_processor`` and ``padding`` carry the new ids.
+
+    Added tokens without a new id are left out, the others are sorted by it. ``model`` is copied as it is; the
+    family rewrites it.
+
+    Args:
+        spec: content of ``tokenizer.json``.
+        new_id: new id by token, added tokens included.
+
+    Raises:
+        UnsupportedTokenizerError: the post-processor is of a kind that is not known here.
+        CertificateError: the post-processor or the padding names a token that has no new id.
+    """
+    new = copy.deepcopy(dict(spec))
+    kept = [entry for entry in new.get("added_tokens") or () if entry["content"] in new_id]
+    for entry in kept:
+        entry["id"] = new_id[entry["content"]]
+    if "added_tokens" in new:
+        new["added_tokens"] = sorted(kept, key=lambda entry: entry["id"])
+    for processor in _processors(new.get("post_processor")):
+        _remap_processor(processor, new_id)
+    if padding := new.get("padding"):
+        padding["pad_id"] = _lookup(padding["pad_token"], new_id, "padding")
+    return new
+
+
+def assert_bijection(vocab: Mapping[str, int]) -> None:
+    """Check that the ids are 0 ... V-1, each once.
+
+    Raises:
+        CertificateError: names the first id that is missing, given twice or out of range.
+    """
+    if sorted(vocab.values()) == list(range(len(vocab))):
+        return
+    seen: dict[int, str] = {}
+    for token, token_id in vocab.items():
+        if token_id in seen:
+            raise CertificateError(f"new vocabulary: id {token_id} belongs to both {seen[token_id]!r} and {token!r}")
+        seen[token_id] = token
+    gap = next(token_id for token_id in range(len(vocab)) if token_id not in seen)
+    raise CertificateError(f"new vocabulary: no token has id {gap}, though there are {len(vocab)} tokens")
+
+
+def _processors(processor: Any) -> Iterator[dict[str, Any]]:
+    """The processor, or the members of a sequence of processors at any depth."""
+    if processor is None:
+        return
+    kind = processor["type"]
+    if kind == "Sequence":
+        for member in processor["processors"]:
+            yield from _processors(member)
+    elif kind in _PLAIN_PROCESSORS | _PAIR_PROCESSORS | {"TemplateProcessing"}:
+        yield processor
+    else:
+        raise UnsupportedTokenizerError(
+            f"tokenizer.json: post_processor of type {kind!r} is not supported; supported are Sequence, "
+            "TemplateProcessing, BertProcessing, RobertaProcessing and ByteLevel. Choose another teacher"
+        )
+
+
+def _remap_processor(processor: dict[str, Any], new_id: Mapping[str, int]) -> None:
+    if processor["type"] in _PAIR_PROCESSORS:
+        for side in ("sep", "cls"):
+            token = processor[side][0]
+            processor[side] = [token, _lookup(token, new_id, "post_processor")]
+    elif processor["type"] == "TemplateProcessing":
+        for entry in processor["special_tokens"].values():
+            entry["ids"] = [_lookup(token, new_id, "post_processor") for token in entry["tokens"]]
+
+
+def _lookup(token: str, new_id: Mapping[str, int], part: str) -> int:
+    if token not in new_id:
+        raise CertificateError(f"new tokenizer.json: `{part}` names {token!r}, which the new vocabulary lacks")
+    return new_id[token]
+
+
+def _contents(value: Any) -> Iterator[str]:
+    """Token contents in a config value: a string, an added token as a mapping, or lists and mappings of them."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping) and isinstance(value.get("content"), str):
+        yield value["content"]
+    elif isinstance(value, Mapping):
+        for member in value.values():
+            yield from _contents(member)
+    elif isinstance(value, list | tuple):
+        for member in value:
+            yield from _contents(member)
