@@ -1,0 +1,195 @@
+"""Tiny teachers for the tests: random weights behind trained tokenizers, laid out as on the Hub.
+
+Each function writes a complete sentence-transformers folder and returns it; equal calls give equal bytes. The vectors
+mean nothing, but they tell texts apart.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import (
+    BertConfig,
+    BertModel,
+    Gemma3TextConfig,
+    Gemma3TextModel,
+    PreTrainedConfig,
+    PreTrainedModel,
+    XLMRobertaConfig,
+    XLMRobertaModel,
+)
+
+from tests.unit.surgery_teachers import TEXTS, write_json, write_unigram, write_wordpiece
+
+HIDDEN = 32
+MAX_LENGTH = 128
+GEMMA_PROMPTS = {
+    "query": "task: search result | query: ",
+    "document": "title: none | text: ",
+    "STS": "task: sentence similarity | query: ",
+}
+_SHAPE = {
+    "hidden_size": HIDDEN,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 2 * HIDDEN,
+    # Wide, so that the vectors of different texts lie apart.
+    "initializer_range": 0.2,
+}
+
+
+def make_tiny_bert_teacher(folder: Path) -> Path:
+    """BERT with lowercasing WordPiece, mean pooling and Normalize, laid out like all-MiniLM-L6-v2.
+
+    As in copies that went through git or a wheel, the empty folder ``2_Normalize`` is missing.
+    """
+    write_wordpiece(folder)
+    rows = len((folder / "vocab.txt").read_text(encoding="utf-8").splitlines())
+    _save_model(folder, BertModel, BertConfig(vocab_size=rows, max_position_embeddings=MAX_LENGTH, **_SHAPE))
+    _write_modules(folder, "Normalize")
+    return folder
+
+
+def make_tiny_xlmr_teacher(folder: Path) -> Path:
+    """XLM-R with a Unigram tokenizer and mean pooling, without Normalize; its positions start behind the padding id."""
+    write_unigram(folder)
+    rows = len(json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"])
+    config = XLMRobertaConfig(
+        vocab_size=rows, max_position_embeddings=MAX_LENGTH + 2, pad_token_id=1, type_vocab_size=1, **_SHAPE
+    )
+    _save_model(folder, XLMRobertaModel, config)
+    _write_modules(folder)
+    return folder
+
+
+def make_tiny_gemma_teacher(folder: Path) -> Path:
+    """Gemma 3 with attention in both directions, mean pooling, two Dense modules and Normalize, like EmbeddingGemma.
+
+    As in the real one, the tokenizer ends with ``<image_soft_token>``, whose id lies one past the embedding table.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    spec = json.loads(_gemma_spec())
+    rows = len(spec["model"]["vocab"])
+    write_json(folder / "tokenizer.json", spec)
+    write_json(folder / "tokenizer_config.json", _gemma_tokenizer_config(spec["added_tokens"]))
+    config = Gemma3TextConfig(
+        vocab_size=rows,
+        num_key_value_heads=1,
+        head_dim=16,
+        query_pre_attn_scalar=16,
+        max_position_embeddings=MAX_LENGTH,
+        sliding_window=16,
+        layer_types=["sliding_attention", "full_attention"],
+        use_bidirectional_attention=True,
+        **_SHAPE,
+    )
+    _save_model(folder, Gemma3TextModel, config)
+    _write_modules(folder, "Dense", "Dense", "Normalize", prompts=GEMMA_PROMPTS)
+    _write_dense(folder / "2_Dense", HIDDEN, 2 * HIDDEN, seed=2)
+    _write_dense(folder / "3_Dense", 2 * HIDDEN, HIDDEN, seed=3)
+    return folder
+
+
+def _save_model(folder: Path, architecture: type[PreTrainedModel], config: PreTrainedConfig) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        architecture(config).save_pretrained(folder)
+
+
+def _write_modules(folder: Path, *further: str, prompts: dict[str, str] | None = None) -> None:
+    """What makes a transformers folder one of sentence-transformers, in the spelling of the models on the Hub."""
+    kinds = ["Transformer", "Pooling", *further]
+    paths = ["", *(f"{index}_{kind}" for index, kind in enumerate(kinds) if index)]
+    modules = [
+        {"idx": index, "name": str(index), "path": path, "type": f"sentence_transformers.models.{kind}"}
+        for index, (kind, path) in enumerate(zip(kinds, paths, strict=True))
+    ]
+    write_json(folder / "modules.json", modules)
+    write_json(folder / "sentence_bert_config.json", {"max_seq_length": MAX_LENGTH, "do_lower_case": False})
+    (folder / "1_Pooling").mkdir()
+    modes = {f"pooling_mode_{mode}": mode == "mean_tokens" for mode in ("cls_token", "mean_tokens", "max_tokens")}
+    write_json(folder / "1_Pooling" / "config.json", {"word_embedding_dimension": HIDDEN, **modes})
+    config: dict[str, Any] = {"__version__": {"sentence_transformers": "5.1.0"}, "similarity_fn_name": "cosine"}
+    write_json(
+        folder / "config_sentence_transformers.json", {**config, "prompts": prompts or {}, "default_prompt_name": None}
+    )
+
+
+def _write_dense(folder: Path, inputs: int, outputs: int, seed: int) -> None:
+    folder.mkdir()
+    activation = "torch.nn.modules.linear.Identity"
+    settings = {"in_features": inputs, "out_features": outputs, "bias": False, "activation_function": activation}
+    write_json(folder / "config.json", settings)
+    weight = torch.randn(outputs, inputs, generator=torch.Generator().manual_seed(seed)) / inputs**0.5
+    save_file({"linear.weight": weight}, folder / "model.safetensors")
+
+
+@cache
+def _gemma_spec() -> str:
+    """A ``tokenizer.json`` like Gemma's: BPE with byte fallback, spaces as ``▁``, slots, runs of blanks as tokens."""
+    special = ["<pad>", "<eos>", "<bos>", "<unk>"]
+    plain = ["<mask>", "[multimodal]", *(f"<unused{i}>" for i in range(10)), "\n\n", "▁▁", "▁▁▁", "<table>"]
+    images = ["<start_of_image>", "<end_of_image>"]
+    letters = [f"<0x{byte:02X}>" for byte in range(256)]
+    tokenizer = Tokenizer(models.BPE(byte_fallback=True, fuse_unk=True, unk_token="<unk>"))
+    tokenizer.normalizer = normalizers.Replace(" ", "▁")
+    # Trained on words, as SentencePiece does; used without a cut.
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split("▁", "merged_with_next"),
+            pre_tokenizers.Digits(individual_digits=True),
+            pre_tokenizers.Split(Regex(r"[\p{P}\n]"), "isolated"),
+        ]
+    )
+    named = [*special, *plain, *letters, *images]
+    trainer = trainers.BpeTrainer(vocab_size=900, special_tokens=named, show_progress=False)
+    tokenizer.train_from_iterator(TEXTS, trainer)
+    spec = json.loads(tokenizer.to_str())
+    known = {*special, *plain, *images}
+    spec["added_tokens"] = [
+        {**entry, "special": entry["content"] in {*special, *images}}
+        for entry in spec["added_tokens"]
+        if entry["content"] in known
+    ]
+    tokenizer = Tokenizer.from_str(json.dumps(spec))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(" ", "merged_with_previous")
+    tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<bos> $A <eos>",
+        pair="<bos> $A <eos> <bos>:1 $B:1 <eos>:1",
+        special_tokens=[("<bos>", 2), ("<eos>", 1)],
+    )
+    tokenizer.add_special_tokens([AddedToken("<image_soft_token>", normalized=False, special=True)])
+    return str(tokenizer.to_str())
+
+
+def _gemma_tokenizer_config(added: list[dict[str, Any]]) -> dict[str, Any]:
+    images = {
+        "boi_token": "<start_of_image>",
+        "eoi_token": "<end_of_image>",
+        "image_token": "<image_soft_token>",
+    }
+    return {
+        "add_bos_token": True,
+        "add_eos_token": True,
+        "added_tokens_decoder": {
+            str(entry["id"]): {key: value for key, value in entry.items() if key != "id"} for entry in added
+        },
+        "bos_token": "<bos>",
+        "clean_up_tokenization_spaces": False,
+        "eos_token": "<eos>",
+        "extra_special_tokens": images,
+        **images,
+        "model_max_length": MAX_LENGTH,
+        "pad_token": "<pad>",
+        "padding_side": "right",
+        "spaces_between_special_tokens": False,
+        "tokenizer_class": "GemmaTokenizer",
+        "unk_token": "<unk>",
+    }
