@@ -16,7 +16,7 @@ import shutil
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from langtailor.artifacts import MANIFEST_NAME, Manifest, atomic_directory, seal_directory
@@ -76,7 +76,7 @@ class TeacherInfo:
         config = _json(transformer / "config.json")
         text = config.get("text_config", config)
         prompts = _json_or_empty(folder / "config_sentence_transformers.json")
-        shapes = [shape for file in weight_files(folder) for shape in tensor_shapes(file).values()]
+        shapes = [shape for file in weight_files(folder) for shape in tensor_shapes(file, parameters_only=True).values()]
         limit = _position_limit(text)
         return cls(
             modules=tuple(module["type"].rpartition(".")[2] for module in modules),
@@ -191,8 +191,12 @@ def weight_files(folder: Path) -> list[Path]:
     return sorted(folder.rglob("*.safetensors"))
 
 
-def tensor_shapes(file: Path) -> dict[str, tuple[int, ...]]:
+def tensor_shapes(file: Path, *, parameters_only: bool = False) -> dict[str, tuple[int, ...]]:
     """Shape of each tensor in a safetensors file, from its header alone (https://huggingface.co/docs/safetensors).
+
+    Args:
+        file: the file.
+        parameters_only: leave out integers, which are buffers (BERT's position numbers) and not parameters.
 
     Raises:
         ArtifactError: the file is not a whole safetensors file.
@@ -203,7 +207,9 @@ def tensor_shapes(file: Path) -> dict[str, tuple[int, ...]]:
             header = json.loads(stream.read(length))
     except (OSError, ValueError, struct.error, MemoryError, OverflowError) as error:
         raise ArtifactError(file, f"is not a safetensors file ({error})") from error
-    return {name: tuple(entry["shape"]) for name, entry in header.items() if name != "__metadata__"}
+    header.pop("__metadata__", None)
+    wanted = {name: entry for name, entry in header.items() if "F" in entry["dtype"] or not parameters_only}
+    return {name: tuple(entry["shape"]) for name, entry in wanted.items()}
 
 
 def _fetch_into(folder: Path, settings: TeacherSettings, out: Path) -> dict[str, str | None]:
@@ -217,10 +223,28 @@ def _fetch_into(folder: Path, settings: TeacherSettings, out: Path) -> dict[str,
             raise ConfigError(_KEY, f"{model!r} is not a folder; give a folder, a Hub id or package:NAME/FOLDER")
         _copy_model(source, folder)
         return {"commit": None}
-    from langtailor.hub import download_model
+    return {"commit": _download_model(model, settings.revision, folder, out.parent / ".download")}
 
-    commit = download_model(model, settings.revision, folder, work=out.parent / ".download", ignore=NOT_WEIGHTS)
-    return {"commit": commit}
+
+def _download_model(model: str, revision: str, folder: Path, work: Path) -> str:
+    """Bring a Hub model's files into a folder by way of ``work``, which keeps what an interrupted call fetched."""
+    from langtailor.hub import download, find_snapshot
+
+    snapshot = find_snapshot(model, "model", revision)
+    commit = snapshot.repository.revision
+    if not any(name.endswith(".safetensors") for name in snapshot.files):
+        raise ConfigError(_KEY, f"{model!r} has no safetensors weights; pickled weights are never loaded")
+    kept = work / commit
+    download(snapshot, [name for name in snapshot.files if _is_wanted(name)], kept)
+    shutil.copytree(kept, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".cache"))
+    shutil.rmtree(work)
+    return commit
+
+
+def _is_wanted(name: str) -> bool:
+    path = PurePosixPath(name)
+    hidden = path.name.startswith(".") or any(part in _NOT_FOLDERS for part in path.parts)
+    return not hidden and not any(path.match(pattern) for pattern in NOT_WEIGHTS)
 
 
 def _package_folder(name: str) -> Path:
