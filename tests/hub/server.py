@@ -9,6 +9,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import PurePosixPath
 from urllib.parse import parse_qs, unquote, urlsplit
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -93,8 +94,10 @@ class _Handler(BaseHTTPRequestHandler):
         if fault is not None and fault.status is not None:
             self._send(fault.status, b"{}", fault.headers)
             return
-        if match := re.fullmatch(r"/api/(models|datasets)/([^/]+/[^/]+)(?:/(revision|tree|paths-info)/([^/]+)(.*))?", path):
-            self._api(*match.groups(), body=body, fault=fault)
+        if match := re.fullmatch(
+            r"/api/(models|datasets)/([^/]+/[^/]+)(?:/(revision|tree|paths-info)/([^/]+)(.*))?", path
+        ):
+            self._api(*match.groups(), body=body, query=parse_qs(url.query), fault=fault)
         elif match := re.fullmatch(r"/(datasets/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
             self._file(*match.groups(), fault=fault)
         else:
@@ -113,7 +116,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(401, b"{}", {"X-Error-Code": "RepoNotFound", "X-Error-Message": "Repository not found"})
         return repository
 
-    def _api(self, kind, name, what, revision, folder, *, body, fault) -> None:
+    def _api(self, kind, name, what, revision, folder, *, body, query, fault) -> None:
         repository = self._repository(kind, name)
         if repository is None:
             return
@@ -121,12 +124,21 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(404, b"{}", {"X-Error-Code": "RevisionNotFound"})
             return
         files = [self._entry(path, data) for path, data in sorted(repository.files.items())]
+        folders = {str(p) for file in files for p in PurePosixPath(str(file["path"])).parents if str(p) != "."}
+        entries = files + [{"type": "directory", "path": path, "size": 0, "oid": COMMIT} for path in sorted(folders)]
         if what == "tree":
-            prefix = folder.strip("/")
-            answer = [file for file in files if file["path"].startswith(prefix)]
+            top = folder.strip("/")
+            if top and top not in folders:
+                self._send(404, b"{}", {"X-Error-Code": "EntryNotFound"})
+                return
+            answer: object = [
+                entry
+                for entry in entries
+                if _is_below(str(entry["path"]), top, "true" in str(query.get("recursive")).lower())
+            ]
         elif what == "paths-info":
             wanted = json.loads(body)["paths"] if body.startswith(b"{") else parse_qs(body.decode())["paths"]
-            answer = [file for file in files if file["path"] in wanted]
+            answer = [entry for entry in entries if entry["path"] in wanted]
         else:
             siblings = [{"rfilename": file["path"]} for file in files]
             answer = {"id": name, "sha": COMMIT, "siblings": siblings, "private": False, "tags": [], "downloads": 0}
@@ -163,7 +175,9 @@ class _Handler(BaseHTTPRequestHandler):
             data, status = data[start : end + 1], 206
         self._send(status, data, headers, cut_after=fault.cut_after if fault is not None else None)
 
-    def _send(self, status: int, data: bytes, headers: dict[str, str] | None = None, cut_after: int | None = None) -> None:
+    def _send(
+        self, status: int, data: bytes, headers: dict[str, str] | None = None, cut_after: int | None = None
+    ) -> None:
         self.send_response(status)
         for key, value in (headers or {}).items():
             self.send_header(key, value)
@@ -178,6 +192,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.connection.close()
             return
         self.wfile.write(data)
+
+
+def _is_below(path: str, top: str, recursive: bool) -> bool:
+    parents = [str(parent) for parent in PurePosixPath(path).parents]
+    return (top or ".") in (parents if recursive else parents[:1])
 
 
 def _blob(data: bytes) -> str:

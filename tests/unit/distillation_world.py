@@ -27,7 +27,28 @@ from langtailor.tables import CORPUS, MAPPING, write_table
 from langtailor.vectors import encode_shard
 
 WEIGHTS = "model.safetensors"
-WORDS = "red green house river walks runs small old bird stone under over the a quickly never seven rain light tree".split()
+WORDS = [
+    "red",
+    "green",
+    "house",
+    "river",
+    "walks",
+    "runs",
+    "small",
+    "old",
+    "bird",
+    "stone",
+    "under",
+    "over",
+    "the",
+    "a",
+    "quickly",
+    "never",
+    "seven",
+    "rain",
+    "light",
+    "tree",
+]
 DEFAULTS = {
     "epochs": 4,
     "batch_size": 8,

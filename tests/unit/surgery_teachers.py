@@ -196,7 +196,9 @@ def unigram_with_bytes_spec(model: bytes) -> dict[str, Any]:
     ]
     steps = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
     spec["decoder"] = json.loads(decoders.Sequence(steps).__getstate__())
-    template = processors.TemplateProcessing(single="<s> $A </s>", pair="$A $B", special_tokens=[("<s>", 1), ("</s>", 2)])
+    template = processors.TemplateProcessing(
+        single="<s> $A </s>", pair="$A $B", special_tokens=[("<s>", 1), ("</s>", 2)]
+    )
     spec["post_processor"] = json.loads(template.__getstate__())
     return spec
 

@@ -53,7 +53,11 @@ def test_the_paper_recipe_says_what_the_paper_says():
         ({"distillation": {"objective": {"cosine": 0}}}, "distillation.objective", "every weight is 0"),
         ({"vocabulary": {"drop_pattern": "("}}, "vocabulary", "not a regular expression"),
         ({"variants": {"small": {"vocabulary": {"sizes": 1}}}}, "variants.small.vocabulary.sizes", "not permitted"),
-        ({"evaluation": {"tasks": {"x": {"kind": "sts"}}}}, "evaluation.tasks.x.sts", "exactly one of path and dataset"),
+        (
+            {"evaluation": {"tasks": {"x": {"kind": "sts"}}}},
+            "evaluation.tasks.x.sts",
+            "exactly one of path and dataset",
+        ),
         ({"evaluation": {"tasks": {"x": {"kind": "nope"}}}}, "evaluation.tasks.x", "nope"),
     ],
 )

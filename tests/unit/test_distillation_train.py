@@ -267,7 +267,15 @@ def test_a_student_also_learns_with(world, tmp_path, settings):
 
 
 def start(world: World, out: Path, checkpoints: Path, settings: dict, **environment: str) -> subprocess.Popen:
-    command = [sys.executable, "-m", "tests.unit.distillation_world", world.root, out, checkpoints, json.dumps(settings)]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.unit.distillation_world",
+        world.root,
+        out,
+        checkpoints,
+        json.dumps(settings),
+    ]
     paths = os.pathsep.join([str(ROOT), str(ROOT / "workflow")])
     return subprocess.Popen(
         list(map(str, command)),

@@ -100,7 +100,9 @@ def test_margin_scores_follow_their_formula():
     near_target = np.sort(cosines, axis=0)[-4:].mean(axis=0)
     margins = cosines / (near_source[:, None] / 2 + near_target[None, :] / 2)
     expected = 100 * np.mean(margins.argmax(axis=1) == np.arange(7))
-    assert bitext_scores(source, target, margin=True, resamples=0, seed=0)[0][1].value == pytest.approx(expected, abs=1e-3)
+    assert bitext_scores(source, target, margin=True, resamples=0, seed=0)[0][1].value == pytest.approx(
+        expected, abs=1e-3
+    )
 
 
 def test_texts_are_encoded_once_and_come_back_in_order():

@@ -45,7 +45,9 @@ ANY_TEXT = st.one_of(
     st.text(max_size=60),
     st.lists(st.sampled_from(" ".join(TEXTS).split()), max_size=12).map(" ".join),
     st.lists(
-        st.sampled_from([*TEXTS, "👩‍👩‍👧", "e\u0301", "א ב", "\u0000", "x" * 150, "İ", "中", "낡", "ﬁ", "①", "▁", "<mask>"]),
+        st.sampled_from(
+            [*TEXTS, "👩‍👩‍👧", "e\u0301", "א ב", "\u0000", "x" * 150, "İ", "中", "낡", "ﬁ", "①", "▁", "<mask>"]
+        ),
         max_size=4,
     ).map(" ".join),
 )
@@ -152,7 +154,9 @@ def tiny(*scores: tuple[str, float]) -> UnigramFamily:
     vocab = [["<unk>", 0.0], ["▁", -5.0], *([token, score] for token, score in scores)]
     metaspace = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True}
     model = {"type": "Unigram", "unk_id": 0, "vocab": vocab, "byte_fallback": False}
-    return UnigramFamily.from_spec({"version": "1.0", "pre_tokenizer": metaspace, "model": model, "added_tokens": []}, {})
+    return UnigramFamily.from_spec(
+        {"version": "1.0", "pre_tokenizer": metaspace, "model": model, "added_tokens": []}, {}
+    )
 
 
 def test_the_piece_of_lowest_score_is_kept_because_unknown_characters_are_scored_by_it() -> None:

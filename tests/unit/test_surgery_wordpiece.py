@@ -19,12 +19,21 @@ from langtailor.surgery.registry import load_family
 from langtailor.surgery.unknowns import needed_to_stay_known
 from langtailor.surgery.wordpiece import WordPieceFamily
 from langtailor.surgery.wordwise import whole
-from tests.unit.surgery_teachers import TARGET, TEXTS, unigram_spec, sentencepiece_model, wordpiece_spec, write_wordpiece
+from tests.unit.surgery_teachers import (
+    TARGET,
+    TEXTS,
+    sentencepiece_model,
+    unigram_spec,
+    wordpiece_spec,
+    write_wordpiece,
+)
 
 ANY_TEXT = st.one_of(
     st.text(max_size=60),
     st.lists(st.sampled_from(" ".join(TEXTS).split()), max_size=12).map(" ".join),
-    st.lists(st.sampled_from([*TEXTS, "👩‍👩‍👧", "e\u0301", "א ב", "\u0000", "x" * 150, "İ", "中", "낡"]), max_size=4).map(" ".join),
+    st.lists(
+        st.sampled_from([*TEXTS, "👩‍👩‍👧", "e\u0301", "א ב", "\u0000", "x" * 150, "İ", "中", "낡"]), max_size=4
+    ).map(" ".join),
 )
 
 
@@ -208,7 +217,11 @@ def proposed(limit: int = 80, min_count: int = 2, donor: dict[str, Any] | None =
     return FAMILY.propose_grafts(base_ids(), FAMILY.words(TARGET), limit, min_count, donor)
 
 
-DONORS = {"trained": None, "wordpiece": json.loads(wordpiece_spec(False, 900, TARGET)), "unigram": unigram_spec(sentencepiece_model(texts=TARGET, size=300))}
+DONORS = {
+    "trained": None,
+    "wordpiece": json.loads(wordpiece_spec(False, 900, TARGET)),
+    "unigram": unigram_spec(sentencepiece_model(texts=TARGET, size=300)),
+}
 
 
 @pytest.mark.parametrize("donor", DONORS)
@@ -241,7 +254,9 @@ def test_limit_and_least_count_are_kept() -> None:
 
 
 def test_both_forms_come_only_where_the_text_uses_both() -> None:
-    grafts = {graft.token for graft in FAMILY.propose_grafts(base_ids(), {"evler": 5, "gemiler": 5, "zilnok": 9}, 50, 2, None)}
+    grafts = {
+        graft.token for graft in FAMILY.propose_grafts(base_ids(), {"evler": 5, "gemiler": 5, "zilnok": 9}, 50, 2, None)
+    }
     assert "zilnok" in grafts
     assert not any(token.startswith("##") and "zil" in token for token in grafts)
 

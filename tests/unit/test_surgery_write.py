@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
-from langtailor.artifacts import Manifest, directory_digest, read_json, read_manifest, seal_directory, sha256_file
+from langtailor.artifacts import Manifest, directory_digest, read_manifest, seal_directory, sha256_file
 from langtailor.errors import ArtifactError, CertificateError, UnsupportedTokenizerError
 from langtailor.surgery.base import Family, Graft, Layout, Origin
 from langtailor.surgery.layout_table import layout_to_table, table_to_layout
@@ -100,7 +100,9 @@ def test_the_folder_is_complete_sealed_and_says_what_it_was_made_of(workshop: Wo
     assert manifest.facts["size"] == len(workshop.layout)
     assert manifest.facts["grafted"] == len(workshop.layout.grafts) > 10
     everywhere = {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "certificate.json"}
-    kind = next(kind for kind, write in TEACHERS.items() if write.__name__.removeprefix("write_") == kind.replace("-", "_"))
+    kind = next(
+        kind for kind, write in TEACHERS.items() if write.__name__.removeprefix("write_") == kind.replace("-", "_")
+    )
     assert everywhere <= set(manifest.files)
     del kind
 
@@ -181,7 +183,10 @@ def test_an_added_token_outside_the_model_keeps_its_place_at_the_end(tmp_path: P
     spec = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
     size = len(spec["model"]["vocab"])
     flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": False}
-    spec["added_tokens"] += [{"id": size, "content": "<code>", **flags}, {"id": size + 1, "content": "</code>", **flags}]
+    spec["added_tokens"] += [
+        {"id": size, "content": "<code>", **flags},
+        {"id": size + 1, "content": "</code>", **flags},
+    ]
     write_wordpiece(folder, spec=json.dumps(spec))
     layout = choose(family := load_family(folder), 10)
     assert layout.tokens[-2:] == ("<code>", "</code>")
@@ -250,7 +255,9 @@ TOKENS = st.lists(st.text(min_size=1, max_size=4), unique=True, min_size=1, max_
 @given(tokens=TOKENS, data=st.data())
 @settings(max_examples=100, deadline=None)
 def test_a_layout_survives_the_table(tokens: list[str], data: st.DataObject) -> None:
-    kinds = data.draw(st.lists(st.sampled_from(["kept", "graft", "padding"]), min_size=len(tokens), max_size=len(tokens)))
+    kinds = data.draw(
+        st.lists(st.sampled_from(["kept", "graft", "padding"]), min_size=len(tokens), max_size=len(tokens))
+    )
     grafts = {
         token: Graft(
             token,

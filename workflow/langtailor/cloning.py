@@ -41,7 +41,13 @@ from langtailor.teacher import TeacherInfo, tensor_shapes, weight_files
 
 _LOG = logging.getLogger("langtailor")
 #: Last part of the input embeddings' names in the architectures that transformers knows.
-_EMBEDDING_NAMES = ("word_embeddings.weight", "embed_tokens.weight", "tok_embeddings.weight", "wte.weight", "shared.weight")
+_EMBEDDING_NAMES = (
+    "word_embeddings.weight",
+    "embed_tokens.weight",
+    "tok_embeddings.weight",
+    "wte.weight",
+    "shared.weight",
+)
 _INDEX = "model.safetensors.index.json"
 _NOT_COPIED = (MANIFEST_NAME, ".snakemake_timestamp", "README.md", "*.safetensors", _INDEX)
 _NOT_TAKEN = (MANIFEST_NAME, ".snakemake_timestamp", "certificate.json")
@@ -128,7 +134,9 @@ def find_vocabulary_tensors(folder: Path) -> VocabularyTensors:
         )
     others = {dimension for name, shape in shapes.items() if name not in names for dimension in shape}
     if rows in others:
-        raise LangtailorError(f"{folder}: {rows:,} is also another dimension of the model, so rows cannot be told apart")
+        raise LangtailorError(
+            f"{folder}: {rows:,} is also another dimension of the model, so rows cannot be told apart"
+        )
     return VocabularyTensors(found[0], names)
 
 

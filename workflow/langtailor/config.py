@@ -479,7 +479,9 @@ class Settings(Section):
     def _check(self) -> Self:
         for lang in self.target_languages:
             if lang not in self.corpus.languages:
-                raise ValueError(f"target_languages: {lang!r} is not one of corpus.languages {sorted(self.corpus.languages)}")
+                raise ValueError(
+                    f"target_languages: {lang!r} is not one of corpus.languages {sorted(self.corpus.languages)}"
+                )
         for lang in self.corpus.languages:
             self.source(lang)
         for name, task in self.evaluation.tasks.items():

@@ -43,9 +43,7 @@ class CardFacts:
     settings: Mapping[str, Any]
 
 
-def publish_student(
-    model: Path, teacher: Path, facts: CardFacts, comparisons: Sequence[Comparison], out: Path
-) -> None:
+def publish_student(model: Path, teacher: Path, facts: CardFacts, comparisons: Sequence[Comparison], out: Path) -> None:
     """Copy a distilled model to ``out`` and give it a model card.
 
     Args:
@@ -82,7 +80,7 @@ def _card(
         lstrip_blocks=True,
         keep_trailing_newline=True,
         undefined=jinja2.StrictUndefined,
-        autoescape=False,  # noqa: S701 - Markdown, not HTML
+        autoescape=False,
     )
     return environment.get_template("card.md.jinja").render(
         facts=facts,

@@ -132,7 +132,9 @@ def random_rows(layout: Layout, embeddings: torch.Tensor, seed: int) -> torch.Te
     Returns:
         float32, shape (new rows, d), in the order of their new ids.
     """
-    rows = int(sum(t < 0 and token not in layout.padding for t, token in zip(layout.teacher_ids, layout.tokens, strict=True)))
+    rows = int(
+        sum(t < 0 and token not in layout.padding for t, token in zip(layout.teacher_ids, layout.tokens, strict=True))
+    )
     whole = embeddings.float()
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn((rows, embeddings.shape[1]), generator=generator)

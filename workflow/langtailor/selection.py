@@ -200,7 +200,9 @@ class Selector:
         return kept
 
     def _mandatory_tokens(self) -> dict[int, Kept]:
-        found = {int(i): Kept(int(i), "special", "special or named by the post-processor") for i in self.family.special_ids()}
+        found = {
+            int(i): Kept(int(i), "special", "special or named by the post-processor") for i in self.family.special_ids()
+        }
         for i in self.family.alphabet_ids().tolist():
             origin: Origin = "byte" if re.fullmatch(r"<0x[0-9A-F]{2}>", self.family.tokens[i] or "") else "alphabet"
             found.setdefault(i, Kept(i, origin, "without it some text cannot be written"))
@@ -244,7 +246,11 @@ class Selector:
         names = list(self._uses)
         for place in np.lexsort((tokens, owners, shares)):
             lang = names[owners[place]]
-            yield Kept(int(tokens[place]), "corpus", f"floor of {lang}: {100 * shares[place]:.1f} % of its uses are covered before it")
+            yield Kept(
+                int(tokens[place]),
+                "corpus",
+                f"floor of {lang}: {100 * shares[place]:.1f} % of its uses are covered before it",
+            )
 
     def _by_frequency(self) -> Iterator[Kept]:
         """All other tokens by weighted frequency, every language's uses taken as shares.
@@ -270,7 +276,9 @@ def _best_share(
     What one more graft saves and one more teacher token would have saved is measured, not estimated: each share's tokenizer
     is built and cuts the validation text of every language.
     """
-    texts = {lang: list(_texts({lang: path}, [lang], "validation"))[:_MEASURED_PASSAGES] for lang, path in corpora.items()}
+    texts = {
+        lang: list(_texts({lang: path}, [lang], "validation"))[:_MEASURED_PASSAGES] for lang, path in corpora.items()
+    }
     texts = {lang: found for lang, found in texts.items() if found}
     base = {lang: sum(map(len, encode(bare_tokenizer(teacher), found))) for lang, found in texts.items()}
     curve, tried = [], []

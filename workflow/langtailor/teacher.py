@@ -76,7 +76,9 @@ class TeacherInfo:
         config = _json(transformer / "config.json")
         text = config.get("text_config", config)
         prompts = _json_or_empty(folder / "config_sentence_transformers.json")
-        shapes = [shape for file in weight_files(folder) for shape in tensor_shapes(file, parameters_only=True).values()]
+        shapes = [
+            shape for file in weight_files(folder) for shape in tensor_shapes(file, parameters_only=True).values()
+        ]
         limit = _position_limit(text)
         return cls(
             modules=tuple(module["type"].rpartition(".")[2] for module in modules),
@@ -274,7 +276,8 @@ def _check_folder(folder: Path, settings: TeacherSettings) -> None:
         )
     if not weight_files(folder):
         raise ConfigError(
-            _KEY, f"{settings.model!r} has no safetensors weights; pickled weights are never loaded, so convert it first"
+            _KEY,
+            f"{settings.model!r} has no safetensors weights; pickled weights are never loaded, so convert it first",
         )
     if not (folder / "tokenizer.json").is_file():
         raise ConfigError(_KEY, f"{settings.model!r} has no tokenizer.json: a fast tokenizer is needed")

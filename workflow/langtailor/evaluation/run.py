@@ -56,9 +56,7 @@ class Evaluator:
             self._loaded = load_teacher(self.folder, self._teacher, self._device)
         return self._loaded
 
-    def run(
-        self, task: Task, corpora: Mapping[str, Path], vectors: Mapping[str, Sequence[Path]]
-    ) -> Result:
+    def run(self, task: Task, corpora: Mapping[str, Path], vectors: Mapping[str, Sequence[Path]]) -> Result:
         """Scores, items and gold values of a task.
 
         Args:
@@ -93,8 +91,7 @@ class Evaluator:
         overall = np.concatenate(list(cosines.values()))
         scores = [mean_score("cosine", overall, self.resamples, self.seed, group=ALL_LANGUAGES)]
         scores += [
-            mean_score("cosine", values, self.resamples, self.seed, group=lang)
-            for lang, values in cosines.items()
+            mean_score("cosine", values, self.resamples, self.seed, group=lang) for lang, values in cosines.items()
         ]
         items = {lang: _rounded(values) for lang, values in cosines.items()}
         return tuple(scores), {ALL_LANGUAGES: _rounded(overall), **items}, ()
@@ -124,9 +121,7 @@ class Evaluator:
         source, target = _corpus_pairs(task.source, corpora) if task.target is None else _file_pairs(task)
         queries = encode_texts(self.model, source, self.prompt, "encoding source side")
         keys = encode_texts(self.model, target, self.prompt, "encoding target side")
-        scores, items = bitext_scores(
-            queries, keys, margin=task.margin, resamples=self.resamples, seed=self.seed
-        )
+        scores, items = bitext_scores(queries, keys, margin=task.margin, resamples=self.resamples, seed=self.seed)
         return scores, items, ()
 
     def _sts(self, task: StsTask) -> Result:

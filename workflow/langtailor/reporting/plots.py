@@ -74,7 +74,9 @@ def curves(series: Mapping[str, tuple[Sequence[float], Sequence[float]]], x_labe
         figure, axes = _figure(width=8.0)
         for index, (name, (x, y)) in enumerate(series.items()):
             marker = "o" if name.startswith("validation") else ""
-            axes.plot(x, y, label=name, color=_CATEGORIES[index % len(_CATEGORIES)], marker=marker, markersize=3, lw=1.5)
+            axes.plot(
+                x, y, label=name, color=_CATEGORIES[index % len(_CATEGORIES)], marker=marker, markersize=3, lw=1.5
+            )
         axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)
         _legend_above(axes, len(series))

@@ -1,0 +1,86 @@
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.models import make_tiny_bert_teacher
+
+ROOT = Path(__file__).parents[2]
+
+
+class Workflow:
+    """Runs the real workflow in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.config = {
+            "run": "small",
+            "target_languages": ["tr"],
+            "teacher": {"model": str(make_tiny_bert_teacher(folder / "teacher")), "reads": "pair"},
+            "corpus": {
+                "sources": {"sample": {"kind": "sample"}},
+                "languages": {"en": {}, "tr": {}},
+                "quotas": {"train": 80, "validation": 16, "test": 16},
+                "cleaning": {"min_characters": 8, "near_duplicate_similarity": None},
+            },
+            "vocabulary": {"size": 300, "min_count": 0, "graft": {"share": 0.1}},
+            "distillation": {"epochs": 2, "batch_size": 16, "learning_rate": 1e-3, "validate_every": 5},
+            "evaluation": {
+                "bootstrap": 50,
+                "tasks": {
+                    "agreement": {"kind": "agreement"},
+                    "fertility": {"kind": "fertility"},
+                    "bitext": {"kind": "bitext", "source": "tr"},
+                },
+            },
+        }
+
+    def snakemake(self, *arguments: str, config: dict | None = None, cores: int = 2) -> subprocess.CompletedProcess:
+        """Run snakemake on a configuration and return what it said."""
+        file = self.folder / "config.yaml"
+        file.write_text(yaml.safe_dump(config or self.config), encoding="utf-8")
+        command = [
+            sys.executable,
+            "-m",
+            "snakemake",
+            "--snakefile",
+            str(ROOT / "Snakefile"),
+            "--directory",
+            str(self.folder),
+        ]
+        command += ["--cores", str(cores), *arguments, "--configfile", str(file)]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=900)
+
+    def planned(self, config: dict | None = None, *arguments: str) -> dict[str, int]:
+        """Jobs by rule that a dry run names."""
+        done = self.snakemake("-n", *arguments, config=config)
+        assert done.returncode == 0, done.stderr
+        table = re.search(r"Job stats:\njob +count\n-[- ]+\n(.*?)\n\n", done.stdout + done.stderr, re.DOTALL)
+        jobs = dict(re.findall(r"^(\w+) +(\d+)$", table[1], re.MULTILINE)) if table else {}
+        return {rule: int(count) for rule, count in jobs.items() if rule not in ("all", "total")}
+
+    @property
+    def results(self) -> Path:
+        return self.folder / "results" / "small"
+
+    def json(self, name: str) -> dict:
+        return json.loads((self.results / name).read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="session")
+def workflow(tmp_path_factory) -> Workflow:
+    return Workflow(tmp_path_factory.mktemp("workflow"))
+
+
+@pytest.fixture(scope="session")
+def finished(workflow: Workflow) -> Workflow:
+    """The small run, done once for all tests that look at its results."""
+    done = workflow.snakemake("all")
+    assert done.returncode == 0, done.stdout[-5_000:] + done.stderr[-5_000:]
+    return workflow

@@ -1,0 +1,111 @@
+"""A whole small run of the real workflow, and what reruns after it."""
+
+import copy
+import re
+
+import pytest
+from sentence_transformers import SentenceTransformer
+
+pytestmark = pytest.mark.timeout(900)
+
+
+def test_the_student_opens_and_encodes(finished):
+    model = SentenceTransformer(str(finished.results / "student" / "tailored"), device="cpu")
+    assert model.encode(["Bugün hava çok güzel.", "The weather is lovely."]).shape == (2, 32)
+
+
+def test_the_model_card_says_what_it_is(finished):
+    card = (finished.results / "student" / "tailored" / "README.md").read_text(encoding="utf-8")
+    assert card.startswith("---\n")
+    assert "| agreement | cosine | all |" in card
+    assert str(finished.config["teacher"]["model"]) in card
+
+
+def test_the_report_is_one_self_contained_page(finished):
+    page = (finished.results / "report.html").read_text(encoding="utf-8")
+    assert page.count("<svg") >= 5
+    assert "&lt;svg" not in page
+    assert not re.search(r'(src|href)="(?!#)', page), "nothing outside the page is referred to"
+    for rule in ("build_corpus", "teacher_vectors", "distil"):
+        assert rule in page
+
+
+def test_training_helps(finished):
+    facts = finished.json("distilled/tailored/manifest.json")["facts"]
+    assert facts["after"]["loss"] < facts["before"]["loss"]
+
+
+def test_the_certificate_holds(finished):
+    certificate = finished.json("tokenizer/tailored/certificate.json")
+    assert certificate["unreachable"] == 0
+    assert certificate["all"]["retained_identical"] == certificate["all"]["retained"]
+
+
+def test_a_second_run_does_nothing(finished):
+    done = finished.snakemake("all")
+    assert done.returncode == 0
+    assert "Nothing to be done" in done.stdout + done.stderr
+    assert finished.planned() == {}
+
+
+def test_a_second_variant_shares_corpus_counts_and_vectors(finished):
+    config = copy.deepcopy(finished.config)
+    config["variants"] = {"tailored": {}, "smaller": {"vocabulary": {"size": 250}}}
+    jobs = finished.planned(config)
+    assert jobs == {
+        "select_vocabulary": 1,
+        "write_tokenizer": 1,
+        "clone_model": 1,
+        "tokenize_corpus": 2,
+        "distil": 1,
+        "evaluate": 6,
+        "publish_student": 1,
+        "write_report": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "jobs"),
+    [
+        (("report", {"title": "Another title"}), {"write_report": 1}),
+        (
+            ("distillation", {"learning_rate": 2e-3}),
+            {"distil": 1, "evaluate": 3, "publish_student": 1, "write_report": 1},
+        ),
+        (
+            ("initialisation", {"method": "norm-matched"}),
+            {
+                "clone_model": 1,
+                "tokenize_corpus": 2,
+                "distil": 1,
+                "evaluate": 6,
+                "publish_student": 1,
+                "write_report": 1,
+            },
+        ),
+    ],
+    ids=["report title", "learning rate", "initialisation"],
+)
+def test_a_change_reruns_what_it_can_affect(finished, change, jobs):
+    section, values = change
+    config = copy.deepcopy(finished.config)
+    config[section] = {**config.get(section, {}), **values}
+    assert finished.planned(config) == jobs
+
+
+def test_threads_and_gpu_are_no_reason_to_rerun(finished):
+    assert finished.planned(None, "--set-threads", "distil=1", "--resources", "gpu=4") == {}
+
+
+def test_a_damaged_artifact_is_named_and_rebuilt_by_its_rule(finished):
+    path = finished.results / "counts" / "tr.parquet"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-100])
+    done = finished.snakemake("results/small/vocabulary/tailored.parquet", "--force")
+    assert done.returncode != 0
+    assert "counts/tr.parquet: is missing or damaged" in done.stdout + done.stderr
+    assert "Traceback" not in (done.stdout + done.stderr).split("counts/tr.parquet: is missing")[0]
+    path.unlink()
+    assert finished.snakemake("results/small/vocabulary/tailored.parquet").returncode == 0
+    assert path.read_bytes() == whole
+    assert finished.snakemake("all").returncode == 0
