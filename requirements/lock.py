@@ -1,7 +1,7 @@
 """Refresh the lock files and the conda environments (``make lock``).
 
-``cpu.txt`` and ``dev.txt`` are resolved by pip-compile from ``pyproject.toml``; ``gpu.txt`` is ``cpu.txt`` with the CUDA
-build of torch; ``envs/*.yaml`` hold the same pins for ``snakemake --sdm conda``.
+``cpu.txt`` and ``dev.txt`` are resolved by pip-compile from ``pyproject.toml``; ``gpu.txt`` is ``cpu.txt`` with the
+CUDA build of torch; ``envs/*.yaml`` hold the same pins for ``snakemake --sdm conda``.
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ def test_an_unknown_model_revision_or_file_is_told_apart(served, tmp_path):
         resolve_revision("owner/nobody", "model", "main")
     with pytest.raises(HubError, match="no revision 'v9'"):
         resolve_revision("owner/teacher", "model", "v9")
-    with pytest.raises(HubError, match="has no file nothing.json"):
+    with pytest.raises(HubError, match=r"has no file nothing\.json"):
         download_file("owner/teacher", "nothing.json", "main", tmp_path)
 
 

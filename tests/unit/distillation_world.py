@@ -1,6 +1,7 @@
 """A small world in which a student can be trained: a damaged copy of a tiny teacher, its tokens, the teacher's vectors.
 
-Run as a module it trains in a process of its own: ``python -m tests.unit.distillation_world FOLDER OUT CHECKPOINTS JSON``.
+Run as a module it trains in a process of its own: ``python -m tests.unit.distillation_world FOLDER OUT CHECKPOINTS
+JSON``.
 """
 
 from __future__ import annotations

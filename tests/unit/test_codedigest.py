@@ -12,7 +12,8 @@ def package(tmp_path, monkeypatch):
     (tmp_path / "deep" / "__init__.py").write_text("")
     (tmp_path / "ground.py").write_text("def f():\n    return 1\n")
     (tmp_path / "stage.py").write_text(
-        '"""Doc."""\nfrom langtailor.deep.part import g\n\ndef run():\n    from langtailor import ground\n    return ground\n'
+        '"""Doc."""\nfrom langtailor.deep.part import g\n\n'
+        "def run():\n    from langtailor import ground\n    return ground\n"
     )
     (tmp_path / "deep" / "part.py").write_text("def g():\n    return 2\n")
     (tmp_path / "other.py").write_text("x = 1\n")

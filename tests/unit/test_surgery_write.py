@@ -229,7 +229,7 @@ def test_a_tokenizer_of_no_family_is_refused_by_name(model: dict[str, Any], tmp_
 @pytest.mark.parametrize("content", ["{", "[1]", ""])
 def test_a_broken_tokenizer_file_is_refused(content: str, tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text(content)
-    with pytest.raises(UnsupportedTokenizerError, match="tokenizer.json: "):
+    with pytest.raises(UnsupportedTokenizerError, match=r"tokenizer\.json: "):
         load_family(tmp_path)
 
 

@@ -55,7 +55,7 @@ class Workflow:
         ]
         command += ["--cores", str(cores), *arguments, "--configfile", str(file)]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=900)
+        return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=900, check=False)
 
     def planned(self, config: dict | None = None, *arguments: str) -> dict[str, int]:
         """Jobs by rule that a dry run names."""

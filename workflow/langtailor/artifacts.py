@@ -85,7 +85,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
         yield temporary
         _match_umask(temporary)
         fsync_path(temporary)
-        os.replace(temporary, path)
+        temporary.replace(path)
         fsync_path(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
@@ -106,7 +106,7 @@ def atomic_directory(path: Path, manifest: Manifest | None = None) -> Iterator[P
         yield temporary
         if manifest is not None:
             seal_directory(temporary, manifest)
-        os.chmod(temporary, 0o777 & ~_umask())
+        temporary.chmod(0o777 & ~_umask())
         for entry in sorted(temporary.rglob("*")):
             if entry.is_file():
                 _match_umask(entry)  # safetensors writes files that only their owner may read
@@ -114,7 +114,7 @@ def atomic_directory(path: Path, manifest: Manifest | None = None) -> Iterator[P
         fsync_path(temporary)
         if path.exists():
             shutil.rmtree(path)
-        os.replace(temporary, path)
+        temporary.replace(path)
         fsync_path(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -215,4 +215,4 @@ def _umask() -> int:
 
 
 def _match_umask(path: Path) -> None:
-    os.chmod(path, 0o666 & ~_umask())
+    path.chmod(0o666 & ~_umask())

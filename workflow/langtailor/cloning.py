@@ -1,7 +1,7 @@
 """The clone: the teacher with a new vocabulary.
 
-The model is never instantiated. Tensors whose first dimension is the vocabulary are composed anew; every other tensor and
-module is copied byte by byte, and the manifest records that it is identical.
+The model is never instantiated. Tensors whose first dimension is the vocabulary are composed anew; every other tensor
+and module is copied byte by byte, and the manifest records that it is identical.
 """
 
 from __future__ import annotations
@@ -289,7 +289,8 @@ def _tensor(folder: Path, name: str) -> torch.Tensor:
     for file in weight_files(folder):
         with safe_open(file, framework="pt") as stream:
             if name in stream.keys():  # noqa: SIM118 - a safetensors file is no mapping
-                return stream.get_tensor(name)
+                tensor: torch.Tensor = stream.get_tensor(name)
+                return tensor
     raise ArtifactError(folder, f"has no tensor {name}")
 
 

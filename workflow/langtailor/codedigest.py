@@ -1,8 +1,8 @@
 """Digest of the code that a stage stands on, so that editing it reruns that stage and nothing else.
 
-Snakemake tracks the ``script:`` of a rule but not the modules that the script imports. Each rule therefore carries, as a
-parameter, the digest of its stage's module and of every langtailor module reachable from it by imports. The digest is taken
-over the syntax tree without docstrings, so that editing a comment or a docstring reruns nothing.
+Snakemake tracks the ``script:`` of a rule but not the modules that the script imports. Each rule therefore carries,
+as a parameter, the digest of its stage's module and of every langtailor module reachable from it by imports. The
+digest is taken over the syntax tree without docstrings, so that editing a comment or a docstring reruns nothing.
 """
 
 from __future__ import annotations

@@ -176,8 +176,8 @@ class GraftSettings(Section):
     share: Share = 0.25
     """Share of the vocabulary offered to new tokens; what they leave goes to the teacher's."""
     donor: str = "trained"
-    """`trained` trains a tokenizer of the teacher's family on the target-language corpus; anything else is a Hub id or a
-    folder whose tokenizer gives its tokens."""
+    """`trained` trains a tokenizer of the teacher's family on the target-language corpus; anything else is a Hub id or
+    a folder whose tokenizer gives its tokens."""
     donor_revision: str = "main"
     """Branch, tag or commit of a donor on the Hub."""
     min_count: Annotated[int, Field(ge=1)] = 2
@@ -195,8 +195,8 @@ class VocabularySettings(Section):
     """Per-language floor: the most frequent tokens of each language that reach this share of its uses come before
     the rest, so that small languages are not drowned."""
     min_count: Annotated[int, Field(ge=0)] = 1
-    """Uses, weighted and over all languages, under which a teacher token is not kept. 0 lets tokens that the corpus never uses
-    fill what is left of the budget, in the teacher's order."""
+    """Uses, weighted and over all languages, under which a teacher token is not kept. 0 lets tokens that the corpus
+    never uses fill what is left of the budget, in the teacher's order."""
     keep_tokens: tuple[str, ...] = ()
     """Tokens of the teacher that are kept whatever their use, in the vocabulary's own spelling."""
     drop_pattern: str | None = None
@@ -288,7 +288,8 @@ class DistillationSettings(Section):
     warmup: Share = 0.01
     """Share of the steps over which the learning rate rises, at the start and whenever more of the model thaws."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
-    """AdamW weight decay; not applied to biases, norms and the token embeddings, most of whose rows rest in most steps."""
+    """AdamW weight decay; not applied to biases, norms and the token embeddings, most of whose rows rest in most
+    steps."""
     clip_norm: Annotated[float, Field(gt=0)] = 1.0
     """Gradients are scaled down to this global norm."""
     new_rows_only: Share = 0.0
@@ -296,8 +297,8 @@ class DistillationSettings(Section):
     embeddings_only: Share = 0.0
     """Share of the steps after those that train the embedding table alone."""
     dropout: bool = False
-    """Train with the dropout that the model's own configuration names. The stored vectors were made without, and without
-    it the student starts where the teacher stands."""
+    """Train with the dropout that the model's own configuration names. The stored vectors were made without, and
+    without it the student starts where the teacher stands."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """`bfloat16` computes under autocast; weights and optimiser stay in float32."""
     max_length: Annotated[int, Field(ge=8)] | None = None
@@ -373,17 +374,7 @@ class StsTask(Section):
         return self
 
 
-class MtebTask(Section):
-    """A task of the `mteb` package (needs the extra `mteb`)."""
-
-    kind: Literal["mteb"]
-    task: Annotated[str, Field(min_length=1)]
-    """The task's name in `mteb`."""
-    languages: tuple[str, ...] = ()
-    """Languages of a multilingual task, as `mteb` writes them (`tur-Latn`)."""
-
-
-Task = Annotated[AgreementTask | FertilityTask | BitextTask | StsTask | MtebTask, Field(discriminator="kind")]
+Task = Annotated[AgreementTask | FertilityTask | BitextTask | StsTask, Field(discriminator="kind")]
 
 
 def parse_task(data: Mapping[str, Any]) -> Task:

@@ -1,7 +1,8 @@
 """Rows of the new embedding table, composed from the teacher's.
 
 A :class:`Composition` says of every new row which teacher rows it is made of, with which weights; applying it is one
-gather and one segment sum in float32. Kept rows are copied without arithmetic, so they stay bit-identical in any precision.
+gather and one segment sum in float32. Kept rows are copied without arithmetic, so they stay bit-identical in any
+precision.
 """
 
 from __future__ import annotations
@@ -95,14 +96,15 @@ def compose(
     """Say how each new row is made.
 
     ``mean``: the mean of the rows of the pieces into which the teacher cuts the token's text (arXiv 2605.29992).
-    ``length-weighted``: the same, each piece weighted by its share of the characters. ``norm-matched``: the mean scaled to
-    the mean norm of the kept rows, for a mean of k weakly related rows is about sqrt(k) too short. ``similarity``: a softmax
-    combination of the kept rows nearest to that mean, after FOCUS (Dobler and de Melo 2023), but in the teacher's own
-    space. ``random`` is no combination of rows; see :func:`random_rows`.
+    ``length-weighted``: the same, each piece weighted by its share of the characters. ``norm-matched``: the mean
+    scaled to the mean norm of the kept rows, for a mean of k weakly related rows is about sqrt(k) too short.
+    ``similarity``: a softmax combination of the kept rows nearest to that mean, after FOCUS (Dobler and de Melo
+    2023), but in the teacher's own space. ``random`` is no combination of rows; see :func:`random_rows`.
 
     Args:
         layout: the new vocabulary.
-        pieces: teacher ids of each new row without a teacher row of its own, in the order of their new ids; none for padding.
+        pieces: teacher ids of each new row without a teacher row of its own, in the order of their new ids; none for
+            padding.
         piece_lengths: int64, shape (teacher rows,): characters of each teacher token.
         embeddings: the teacher's input embeddings, shape (teacher rows, d).
         settings: the method and its parameters.

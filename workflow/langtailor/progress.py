@@ -1,14 +1,15 @@
 """A progress line that reads well in a terminal and in a log file.
 
 Several jobs share one terminal, and a cluster job has none at all. So progress is told in whole log lines, a bar with
-rate and time left every few seconds: they do not overwrite one another, and ``tail -f`` on a log shows where a job stands.
+rate and time left every few seconds: they do not overwrite one another, and ``tail -f`` on a log shows where a job
+stands.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -64,7 +65,7 @@ class Progress:
             f"{rate:,.1f} {self.unit}s/s",
             f"in {_clock(seconds)}" if finished or not rate else f"{_clock(self._rest() / rate)} left",
         ]
-        _LOG.info(", ".join(parts + [note] if note else parts))
+        _LOG.info(", ".join([*parts, note] if note else parts))
 
     def _amount(self) -> str:
         if not self.total:
@@ -80,7 +81,7 @@ class Progress:
 
 def track(items: Iterable[T], label: str, total: int | None = None, unit: str = "item") -> Iterator[T]:
     """Yield ``items`` and report progress; ``total`` defaults to their length where they have one."""
-    if total is None and hasattr(items, "__len__"):
+    if total is None and isinstance(items, Sized):
         total = len(items)
     with Progress(label, total, unit) as progress:
         for item in items:

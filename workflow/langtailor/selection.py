@@ -1,8 +1,8 @@
 """Which tokens the student has, and why.
 
-The budget is filled in a stated order: special tokens; the alphabet and the user's own ``keep_tokens``; per-language floors;
-the rest by weighted frequency; grafts for the target languages. A token brings what it needs to be reachable (for BPE,
-the intermediates of its derivation), and that counts against the budget too.
+The budget is filled in a stated order: special tokens; the alphabet and the user's own ``keep_tokens``; per-language
+floors; the rest by weighted frequency; grafts for the target languages. A token brings what it needs to be reachable
+(for BPE, the intermediates of its derivation), and that counts against the budget too.
 """
 
 from __future__ import annotations
@@ -225,13 +225,13 @@ class Selector:
         if self.settings.drop_pattern is not None:
             pattern = re.compile(self.settings.drop_pattern)
             ids = np.flatnonzero(allowed)
-            surfaces = self.family.surfaces([self.family.tokens[i] or "" for i in ids])
+            surfaces = self.family.surfaces([self.family.tokens[i] or "" for i in ids.tolist()])
             matched = [i for i, surface in zip(ids, surfaces, strict=True) if surface and pattern.search(surface)]
             allowed[matched] = False
         return np.asarray(allowed, dtype=np.bool_)
 
     def _floors(self) -> Iterator[Kept]:
-        """Each language's most frequent tokens up to its coverage; languages take turns by the share they have so far."""
+        """Each language's most frequent tokens up to its coverage, in turns by the share covered so far."""
         before, langs, ids = [], [], []
         for number, uses in enumerate(self._uses.values()):
             order = np.argsort(-uses, kind="stable")
@@ -255,8 +255,8 @@ class Selector:
     def _by_frequency(self) -> Iterator[Kept]:
         """All other tokens by weighted frequency, every language's uses taken as shares.
 
-        With ``min_count`` 0 the tokens that the corpus never uses follow, in the teacher's order, which in most vocabularies
-        is about that of frequency: a small corpus is no reason to forget common words.
+        With ``min_count`` 0 the tokens that the corpus never uses follow, in the teacher's order, which in most
+        vocabularies is about that of frequency: a small corpus is no reason to forget common words.
         """
         score = np.sum(
             [self._weights[lang] * uses / max(int(uses.sum()), 1) for lang, uses in self._uses.items()], axis=0
@@ -273,15 +273,16 @@ def _best_share(
 ) -> Selection:
     """The share of grafts that spends the fewest tokens on the validation text, relative to the teacher.
 
-    What one more graft saves and one more teacher token would have saved is measured, not estimated: each share's tokenizer
-    is built and cuts the validation text of every language.
+    What one more graft saves and one more teacher token would have saved is measured, not estimated: each share's
+    tokenizer is built and cuts the validation text of every language.
     """
     texts = {
         lang: list(_texts({lang: path}, [lang], "validation"))[:_MEASURED_PASSAGES] for lang, path in corpora.items()
     }
     texts = {lang: found for lang, found in texts.items() if found}
     base = {lang: sum(map(len, encode(bare_tokenizer(teacher), found))) for lang, found in texts.items()}
-    curve, tried = [], []
+    curve: list[dict[str, Any]] = []
+    tried: list[Selection] = []
     for share in _SHARES:
         try:
             selection = selector.select(share)
@@ -297,7 +298,7 @@ def _best_share(
             break  # there are no more grafts to be had
     if not tried:
         return selector.select(0.0)  # names the smallest size that holds the mandatory tokens
-    best = min(range(len(tried)), key=lambda place: curve[place]["cost"])
+    best = min(range(len(tried)), key=lambda place: float(curve[place]["cost"]))
     chosen = tried[best]
     return Selection(chosen.kept, chosen.grafts, chosen.share, tuple(curve))
 
@@ -320,8 +321,8 @@ def _texts(corpora: Mapping[str, Path], langs: Sequence[str], split: str) -> Ite
 def _check_filled(selection: Selection, settings: VocabularySettings) -> None:
     if len(selection) < settings.size:
         _LOG.warning(
-            "the corpus uses only %s of the %s tokens of vocabulary.size (%s of the teacher's, %s grafts); the table has "
-            "no more. Lower the size, or min_count, or give more text.",
+            "the corpus uses only %s of the %s tokens of vocabulary.size (%s of the teacher's, %s grafts); the table "
+            "has no more. Lower the size, or min_count, or give more text.",
             *(f"{n:,}" for n in (len(selection), settings.size, len(selection.kept), len(selection.grafts))),
         )
 

@@ -1,11 +1,12 @@
 """The teacher's vectors: computed once, stored in shards, read by memory map.
 
-A shard holds consecutive passages of one language's corpus, whatever their split. As the corpus stands in the order train,
-validation, test, and a raised quota only appends to a split, such a quota leaves all full shards of training passages as they are.
+A shard holds consecutive passages of one language's corpus, whatever their split. As the corpus stands in the order
+train, validation, test, and a raised quota only appends to a split, such a quota leaves all full shards of training
+passages as they are.
 
 A shard is one uncompressed Arrow IPC file (https://arrow.apache.org/docs/format/Columnar.html#ipc-file-format) with a
-single record batch: passage id, split, digest of what the teacher read, and the vector in float16. Being uncompressed and whole,
-its vectors are one contiguous block that maps into memory as a matrix without being copied.
+single record batch: passage id, split, digest of what the teacher read, and the vector in float16. Being uncompressed
+and whole, its vectors are one contiguous block that maps into memory as a matrix without being copied.
 """
 
 from __future__ import annotations
@@ -244,8 +245,8 @@ def encode_shard(
 class Encoder:
     """Runs a sentence-transformers model over texts of mixed length with little padding.
 
-    Texts are tokenized once, sorted by length inside a window, and cut into batches of about equal numbers of tokens. The
-    model's own modules do the rest, so that any stack of them (pooling modes, Dense, Normalize) gives what
+    Texts are tokenized once, sorted by length inside a window, and cut into batches of about equal numbers of tokens.
+    The model's own modules do the rest, so that any stack of them (pooling modes, Dense, Normalize) gives what
     ``SentenceTransformer.encode`` gives.
 
     Args:
@@ -321,7 +322,7 @@ class Encoder:
 
 
 def texts_read(table: pa.Table, settings: TeacherSettings) -> list[str]:
-    """What the teacher reads of each passage: its text, or its aligned text where it has one and the settings say so."""
+    """What the teacher reads of each passage: its text, or its aligned text where there is one and settings say so."""
     texts: list[str] = table["text"].to_pylist()
     if settings.reads == "text":
         return texts

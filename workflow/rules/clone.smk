@@ -8,20 +8,20 @@ rule clone_model:
         vocabulary="<results>/vocabulary/{variant}.parquet",
     output:
         clone=directory("<results>/clone/{variant}"),
-    params:
-        settings=variant_section("initialisation"),
-        seed=SETTINGS.seed,
-        code=code_digest("cloning"),
     log:
         "<logs>/clone_model/{variant}.log",
     benchmark:
         "<benchmarks>/clone_model/{variant}.tsv"
+    conda:
+        "../../envs/cpu.yaml"
     threads: 2
     resources:
         mem_mb=8000,
         runtime=30,
         disk_mb=4000,
-    conda:
-        "../../envs/cpu.yaml"
+    params:
+        settings=variant_section("initialisation"),
+        seed=SETTINGS.seed,
+        code=code_digest("cloning"),
     script:
         "../scripts/clone_model.py"

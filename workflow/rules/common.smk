@@ -13,7 +13,6 @@ from langtailor.codedigest import code_digest
 from langtailor.config import explain_invalid, is_local, load_settings
 from langtailor.errors import ConfigError
 
-
 # A file given with --configfile stands alone; it is not laid over the demo's.
 if not workflow.overwrite_configfiles:
 
@@ -71,3 +70,22 @@ def all_vectors(wildcards):
 def per_language(pattern, langs=LANGUAGES):
     """Paths of a per-language artifact, in the order of LANGUAGES."""
     return expand(pattern, lang=langs, allow_missing=True)
+
+
+def evaluation_inputs(wildcards):
+    """Corpora and stored vectors that a task looks at, and the user's own files, so that a change of them is seen."""
+    needs = SETTINGS.task_needs(wildcards.task)
+    return {
+        "corpora": per_language("<results>/corpus/{lang}.parquet", needs.languages),
+        "vectors": [path for lang in needs.languages if needs.vectors for path in shards(lang)],
+        "files": list(needs.files),
+    }
+
+
+def all_evaluations(wildcards):
+    return expand("<results>/evaluation/teacher/{task}.json", task=TASKS) + expand(
+        "<results>/evaluation/{variant}/{model}/{task}.json",
+        variant=VARIANTS,
+        model=["clone", "student"],
+        task=TASKS,
+    )

@@ -4,6 +4,18 @@
 rule fetch_documents:
     output:
         documents="<results>/documents/{lang}.parquet",
+    log:
+        "<logs>/fetch_documents/{lang}.log",
+    benchmark:
+        "<benchmarks>/fetch_documents/{lang}.tsv"
+    retries: HUB_RETRIES if SETTINGS.uses_hub else 0
+    conda:
+        "../../envs/cpu.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=240,
+        disk_mb=20000,
     params:
         source=lambda wildcards: section(SETTINGS.source(wildcards.lang)),
         source_lang=lambda wildcards: SETTINGS.name_in_source(wildcards.lang),
@@ -11,18 +23,6 @@ rule fetch_documents:
         seed=SETTINGS.seed,
         work=str(SETTINGS.root / "downloads" / "{lang}"),
         code=code_digest("corpus.sources"),
-    log:
-        "<logs>/fetch_documents/{lang}.log",
-    benchmark:
-        "<benchmarks>/fetch_documents/{lang}.tsv"
-    threads: 1
-    retries: HUB_RETRIES if SETTINGS.uses_hub else 0
-    resources:
-        mem_mb=4000,
-        runtime=240,
-        disk_mb=20000,
-    conda:
-        "../../envs/cpu.yaml"
     script:
         "../scripts/fetch_documents.py"
 
@@ -33,22 +33,22 @@ rule build_corpus:
         teacher="<results>/teacher/model",
     output:
         corpus="<results>/corpus/{lang}.parquet",
+    log:
+        "<logs>/build_corpus/{lang}.log",
+    benchmark:
+        "<benchmarks>/build_corpus/{lang}.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=120,
+        disk_mb=4000,
     params:
         chunk_tokens=SETTINGS.corpus.chunk_tokens,
         cleaning=section(SETTINGS.corpus.cleaning),
         quotas=lambda wildcards: section(SETTINGS.quotas(wildcards.lang)),
         seed=SETTINGS.seed,
         code=code_digest("corpus.build"),
-    log:
-        "<logs>/build_corpus/{lang}.log",
-    benchmark:
-        "<benchmarks>/build_corpus/{lang}.tsv"
-    threads: 1
-    resources:
-        mem_mb=4000,
-        runtime=120,
-        disk_mb=4000,
-    conda:
-        "../../envs/cpu.yaml"
     script:
         "../scripts/build_corpus.py"

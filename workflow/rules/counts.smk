@@ -7,18 +7,18 @@ rule count_tokens:
         teacher="<results>/teacher/model",
     output:
         counts="<results>/counts/{lang}.parquet",
-    params:
-        code=code_digest("counting"),
     log:
         "<logs>/count_tokens/{lang}.log",
     benchmark:
         "<benchmarks>/count_tokens/{lang}.tsv"
+    conda:
+        "../../envs/cpu.yaml"
     threads: 2
     resources:
         mem_mb=4000,
         runtime=60,
         disk_mb=100,
-    conda:
-        "../../envs/cpu.yaml"
+    params:
+        code=code_digest("counting"),
     script:
         "../scripts/count_tokens.py"

@@ -7,21 +7,21 @@ rule tokenize_corpus:
         clone="<results>/clone/{variant}",
     output:
         tokens="<results>/tokens/{variant}/{lang}.arrow",
-    params:
-        max_length=lambda wildcards: SETTINGS.variant(wildcards.variant).distillation.max_length,
-        teacher=section(SETTINGS.teacher, "model", "prompt", "trust_remote_code"),
-        code=code_digest("distillation.tokens"),
     log:
         "<logs>/tokenize_corpus/{variant}/{lang}.log",
     benchmark:
         "<benchmarks>/tokenize_corpus/{variant}/{lang}.tsv"
+    conda:
+        "../../envs/cpu.yaml"
     threads: 2
     resources:
         mem_mb=4000,
         runtime=60,
         disk_mb=2000,
-    conda:
-        "../../envs/cpu.yaml"
+    params:
+        max_length=lambda wildcards: SETTINGS.variant(wildcards.variant).distillation.max_length,
+        teacher=section(SETTINGS.teacher, "model", "prompt", "trust_remote_code"),
+        code=code_digest("distillation.tokens"),
     script:
         "../scripts/tokenize_corpus.py"
 
@@ -33,6 +33,18 @@ rule distil:
         vectors=all_vectors,
     output:
         model=directory("<results>/distilled/{variant}"),
+    log:
+        "<logs>/distil/{variant}.log",
+    benchmark:
+        "<benchmarks>/distil/{variant}.tsv"
+    conda:
+        "../../envs/gpu.yaml"
+    threads: 8
+    resources:
+        mem_mb=16000,
+        runtime=720,
+        disk_mb=10000,
+        gpu=1,
     params:
         settings=variant_section("distillation"),
         languages=LANGUAGES,
@@ -40,17 +52,5 @@ rule distil:
         trust_remote_code=SETTINGS.teacher.trust_remote_code,
         checkpoints=str(SETTINGS.root / "checkpoints" / "{variant}"),
         code=code_digest("distillation.train"),
-    log:
-        "<logs>/distil/{variant}.log",
-    benchmark:
-        "<benchmarks>/distil/{variant}.tsv"
-    threads: 8
-    resources:
-        mem_mb=16000,
-        runtime=720,
-        disk_mb=10000,
-        gpu=1,
-    conda:
-        "../../envs/gpu.yaml"
     script:
         "../scripts/distil.py"

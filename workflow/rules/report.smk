@@ -18,27 +18,27 @@ rule write_report:
             category="Report",
             labels={"run": SETTINGS.run},
         ),
+    log:
+        "<logs>/write_report.log",
+    benchmark:
+        "<benchmarks>/write_report.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+        disk_mb=200,
     params:
         run=SETTINGS.run,
         title=SETTINGS.report.title,
         targets=SETTINGS.target_languages,
         languages=LANGUAGES,
         variants={name: section(SETTINGS.variant(name)) for name in VARIANTS},
-        root=str(SETTINGS.root),
+        root=lambda wildcards, output: str(Path(output[0]).parent),
         tasks=TASKS,
         bootstrap=SETTINGS.evaluation.bootstrap,
         seed=SETTINGS.seed,
         code=code_digest("reporting.page"),
-    log:
-        "<logs>/write_report.log",
-    benchmark:
-        "<benchmarks>/write_report.tsv"
-    threads: 1
-    resources:
-        mem_mb=4000,
-        runtime=30,
-        disk_mb=200,
-    conda:
-        "../../envs/cpu.yaml"
     script:
         "../scripts/write_report.py"

@@ -12,6 +12,17 @@ rule publish_student:
         ),
     output:
         student=directory("<results>/student/{variant}"),
+    log:
+        "<logs>/publish_student/{variant}.log",
+    benchmark:
+        "<benchmarks>/publish_student/{variant}.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+        disk_mb=4000,
     params:
         run=SETTINGS.run,
         evaluation=str(SETTINGS.root / "evaluation"),
@@ -23,16 +34,5 @@ rule publish_student:
         teacher=section(SETTINGS.teacher),
         variant=lambda wildcards: section(SETTINGS.variant(wildcards.variant)),
         code=code_digest("export"),
-    log:
-        "<logs>/publish_student/{variant}.log",
-    benchmark:
-        "<benchmarks>/publish_student/{variant}.tsv"
-    threads: 1
-    resources:
-        mem_mb=4000,
-        runtime=30,
-        disk_mb=4000,
-    conda:
-        "../../envs/cpu.yaml"
     script:
         "../scripts/publish_student.py"

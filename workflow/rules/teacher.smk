@@ -4,20 +4,20 @@
 rule fetch_teacher:
     output:
         model=directory("<results>/teacher/model"),
-    params:
-        settings=section(SETTINGS.teacher, "model", "revision", "trust_remote_code"),
-        code=code_digest("teacher"),
     log:
         "<logs>/fetch_teacher.log",
     benchmark:
         "<benchmarks>/fetch_teacher.tsv"
-    threads: 1
     retries: 0 if is_local(SETTINGS.teacher.model) else HUB_RETRIES
+    conda:
+        "../../envs/cpu.yaml"
+    threads: 1
     resources:
         mem_mb=2000,
         runtime=60,
         disk_mb=8000,
-    conda:
-        "../../envs/cpu.yaml"
+    params:
+        settings=section(SETTINGS.teacher, "model", "revision", "trust_remote_code"),
+        code=code_digest("teacher"),
     script:
         "../scripts/fetch_teacher.py"

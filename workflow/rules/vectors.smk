@@ -7,21 +7,21 @@ rule teacher_vectors:
         teacher="<results>/teacher/model",
     output:
         vectors="<results>/teacher/vectors/{lang}/{shard}.arrow",
-    params:
-        teacher=section(SETTINGS.teacher),
-        settings=section(SETTINGS.vectors),
-        code=code_digest("vectors"),
     log:
         "<logs>/teacher_vectors/{lang}/{shard}.log",
     benchmark:
         "<benchmarks>/teacher_vectors/{lang}/{shard}.tsv"
+    conda:
+        "../../envs/gpu.yaml"
     threads: 8
     resources:
         mem_mb=8000,
         runtime=240,
         disk_mb=500,
         gpu=1,
-    conda:
-        "../../envs/gpu.yaml"
+    params:
+        teacher=section(SETTINGS.teacher),
+        settings=section(SETTINGS.vectors),
+        code=code_digest("vectors"),
     script:
         "../scripts/teacher_vectors.py"

@@ -8,6 +8,18 @@ rule select_vocabulary:
         counts=per_language("<results>/counts/{lang}.parquet"),
     output:
         vocabulary="<results>/vocabulary/{variant}.parquet",
+    log:
+        "<logs>/select_vocabulary/{variant}.log",
+    benchmark:
+        "<benchmarks>/select_vocabulary/{variant}.tsv"
+    retries: HUB_RETRIES if SETTINGS.uses_hub_donor else 0
+    conda:
+        "../../envs/cpu.yaml"
+    threads: 2
+    resources:
+        mem_mb=8000,
+        runtime=60,
+        disk_mb=500,
     params:
         settings=variant_section("vocabulary"),
         languages=LANGUAGES,
@@ -15,18 +27,6 @@ rule select_vocabulary:
         targets=SETTINGS.target_languages,
         work=str(SETTINGS.root / "downloads" / "donor"),
         code=code_digest("selection"),
-    log:
-        "<logs>/select_vocabulary/{variant}.log",
-    benchmark:
-        "<benchmarks>/select_vocabulary/{variant}.tsv"
-    threads: 2
-    retries: HUB_RETRIES if SETTINGS.uses_hub_donor else 0
-    resources:
-        mem_mb=8000,
-        runtime=60,
-        disk_mb=500,
-    conda:
-        "../../envs/cpu.yaml"
     script:
         "../scripts/select_vocabulary.py"
 
@@ -38,20 +38,20 @@ rule write_tokenizer:
         corpora=per_language("<results>/corpus/{lang}.parquet"),
     output:
         tokenizer=directory("<results>/tokenizer/{variant}"),
-    params:
-        languages=LANGUAGES,
-        targets=SETTINGS.target_languages,
-        code=code_digest("surgery.write"),
     log:
         "<logs>/write_tokenizer/{variant}.log",
     benchmark:
         "<benchmarks>/write_tokenizer/{variant}.tsv"
+    conda:
+        "../../envs/cpu.yaml"
     threads: 2
     resources:
         mem_mb=8000,
         runtime=60,
         disk_mb=500,
-    conda:
-        "../../envs/cpu.yaml"
+    params:
+        languages=LANGUAGES,
+        targets=SETTINGS.target_languages,
+        code=code_digest("surgery.write"),
     script:
         "../scripts/write_tokenizer.py"

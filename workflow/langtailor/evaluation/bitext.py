@@ -16,7 +16,8 @@ def bitext_scores(
 ) -> tuple[tuple[Score, ...], dict[str, tuple[float, ...]]]:
     """Share of sentences whose nearest neighbour on the other side is their translation, in both directions.
 
-    The error of the LASER papers (Artetxe and Schwenk 2019, https://arxiv.org/abs/1812.10464) is 100 minus the accuracy.
+    The error of the LASER papers (Artetxe and Schwenk 2019, https://arxiv.org/abs/1812.10464) is 100 minus the
+    accuracy.
 
     Args:
         source: float32, shape (n, d), unit rows.
@@ -26,7 +27,8 @@ def bitext_scores(
         seed: seeds the bootstrap.
 
     Returns:
-        Scores (mean of both directions first) and, for each sentence, 100, 50 or 0: found in both directions, in one, or in none.
+        Scores (mean of both directions first) and, for each sentence, 100, 50 or 0: found in both directions, in one,
+        or in none.
     """
     forward = _hits(source, target, margin)
     backward = _hits(target, source, margin)

@@ -96,10 +96,11 @@ def _compare(results: Mapping[str, Evaluation], resamples: int, seed: int) -> li
 
 def _difference(one: Evaluation, other: Evaluation, score: Score, resamples: int, seed: int) -> Difference | None:
     key = "cosine" if one.gold else score.group
-    if key not in one.items:
+    if key is None or key not in one.items:
         return None
-    ours, theirs = (np.asarray(result.items[key]) for result in (one, other))
-    gold = np.asarray(one.gold)
+    ours: Floats = np.asarray(one.items[key], dtype=np.float64)
+    theirs: Floats = np.asarray(other.items[key], dtype=np.float64)
+    gold: Floats = np.asarray(one.gold, dtype=np.float64)
     if score.metric == "spearman":
 
         def statistic(rows: np.ndarray) -> Floats:

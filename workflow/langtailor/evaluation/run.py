@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from langtailor.artifacts import directory_digest
-from langtailor.config import AgreementTask, BitextTask, FertilityTask, MtebTask, StsTask, Task, TeacherSettings
+from langtailor.config import AgreementTask, BitextTask, FertilityTask, StsTask, Task, TeacherSettings
 from langtailor.corpus import read_corpus
 from langtailor.errors import SourceError
 from langtailor.evaluation.bitext import bitext_scores
@@ -73,10 +73,6 @@ class Evaluator:
                 return self._bitext(task, corpora)
             case StsTask():
                 return self._sts(task)
-            case MtebTask():
-                from langtailor.evaluation.benchmark import mteb_scores
-
-                return mteb_scores(self.model, task), {}, ()
 
     def _agreement(self, corpora: Mapping[str, Path], vectors: Mapping[str, Sequence[Path]]) -> Result:
         cosines = {}

@@ -311,7 +311,7 @@ def _checks(certificate: Mapping[str, Any]) -> list[dict[str, str]]:
     whole = certificate["all"]
     checks = {
         "family": certificate["family"],
-        "passages whose tokens were all kept, and cut alike": f"{whole['retained_identical']:,} of {whole['retained']:,}",
+        "passages of kept tokens only, and cut alike": f"{whole['retained_identical']:,} of {whole['retained']:,}",
         "tokens that no text reaches": f"{certificate['unreachable']:,}",
         "texts that do not come back": f"{whole['round_trip_failures']:,} of {whole['round_trips']:,}",
         "unknown tokens, teacher and student": f"{whole['teacher_unknown']:,} and {whole['unknown']:,}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -15,7 +16,7 @@ from matplotlib.figure import Figure
 TEACHER, CLONE, STUDENT = "#7a7a7a", "#e69f00", "#0072b2"
 MODEL_COLOURS = {"teacher": TEACHER, "clone": CLONE, "student": STUDENT}
 _CATEGORIES = ("#0072b2", "#56b4e9", "#009e73", "#e69f00", "#d55e00", "#cc79a7", "#f0e442", "#7a7a7a")
-_STYLE = {
+_STYLE: Any = {
     "svg.hashsalt": "langtailor",
     "svg.fonttype": "none",
     "font.family": "sans-serif",
@@ -69,7 +70,7 @@ def stacked_bars(labels: Sequence[str], series: Mapping[str, Sequence[float]], u
 
 
 def curves(series: Mapping[str, tuple[Sequence[float], Sequence[float]]], x_label: str, y_label: str) -> str:
-    """Lines over a common axis; series whose name starts with ``validation`` get markers. Returns an ``<svg>`` element."""
+    """Lines over a common axis, with markers where the name starts with ``validation``. Returns an ``<svg>`` element."""
     with mpl.rc_context(_STYLE):
         figure, axes = _figure(width=8.0)
         for index, (name, (x, y)) in enumerate(series.items()):
@@ -79,20 +80,6 @@ def curves(series: Mapping[str, tuple[Sequence[float], Sequence[float]]], x_labe
             )
         axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)
-        _legend_above(axes, len(series))
-        return _svg(figure)
-
-
-def histogram(series: Mapping[str, Sequence[float]], x_label: str) -> str:
-    """Overlaid outlines of distributions over the same bins. Returns an ``<svg>`` element."""
-    with mpl.rc_context(_STYLE):
-        figure, axes = _figure(width=8.0)
-        everything = np.concatenate([np.asarray(values) for values in series.values()])
-        bins = np.linspace(float(everything.min()), float(everything.max()) + 1e-9, 41)
-        for name, values in series.items():
-            axes.hist(values, bins=bins, label=name, color=MODEL_COLOURS.get(name), histtype="stepfilled", alpha=0.55)
-        axes.set_xlabel(x_label)
-        axes.set_ylabel("passages")
         _legend_above(axes, len(series))
         return _svg(figure)
 

@@ -103,7 +103,10 @@ class Family(Protocol):
         ...
 
     def requirements(self, token_id: int) -> tuple[int, ...]:
-        """Teacher ids that must be kept with this one so that it stays reachable (BPE: the products of its derivation)."""
+        """Teacher ids that must be kept with this one so that it stays reachable.
+
+        For BPE these are the products of its derivation.
+        """
         ...
 
     def surfaces(self, tokens: Sequence[str]) -> list[str | None]:

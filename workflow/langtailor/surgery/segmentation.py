@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 def segment(spec: Mapping[str, Any], tokens: Sequence[str]) -> list[tuple[int, ...]]:
     """Teacher ids into which the teacher would cut the text of each new token, in the place where the token stands.
 
-    A token's spelling (``▁ev``, ``Ġev``) is its text after normalization and pre-tokenization, so the model alone is asked:
-    nothing reads the spelling as text, no space is put before a piece from inside a word, and no special token joins. A
-    WordPiece continuation is cut as a continuation: ``##lerden`` into ``##ler ##den``, not into ``ler ##den``. A token that
-    the teacher has under the same name, a byte token too, is that one.
+    A token's spelling (``▁ev``, ``Ġev``) is its text after normalization and pre-tokenization, so the model alone is
+    asked: nothing reads the spelling as text, no space is put before a piece from inside a word, and no special token
+    joins. A WordPiece continuation is cut as a continuation: ``##lerden`` into ``##ler ##den``, not into ``ler
+    ##den``. A token that the teacher has under the same name, a byte token too, is that one.
 
     Args:
         spec: the teacher's ``tokenizer.json``.
@@ -43,7 +43,7 @@ def _known(ids: Sequence[int], unknown: int | None) -> tuple[int, ...]:
 
 
 def _inner_model(spec: Mapping[str, Any], prefix: str) -> models.WordPiece:
-    """A WordPiece model that reads a word as if it went on from an earlier piece: all that it knows are continuations."""
+    """A WordPiece model that reads a word as if it went on from an earlier piece: it knows continuations only."""
     from tokenizers import models
 
     model = spec["model"]
