@@ -1,6 +1,7 @@
 """A small world in which a student can be trained: a damaged copy of a tiny teacher, its tokens, the teacher's vectors.
 
-Run as a module it trains in a process of its own: ``python -m tests.unit.distillation_world FOLDER OUT CHECKPOINTS JSON``.
+Run as a module it trains in a process of its own:
+``python -m tests.unit.distillation_world FOLDER OUT CHECKPOINTS SETTINGS``.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import json
 import random
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,11 +27,8 @@ from langtailor.distillation.train import distil
 from langtailor.tables import CORPUS, MAPPING, write_table
 from langtailor.vectors import encode_shard
 
-#: Rows of the embedding table that the clone has forgotten and calls new.
-NEW_ROWS = range(120, 260)
 WEIGHTS = "model.safetensors"
-EMBEDDING = "embeddings.word_embeddings.weight"
-WORDS = "red green house river walks runs small old bird stone under over the a quickly never seven rain light tree".split()
+WORDS = ["red", "green", "house", "river", "walks", "small", "old", "bird", "stone", "under", "over", "the", "seven"]
 DEFAULTS = {
     "epochs": 4,
     "batch_size": 8,
@@ -105,16 +103,25 @@ def make_clone(teacher: Path, out: Path, dtype: torch.dtype = torch.float32) -> 
     with atomic_directory(out) as folder:
         shutil.copytree(teacher, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("manifest.json"))
         tensors = load_file(folder / WEIGHTS)
-        name = next(name for name in tensors if name.endswith(("word_embeddings.weight", "embed_tokens.weight")))
-        table = tensors[name]
-        table[list(NEW_ROWS)] = torch.randn(len(NEW_ROWS), table.shape[1], generator=torch.manual_seed(3)) * table.std()
+        table = tensors[embedding_name(tensors)]
+        new = new_rows(len(table))
+        table[new] = torch.randn(len(new), table.shape[1], generator=torch.Generator().manual_seed(3)) * table.std()
         save_file({key: value.to(dtype) for key, value in tensors.items()}, folder / WEIGHTS, {"format": "pt"})
         write_mapping(folder / "mapping.parquet", len(table))
         seal_directory(folder, Manifest("clone"))
 
 
+def embedding_name(names: Iterable[str]) -> str:
+    return next(name for name in names if name.endswith(("word_embeddings.weight", "embed_tokens.weight")))
+
+
+def new_rows(rows: int) -> list[int]:
+    """Rows of the embedding table that the clone has forgotten and calls new."""
+    return list(range(20, rows, 2))
+
+
 def write_mapping(path: Path, rows: int) -> None:
-    new = set(NEW_ROWS)
+    new = set(new_rows(rows))
     columns = [
         pa.array(np.arange(rows, dtype=np.int32)),
         pa.array([[0, 1] if row in new else [row] for row in range(rows)], pa.list_(pa.int32())),

@@ -58,7 +58,7 @@ def write_json(path: Path, content: Any) -> None:
 
 @cache
 def wordpiece_spec(lowercase: bool = True, size: int = 600, texts: Sequence[str] = TEXTS) -> str:
-    """A ``tokenizer.json`` like BERT's: slots, specials in the middle, a space around CJK, accents off when lowercased."""
+    """A ``tokenizer.json`` like BERT's: slots, specials behind them, no accents when lowercased."""
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]", max_input_chars_per_word=100))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -194,6 +194,50 @@ def unigram_with_bytes_spec(model: bytes) -> dict[str, Any]:
     spec["added_tokens"] = [
         {**spec["added_tokens"][0], "id": i, "content": token} for i, token in enumerate(("<unk>", "<s>", "</s>"))
     ]
-    template = processors.TemplateProcessing(single="<s> $A </s>", pair="$A $B", special_tokens=[("<s>", 1), ("</s>", 2)])
+    steps = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    spec["decoder"] = json.loads(decoders.Sequence(steps).__getstate__())
+    template = processors.TemplateProcessing(
+        single="<s> $A </s>", pair="$A $B", special_tokens=[("<s>", 1), ("</s>", 2)]
+    )
     spec["post_processor"] = json.loads(template.__getstate__())
     return spec
+
+
+# -- byte-level BPE ----------------------------------------------------------------------------------------------------
+
+
+@cache
+def byte_level_spec(size: int = 500) -> str:
+    """A ``tokenizer.json`` like ModernBERT's, with a slot and a media token among the added ones."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.NFC()
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    letters = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=size, initial_alphabet=sorted(letters), show_progress=False)
+    tokenizer.train_from_iterator(TEXTS, trainer)
+    tokenizer.add_special_tokens(["<|end|>", "<|pad|>", "<|image_3|>"])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="$A <|end|>", special_tokens=[("<|end|>", tokenizer.token_to_id("<|end|>"))]
+    )
+    return str(tokenizer.to_str())
+
+
+def write_byte_level(folder: Path) -> Path:
+    """A folder with all that a byte-level BPE may have: vocab.json, merges.txt, added_tokens.json, a template."""
+    folder.mkdir(parents=True, exist_ok=True)
+    spec = json.loads(byte_level_spec())
+    named = {"eos_token": "<|end|>", "pad_token": "<|pad|>"}
+    added = {entry["content"]: entry["id"] for entry in spec["added_tokens"]}
+    decoder = {str(entry["id"]): {k: v for k, v in entry.items() if k != "id"} for entry in spec["added_tokens"]}
+    write_json(folder / "tokenizer.json", spec)
+    write_json(
+        folder / "tokenizer_config.json",
+        {"tokenizer_class": "PreTrainedTokenizerFast", "added_tokens_decoder": decoder, **named},
+    )
+    write_json(folder / "special_tokens_map.json", {**named, "additional_special_tokens": ["<|image_3|>", "<|end|>"]})
+    write_json(folder / "added_tokens.json", added)
+    write_json(folder / "vocab.json", spec["model"]["vocab"])
+    (folder / "merges.txt").write_text("#version: 0.2\n" + "".join(f"{a} {b}\n" for a, b in spec["model"]["merges"]))
+    (folder / "chat_template.jinja").write_text("{{ messages }}")
+    return folder

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
@@ -73,7 +73,7 @@ def test_no_other_cut_is_cheaper(lengths, budget):
     for count in range(len(lengths)):
         for chosen in combinations(borders, count):
             edges = [0, *chosen, len(lengths)]
-            cuts = [slice(a, b) for a, b in zip(edges, edges[1:], strict=False)]
+            cuts = [slice(a, b) for a, b in pairwise(edges)]
             if all(lengths[part.start] * (part.stop - part.start) <= budget for part in cuts):
                 assert found <= cost(lengths, cuts)
 

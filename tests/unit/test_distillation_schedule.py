@@ -67,9 +67,7 @@ def test_what_thaws_is_warmed_up_again():
 
 
 @settings(deadline=None)
-@given(
-    st.sampled_from(["linear", "cosine", "constant"]), st.floats(0, 1), SHARES, SHARES, st.integers(1, 200)
-)
+@given(st.sampled_from(["linear", "cosine", "constant"]), st.floats(0, 1), SHARES, SHARES, st.integers(1, 200))
 def test_every_step_has_a_rate_and_none_exceeds_the_peak(decay, warmup, first, second, steps):
     found = rates(steps, decay=decay, warmup=warmup, new_rows_only=first, embeddings_only=second)
     assert all(0 < rate <= 1 for rate in found)

@@ -108,6 +108,8 @@ def atomic_directory(path: Path, manifest: Manifest | None = None) -> Iterator[P
             seal_directory(temporary, manifest)
         os.chmod(temporary, 0o777 & ~_umask())
         for entry in sorted(temporary.rglob("*")):
+            if entry.is_file():
+                _match_umask(entry)  # safetensors writes files that only their owner may read
             fsync_path(entry)
         fsync_path(temporary)
         if path.exists():

@@ -194,8 +194,9 @@ class VocabularySettings(Section):
     coverage: Share = 0.9
     """Per-language floor: the most frequent tokens of each language that reach this share of its uses come before
     the rest, so that small languages are not drowned."""
-    min_count: Annotated[int, Field(ge=1)] = 1
-    """Uses, weighted and over all languages, under which a teacher token is not kept."""
+    min_count: Annotated[int, Field(ge=0)] = 1
+    """Uses, weighted and over all languages, under which a teacher token is not kept. 0 lets tokens that the corpus never uses
+    fill what is left of the budget, in the teacher's order."""
     keep_tokens: tuple[str, ...] = ()
     """Tokens of the teacher that are kept whatever their use, in the vocabulary's own spelling."""
     drop_pattern: str | None = None
@@ -287,7 +288,8 @@ class DistillationSettings(Section):
     warmup: Share = 0.01
     """Share of the steps over which the learning rate rises, at the start and whenever more of the model thaws."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
-    """AdamW weight decay; not applied to biases, norms and the token embeddings, most of whose rows rest in most steps."""
+    """AdamW weight decay; not applied to biases, norms and the token embeddings, most of whose rows rest in most
+    steps."""
     clip_norm: Annotated[float, Field(gt=0)] = 1.0
     """Gradients are scaled down to this global norm."""
     new_rows_only: Share = 0.0
@@ -295,8 +297,8 @@ class DistillationSettings(Section):
     embeddings_only: Share = 0.0
     """Share of the steps after those that train the embedding table alone."""
     dropout: bool = False
-    """Train with the dropout that the model's own configuration names. The stored vectors were made without, and without
-    it the student starts where the teacher stands."""
+    """Train with the dropout that the model's own configuration names. The stored vectors were made without, and
+    without it the student starts where the teacher stands."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """`bfloat16` computes under autocast; weights and optimiser stay in float32."""
     max_length: Annotated[int, Field(ge=8)] | None = None

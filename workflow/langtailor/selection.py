@@ -148,7 +148,7 @@ class Selector:
     ) -> None:
         self.family, self.settings = family, settings
         self._uses, self._weights, self._words, self._donor = uses, weights, words, donor
-        self._droppable = self._allowed()
+        self._keepable = self._allowed()
         self._mandatory = self._mandatory_tokens()
         self._candidates = [*self._floors(), *self._by_frequency()]
 
@@ -233,7 +233,7 @@ class Selector:
         before, langs, ids = [], [], []
         for number, uses in enumerate(self._uses.values()):
             order = np.argsort(-uses, kind="stable")
-            order = order[(uses[order] > 0) & self._droppable[order]]
+            order = order[(uses[order] > 0) & self._keepable[order]]
             total = max(int(uses.sum()), 1)
             covered = (np.cumsum(uses[order]) - uses[order]) / total
             order, covered = order[covered < self.settings.coverage], covered[covered < self.settings.coverage]
@@ -247,14 +247,19 @@ class Selector:
             yield Kept(int(tokens[place]), "corpus", f"floor of {lang}: {100 * shares[place]:.1f} % of its uses are covered before it")
 
     def _by_frequency(self) -> Iterator[Kept]:
-        """All other tokens by weighted frequency, every language's uses taken as shares."""
+        """All other tokens by weighted frequency, every language's uses taken as shares.
+
+        With ``min_count`` 0 the tokens that the corpus never uses follow, in the teacher's order, which in most vocabularies
+        is about that of frequency: a small corpus is no reason to forget common words.
+        """
         score = np.sum(
             [self._weights[lang] * uses / max(int(uses.sum()), 1) for lang, uses in self._uses.items()], axis=0
         )
         order = np.argsort(-score, kind="stable")
-        order = order[(score[order] > 0) & self._droppable[order]]
+        order = order[self._keepable[order]]
         for rank, token_id in enumerate(order.tolist(), start=1):
-            yield Kept(token_id, "corpus", f"weighted frequency: rank {rank:,}")
+            why = f"weighted frequency: rank {rank:,}" if score[token_id] > 0 else "unused here; the budget had room"
+            yield Kept(token_id, "corpus", why)
 
 
 def _best_share(

@@ -25,6 +25,9 @@ rule write_report:
         languages=LANGUAGES,
         variants={name: section(SETTINGS.variant(name)) for name in VARIANTS},
         root=str(SETTINGS.root),
+        tasks=TASKS,
+        bootstrap=SETTINGS.evaluation.bootstrap,
+        seed=SETTINGS.seed,
         code=code_digest("reporting.page"),
     log:
         "<logs>/write_report.log",

@@ -1,1 +1,19 @@
-"""tmp."""
+"""Write the run's report."""
+
+from pathlib import Path
+
+from job import job
+from langtailor.evaluation.comparison import read_comparisons
+from langtailor.reporting.page import gather_page, write_report
+
+with job(snakemake):
+    params = snakemake.params
+    root = Path(params.root)
+    comparisons = {
+        name: read_comparisons(
+            root / "evaluation", name, params.tasks, resamples=params.bootstrap, seed=params.seed
+        )
+        for name in params.variants
+    }
+    page = gather_page(root, params.run, params.title, params.languages, params.targets, params.variants, comparisons)
+    write_report(page, Path(snakemake.output[0]))

@@ -170,7 +170,7 @@ def write_student(student: Student, clone: Path, folder: Path) -> None:
     """
     ignored = shutil.ignore_patterns(MANIFEST_NAME, MAPPING_NAME, ".snakemake_timestamp", "*.safetensors*")
     shutil.copytree(clone, folder, dirs_exist_ok=True, ignore=ignored)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".weights.") as name:
+    with tempfile.TemporaryDirectory(dir=folder) as name:
         saved = Path(name)
         student.model.save_pretrained(str(saved), create_model_card=False)
         for file in sorted(saved.rglob("*.safetensors")):

@@ -194,7 +194,7 @@ class Run:
         store: Checkpoints,
         folder: Path,
     ) -> None:
-        _check_fit(data, student, settings, accelerator.num_processes)
+        check_fit(data, student, settings, accelerator.num_processes)
         self._accelerator, self._student, self._settings = accelerator, student, settings
         self._train, self._store = data.train, store
         self._stream = _stream(data.train, settings, seed)
@@ -352,7 +352,7 @@ def _stream(train: Passages, settings: DistillationSettings, seed: int) -> Strea
     return stream
 
 
-def _check_fit(data: Data, student: Student, settings: DistillationSettings, processes: int) -> None:
+def check_fit(data: Data, student: Student, settings: DistillationSettings, processes: int) -> None:
     """Refuse settings that the data, the model or the number of processes cannot fulfil."""
     known = sorted(data.inputs["tokens"])
     if unknown := sorted(set(settings.language_weights) - set(known)):
@@ -364,7 +364,8 @@ def _check_fit(data: Data, student: Student, settings: DistillationSettings, pro
         )
     if settings.batch_size % processes:
         raise ConfigError(
-            "distillation.batch_size", f"{settings.batch_size} cannot be shared out among {processes} processes"
+            "distillation.batch_size",
+            f"found {settings.batch_size}, which {processes} processes cannot share out; take a multiple",
         )
     found, wanted = student.model.get_embedding_dimension(), data.train.dimension
     if found != wanted:

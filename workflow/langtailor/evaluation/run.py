@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 #: Group of the figure over all languages together.
 ALL_LANGUAGES = "all"
 _LOG = logging.getLogger("langtailor")
-_VERSIONS = ("langtailor", "numpy", "scipy", "sentence-transformers", "tokenizers", "torch", "transformers")
+_VERSIONS = ("numpy", "scipy", "sentence-transformers", "tokenizers", "torch", "transformers")
 
 Result = tuple[tuple[Score, ...], Mapping[str, tuple[float, ...]], tuple[float, ...]]
 
@@ -150,7 +150,7 @@ def evaluate(
     scores, items, gold = evaluator.run(task, corpora, vectors)
     if not scores:
         raise SourceError(f"evaluation task {name}: the corpus has no test passage to evaluate on")
-    versions = {package: version(package) for package in _VERSIONS if package != "langtailor"}
+    versions = {package: version(package) for package in _VERSIONS}
     result = Evaluation(name, task.kind, directory_digest(evaluator.folder), scores, items, gold, versions)
     result.write(out)
     _LOG.info("%s: %s %.2f over %d items", name, result.main.metric, result.main.value, result.main.n)

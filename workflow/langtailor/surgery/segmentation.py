@@ -2,52 +2,56 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tokenizers import Tokenizer, models
+from langtailor.surgery.registry import model_of
+from langtailor.surgery.unknowns import unknown_id
+from langtailor.surgery.wordwise import bare, encoded
+
+if TYPE_CHECKING:
+    from tokenizers import models
 
 
 def segment(spec: Mapping[str, Any], tokens: Sequence[str]) -> list[tuple[int, ...]]:
     """Teacher ids into which the teacher would cut the text of each new token, in the place where the token stands.
 
-    A token's spelling (``▁ev``, ``Ġev``, ``##ler``) is what the tokenizer's model sees after normalization and
-    pre-tokenization, so the model alone is asked: no normalizer reads the spelling as text, and no special token joins. A
-    WordPiece continuation is cut as a continuation: ``##lerden`` into ``##ler ##den``, not into ``ler ##den``.
+    A token's spelling (``▁ev``, ``Ġev``) is its text after normalization and pre-tokenization, so the model alone is
+    asked: nothing reads the spelling as text, no space is put before a piece from inside a word, and no special token
+    joins. A WordPiece continuation is cut as a continuation: ``##lerden`` into ``##ler ##den``, not into ``ler ##den``.
+    A token that the teacher has under the same name, a byte token too, is that one.
 
     Args:
         spec: the teacher's ``tokenizer.json``.
         tokens: new tokens in the family's own spelling.
 
     Returns:
-        Teacher ids by token, the unknown token left out; empty where the teacher has no piece for the text.
+        Teacher ids by token. The unknown token is left out unless there is nothing else.
     """
-    model = Tokenizer.from_str(json.dumps(spec)).model
-    unknown = spec["model"].get("unk_token") if spec["model"]["type"] != "Unigram" else None
-    unknown_id = spec["model"].get("unk_id") if unknown is None else spec["model"]["vocab"].get(unknown)
-    prefix = spec["model"].get("continuing_subword_prefix") if spec["model"]["type"] == "WordPiece" else None
-    inner = _continuation_model(spec, prefix) if prefix else model
-    return [
-        tuple(
-            piece.id
-            for piece in (
-                inner.tokenize(token.removeprefix(prefix)) if prefix and token.startswith(prefix) else model.tokenize(token)
-            )
-            if piece.id != unknown_id
-        )
-        for token in tokens
-    ]
+    model, unknown = bare(model_of(spec)), unknown_id(spec)
+    prefix = spec["model"].get("continuing_subword_prefix")
+    pieces = dict(zip(tokens, encoded(model, tokens), strict=True))
+    if prefix:
+        texts = {token: token.removeprefix(prefix) for token in tokens if token.startswith(prefix)}
+        pieces |= dict(zip(texts, encoded(bare(_inner_model(spec, prefix)), texts.values()), strict=True))
+    own = {token: i for token in tokens if (i := model.token_to_id(token)) is not None}
+    return [(own[token],) if token in own else _known(pieces[token], unknown) for token in tokens]
 
 
-def _continuation_model(spec: Mapping[str, Any], prefix: str) -> models.WordPiece:
-    """A WordPiece model that reads a word as if it went on from an earlier piece."""
-    vocabulary: dict[str, int] = spec["model"]["vocab"]
-    inner = {token: i for token, i in vocabulary.items() if token.startswith(prefix)}
-    unknown = spec["model"]["unk_token"]
+def _known(ids: Sequence[int], unknown: int | None) -> tuple[int, ...]:
+    return tuple(i for i in ids if i != unknown) or tuple(ids[:1])
+
+
+def _inner_model(spec: Mapping[str, Any], prefix: str) -> models.WordPiece:
+    """A WordPiece model that reads a word as if it went on from an earlier piece: it knows continuations alone."""
+    from tokenizers import models
+
+    model = spec["model"]
+    known = {token: i for token, i in model["vocab"].items() if token.startswith(prefix) and token != prefix}
+    inner = {token.removeprefix(prefix): i for token, i in known.items()}
     return models.WordPiece(
-        vocab={**{token.removeprefix(prefix): i for token, i in inner.items()}, **inner, unknown: vocabulary[unknown]},
-        unk_token=unknown,
-        continuing_subword_prefix=prefix,
-        max_input_chars_per_word=spec["model"].get("max_input_chars_per_word", 100),
+        vocab={**inner, model["unk_token"]: model["vocab"][model["unk_token"]]},
+        unk_token=model["unk_token"],
+        continuing_subword_prefix="",
+        max_input_chars_per_word=model["max_input_chars_per_word"],
     )

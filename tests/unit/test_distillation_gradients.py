@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+from transformers.models.bert.modeling_bert import BertAttention
+
+from langtailor.config import DistillationSettings, ObjectiveSettings
+from langtailor.distillation.gradients import BatchGradient
+from langtailor.distillation.objectives import Objective
+from langtailor.distillation.student import Student
+from langtailor.distillation.tokens import Ids
+from langtailor.distillation.train import load_data
+from langtailor.errors import TrainingError
+from tests.models import make_tiny_bert_teacher
+from tests.unit.distillation_world import DEFAULTS, make_world
+
+ROWS = np.arange(3, 27)
+PER_PASSAGE = {"cosine": 1.0, "mse": 2.0}
+ACROSS = {"cosine": 1.0, "relational": 5.0, "contrastive": 0.1}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    return make_world(tmp_path_factory.mktemp("world"), make_tiny_bert_teacher)
+
+
+def gradient_of(world, terms, budget, kind=Student, **changes) -> tuple[dict[str, float], torch.Tensor, BatchGradient]:
+    """Terms and the gradient of all parameters on one batch, as one vector."""
+    settings = DistillationSettings(**{**DEFAULTS, **changes})
+    student = kind(world.clone, settings, torch.device("cpu"))
+    student.thaw("everything")
+    student.wrap(student.model)
+    student.train(True)
+    data = load_data(world.clone, world.tokens, world.vectors, settings)
+    objective = Objective(ObjectiveSettings(**terms))
+    compute = BatchGradient(Accelerator(cpu=True), student, objective, data.train, budget, seed=1)
+    found = compute(ROWS, step=0)
+    student.settle_gradient("everything")
+    gradients = [p.grad.flatten() for p in student.parameters().values() if p.grad is not None]
+    return {name: float(value) for name, value in found.items()}, torch.cat(gradients), compute
+
+
+@pytest.mark.parametrize("terms", [PER_PASSAGE, ACROSS], ids=["per passage", "across passages"])
+def test_the_gradient_does_not_depend_on_the_cut_into_passes(world, terms):
+    whole, gradient, _ = gradient_of(world, terms, 100_000)
+    for budget in (200, 60, 1):
+        found, cut, _ = gradient_of(world, terms, budget)
+        assert found == pytest.approx(whole, rel=1e-5)
+        assert torch.allclose(cut, gradient, rtol=1e-4, atol=1e-6)
+    assert gradient.abs().max() > 1e-3
+
+
+def test_it_is_the_gradient_of_the_objective_on_the_padded_batch(world):
+    """Against the plain way: one padded batch, one forward pass, autograd."""
+    _, gradient, compute = gradient_of(world, ACROSS, 100)
+    student, passages = compute._student, compute._passages
+    student.model.zero_grad()
+    vectors = student(passages.tokens(ROWS))
+    Objective(ObjectiveSettings(**ACROSS))(vectors, torch.from_numpy(passages.targets(ROWS)))["loss"].backward()
+    student.settle_gradient("everything")
+    plain = torch.cat([p.grad.flatten() for p in student.parameters().values() if p.grad is not None])
+    assert torch.allclose(gradient, plain, rtol=1e-4, atol=1e-6)
+
+
+def test_the_second_forward_pass_drops_the_same_units_as_the_first(world):
+    _, _, compute = gradient_of(world, ACROSS, 100, dropout=True)
+    encode = compute._encoder(ROWS[:4], [0, 0, 0])
+    other = compute._encoder(ROWS[:4], [0, 0, 1])
+    assert torch.equal(encode(), encode())
+    assert not torch.equal(encode(), other())
+
+
+def test_recomputing_activations_changes_nothing(world):
+    _, plain, _ = gradient_of(world, PER_PASSAGE, 500)
+    _, recomputed, compute = gradient_of(world, PER_PASSAGE, 500, gradient_checkpointing=True)
+    assert torch.allclose(plain, recomputed, rtol=1e-5, atol=1e-7)
+    calls = []
+    modules = list(compute._student.model.modules())
+    assert not any(isinstance(module, torch.nn.Dropout) and module.training for module in modules)
+    next(module for module in modules if isinstance(module, BertAttention)).register_forward_hook(
+        lambda *_: calls.append(1)
+    )
+    compute._student(compute._passages.tokens(ROWS)).sum().backward()
+    assert len(calls) == 2
+
+
+class Crowded(Student):
+    """A student on a device with room for so many tokens in one pass."""
+
+    room = 80
+
+    def __call__(self, ids: Sequence[Ids]) -> torch.Tensor:
+        if len(ids) * max(map(len, ids)) > self.room:
+            raise torch.OutOfMemoryError("no room")
+        return super().__call__(ids)
+
+
+@pytest.mark.parametrize("terms", [PER_PASSAGE, ACROSS], ids=["per passage", "across passages"])
+def test_out_of_memory_halves_the_passes_and_keeps_the_gradient(world, terms, caplog):
+    whole, gradient, _ = gradient_of(world, terms, 500)
+    found, cut, compute = gradient_of(world, terms, 500, kind=Crowded)
+    assert compute.budget <= Crowded.room
+    assert found == pytest.approx(whole, rel=1e-5)
+    assert torch.allclose(cut, gradient, rtol=1e-4, atol=1e-6)
+    assert "out of memory: going on with" in caplog.text
+
+
+def test_a_passage_too_long_for_the_device_is_an_error_that_says_what_to_do(world):
+    class Tiny(Crowded):
+        room = 3
+
+    with pytest.raises(TrainingError, match=r"lower distillation\.micro_batch_tokens or distillation\.max_length"):
+        gradient_of(world, PER_PASSAGE, 500, kind=Tiny)
