@@ -1,15 +1,19 @@
-"""No test reaches the real hub: the client is pointed at a loopback one before anything imports it."""
+"""No test reaches the real Hub: its client reads its variables once, on import, so a loopback Hub is named before."""
 
 import os
 import tempfile
 
-from tests.hub.server import LoopbackHub
+from tests.hub.server import Hub
 
-HUB = LoopbackHub()
-os.environ["HF_ENDPOINT"] = HUB.url
-os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="langtailor-hf-")
-os.environ["HF_HUB_DISABLE_XET"] = "1"
-os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
-os.environ["HF_HUB_DOWNLOAD_TIMEOUT"] = "2"
-os.environ["HF_HUB_ETAG_TIMEOUT"] = "2"
-os.environ.pop("HF_TOKEN", None)
+HUB = Hub()
+_HOME = tempfile.TemporaryDirectory(prefix="langtailor-hub-")
+os.environ |= {
+    "HF_ENDPOINT": HUB.endpoint,
+    "HF_HOME": _HOME.name,
+    "HF_HUB_DISABLE_XET": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_UPDATE_DOWNLOAD_COUNTS": "0",
+    "NO_PROXY": "127.0.0.1",
+}
+for name in ("HF_TOKEN", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_DOWNLOAD_TIMEOUT", "HF_HUB_ETAG_TIMEOUT"):
+    os.environ.pop(name, None)

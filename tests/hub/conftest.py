@@ -1,19 +1,18 @@
-from dataclasses import replace
+"""The loopback Hub, as each test of this folder wants it: empty and in good health."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
 
 import pytest
 
-from langtailor.hub import PATIENCE
 from tests.conftest import HUB
+from tests.hub.server import Hub
 
 
 @pytest.fixture
-def hub(monkeypatch):
-    """The loopback hub, empty, and a client that is as persistent as ever but waits less."""
-    HUB.reset()
-    usual = replace(PATIENCE)
-    monkeypatch.setattr("langtailor.hub.time.sleep", lambda _: None)
-    # The one object that every function of the client takes as its default.
-    object.__setattr__(PATIENCE, "timeout", 1.5)
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    HUB.clear()
     yield HUB
-    object.__setattr__(PATIENCE, "timeout", usual.timeout)
-    HUB.reset()
+    HUB.clear()

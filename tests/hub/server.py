@@ -1,204 +1,351 @@
-"""A small hub on loopback: what huggingface_hub asks of the real one, and the ways in which a hub can fail."""
+"""A small Hub on the loopback interface: real requests and answers, and every fault on demand.
+
+It speaks what ``huggingface_hub`` and ``datasets`` ask: repository information, file trees in pages, and files by
+``resolve`` with ranges. Large files are served, as by the real one, from a second server (another origin) with a signed address.
+"""
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
-import re
+import socket
+import struct
 import threading
 import time
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import PurePosixPath
-from urllib.parse import parse_qs, unquote, urlsplit
+from typing import Any, Literal
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
+LARGE = (".parquet", ".safetensors", ".bin", ".onnx")
+Files = Mapping[str, bytes]
 
 
 @dataclass
-class Repository:
-    """A repository: its files, and who may read them."""
+class Repo:
+    """A repository: its commits, what its branches and tags point to, and who may read it."""
 
-    files: dict[str, bytes]
+    kind: Literal["model", "dataset"]
+    name: str
     gated: bool = False
+    private: bool = False
+    commits: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    refs: dict[str, str] = field(default_factory=dict)
+
+    def push(self, files: Files, ref: str = "main") -> str:
+        """Add a commit with exactly these files and let ``ref`` point to it."""
+        content = "".join(f"{path} {sha256(data)}\n" for path, data in sorted(files.items()))
+        commit = hashlib.sha1(f"{self.name}\n{content}".encode()).hexdigest()
+        self.commits[commit] = dict(files)
+        self.refs[ref] = commit
+        return commit
 
 
 @dataclass
 class Fault:
-    """What goes wrong with requests whose path holds `where`, `times` times."""
+    """What goes wrong, for the next ``times`` requests whose path contains ``where``.
+
+    ``status`` answers so; ``cut`` closes and ``reset`` resets the connection after so many bytes of the body; ``wait``
+    waits so many seconds first; ``flip`` changes the content; ``whole`` ignores the range that was asked for.
+    """
 
     where: str
-    times: int
+    times: int = 1
+    method: str = "GET"
     status: int | None = None
-    headers: dict[str, str] = field(default_factory=dict)
-    cut_after: int | None = None
-    seconds: float = 0.0
+    headers: Mapping[str, str] = field(default_factory=dict)
+    cut: int | None = None
+    reset: int | None = None
+    wait: float = 0.0
+    flip: bool = False
+    whole: bool = False
 
 
-class LoopbackHub:
-    """Serves repositories on 127.0.0.1 until closed."""
+@dataclass(frozen=True)
+class Request:
+    """A request that came, and the bytes of body that were sent for it."""
+
+    method: str
+    path: str
+    range: str | None
+    authorization: str | None
+    status: int
+    sent: int
+
+
+class Hub:
+    """The two servers and what they hold. They end with the process.
+
+    Attributes:
+        tokens: which tokens are known, and whether their accounts have access to gated repositories.
+        requests: all requests, in the order of their answers.
+        page_size: entries in one page of a file tree.
+    """
 
     def __init__(self) -> None:
-        self.models: dict[str, Repository] = {}
-        self.datasets: dict[str, Repository] = {}
-        self.faults: list[Fault] = []
-        self.requests: list[tuple[str, str, str | None]] = []
-        self.token = "hf_secretsecretsecret"
-        self.wrong_sha256: set[str] = set()
-        hub = self
-
-        class Handler(_Handler):
-            pass
-
-        Handler.hub = hub
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        self.repos: dict[str, Repo] = {}
+        self.tokens: dict[str, bool] = {}
+        self.page_size = 100
+        self.requests: list[Request] = []
+        self._faults: list[Fault] = []
+        self._lock = threading.Lock()
+        self._servers = [self._serve(_HubHandler), self._serve(_StoreHandler)]
 
     @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}"
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self._servers[0].server_port}"
 
-    def reset(self) -> None:
-        for store in (self.models, self.datasets, self.faults, self.requests, self.wrong_sha256):
-            store.clear()
+    @property
+    def store(self) -> str:
+        return f"http://127.0.0.1:{self._servers[1].server_port}"
 
-    def fetched(self, part: str) -> int:
-        """Number of GET requests whose path holds `part`."""
-        return sum(method == "GET" and part in path for method, path, _ in self.requests)
+    def model(self, name: str, files: Files, **options: Any) -> Repo:
+        return self._add(Repo("model", name, **options), files)
+
+    def dataset(self, name: str, files: Files, **options: Any) -> Repo:
+        return self._add(Repo("dataset", name, **options), files)
+
+    def fail(self, where: str, **options: Any) -> None:
+        with self._lock:
+            self._faults.append(Fault(where, **options))
+
+    def heal(self) -> None:
+        """Let nothing go wrong any more, and forget what was asked."""
+        with self._lock:
+            self._faults.clear()
+            self.requests.clear()
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.heal()
+        self.repos.clear()
+        self.tokens.clear()
+        self.page_size = 100
+
+    def seen(self, part: str, method: str = "GET") -> list[Request]:
+        """Requests whose path contains ``part``."""
+        return [request for request in self.requests if part in request.path and request.method == method]
+
+    def sent(self, part: str = "") -> int:
+        """Bytes of body sent for them."""
+        return sum(request.sent for request in self.seen(part))
+
+    def take_fault(self, method: str, path: str) -> Fault | None:
+        with self._lock:
+            for fault in self._faults:
+                if fault.times and fault.method == method and fault.where in path:
+                    fault.times -= 1
+                    return fault
+        return None
+
+    def note(self, request: Request) -> None:
+        with self._lock:
+            self.requests.append(request)
+
+    def _add(self, repo: Repo, files: Files) -> Repo:
+        repo.push(files)
+        self.repos[f"{repo.kind}s/{repo.name}"] = repo
+        return repo
+
+    def _serve(self, handler: type[_Handler]) -> ThreadingHTTPServer:
+        server = ThreadingHTTPServer(("127.0.0.1", 0), type(handler.__name__, (handler,), {"hub": self}))
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        return server
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def git_hash(data: bytes) -> str:
+    return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+
+
+class _RefusalError(Exception):
+    def __init__(self, status: int, code: str | None, message: str) -> None:
+        super().__init__(message)
+        self.status, self.code = status, code
 
 
 class _Handler(BaseHTTPRequestHandler):
-    hub: LoopbackHub
+    """Faults, ranges and the log; what is served is the subclasses' affair."""
+
+    hub: Hub
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        self._answer()
-
-    def do_HEAD(self) -> None:
-        self._answer()
-
-    def do_POST(self) -> None:
-        self._answer(self.rfile.read(int(self.headers.get("Content-Length", 0))))
-
-    def log_message(self, *args: object) -> None:
-        pass
-
-    def _answer(self, body: bytes = b"") -> None:
-        url = urlsplit(self.path)
-        path = unquote(url.path)
-        self.hub.requests.append((self.command, path, self.headers.get("Range")))
-        fault = self._fault(path)
-        if fault is not None and fault.seconds:
-            time.sleep(fault.seconds)
-        if fault is not None and fault.status is not None:
-            self._send(fault.status, b"{}", fault.headers)
-            return
-        if match := re.fullmatch(
-            r"/api/(models|datasets)/([^/]+/[^/]+)(?:/(revision|tree|paths-info)/([^/]+)(.*))?", path
-        ):
-            self._api(*match.groups(), body=body, query=parse_qs(url.query), fault=fault)
-        elif match := re.fullmatch(r"/(datasets/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
-            self._file(*match.groups(), fault=fault)
-        else:
-            self._send(404, b"{}")
-
-    def _fault(self, path: str) -> Fault | None:
-        for fault in self.hub.faults:
-            if fault.times > 0 and fault.where in path:
-                fault.times -= 1
-                return fault
-        return None
-
-    def _repository(self, kind: str, name: str) -> Repository | None:
-        repository = (self.hub.datasets if kind == "datasets" else self.hub.models).get(name)
-        if repository is None:
-            self._send(401, b"{}", {"X-Error-Code": "RepoNotFound", "X-Error-Message": "Repository not found"})
-        return repository
-
-    def _api(self, kind, name, what, revision, folder, *, body, query, fault) -> None:
-        repository = self._repository(kind, name)
-        if repository is None:
-            return
-        if revision not in (None, "main", COMMIT):
-            self._send(404, b"{}", {"X-Error-Code": "RevisionNotFound"})
-            return
-        files = [self._entry(path, data) for path, data in sorted(repository.files.items())]
-        folders = {str(p) for file in files for p in PurePosixPath(str(file["path"])).parents if str(p) != "."}
-        entries = files + [{"type": "directory", "path": path, "size": 0, "oid": COMMIT} for path in sorted(folders)]
-        if what == "tree":
-            top = folder.strip("/")
-            if top and top not in folders:
-                self._send(404, b"{}", {"X-Error-Code": "EntryNotFound"})
+        self.fault = self.hub.take_fault(self.command, self.path)
+        if self.fault is not None:
+            time.sleep(self.fault.wait)
+            if self.fault.status is not None:
+                self.answer(self.fault.status, b"", dict(self.fault.headers))
                 return
-            answer: object = [
-                entry
-                for entry in entries
-                if _is_below(str(entry["path"]), top, "true" in str(query.get("recursive")).lower())
-            ]
-        elif what == "paths-info":
-            wanted = json.loads(body)["paths"] if body.startswith(b"{") else parse_qs(body.decode())["paths"]
-            answer = [entry for entry in entries if entry["path"] in wanted]
-        else:
-            siblings = [{"rfilename": file["path"]} for file in files]
-            answer = {"id": name, "sha": COMMIT, "siblings": siblings, "private": False, "tags": [], "downloads": 0}
-        cut_after = fault.cut_after if fault is not None else None
-        self._send(200, json.dumps(answer).encode(), {"Content-Type": "application/json"}, cut_after)
+        try:
+            self.serve()
+        except _RefusalError as refusal:
+            headers = {"X-Error-Message": str(refusal)} | ({"X-Error-Code": refusal.code} if refusal.code else {})
+            self.answer(refusal.status, json.dumps({"error": str(refusal)}).encode(), headers)
 
-    def _entry(self, path: str, data: bytes) -> dict[str, object]:
-        entry: dict[str, object] = {"type": "file", "path": path, "size": len(data), "oid": _blob(data)}
-        if path.endswith((".safetensors", ".parquet")):
-            sha = "0" * 64 if path in self.hub.wrong_sha256 else hashlib.sha256(data).hexdigest()
-            entry["lfs"] = {"oid": sha, "size": len(data), "pointerSize": 130}
-        return entry
+    do_HEAD = do_GET
 
-    def _file(self, dataset, name, revision, path, *, fault) -> None:
-        repository = self._repository("datasets" if dataset else "models", name)
-        if repository is None:
-            return
-        if repository.gated and self.headers.get("Authorization") != f"Bearer {self.hub.token}":
-            self._send(403, b"{}", {"X-Error-Code": "GatedRepo"})
-            return
-        if path not in repository.files:
-            self._send(404, b"{}", {"X-Error-Code": "EntryNotFound"})
-            return
-        data = repository.files[path]
-        headers = {
-            "ETag": f'"{_blob(data)}"',
-            "X-Repo-Commit": COMMIT,
-            "Accept-Ranges": "bytes",
-        }
-        status = 200
-        if match := re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range") or ""):
-            start, end = int(match[1]), int(match[2]) if match[2] else len(data) - 1
-            headers["Content-Range"] = f"bytes {start}-{min(end, len(data) - 1)}/{len(data)}"
-            data, status = data[start : end + 1], 206
-        self._send(status, data, headers, cut_after=fault.cut_after if fault is not None else None)
+    def serve(self) -> None:
+        raise NotImplementedError
 
-    def _send(
-        self, status: int, data: bytes, headers: dict[str, str] | None = None, cut_after: int | None = None
-    ) -> None:
+    def answer_file(self, data: bytes, headers: Mapping[str, str]) -> None:
+        asked = self.headers.get("Range")
+        if self.fault is not None and self.fault.flip:
+            data = bytes([data[0] ^ 1]) + data[1:]
+        if asked is None or (self.fault is not None and self.fault.whole):
+            self.answer(200, data, {**headers, "Accept-Ranges": "bytes"})
+            return
+        first, _, last = asked.removeprefix("bytes=").partition("-")
+        start, end = int(first), min(int(last or len(data) - 1), len(data) - 1)
+        self.answer(206, data[start : end + 1], {**headers, "Content-Range": f"bytes {start}-{end}/{len(data)}"})
+
+    def answer(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
+        # Noted first, so that a client that has its answer finds it in the log.
+        stop = None if self.fault is None else self.fault.cut if self.fault.cut is not None else self.fault.reset
+        sent = b"" if self.command == "HEAD" else body if stop is None else body[:stop]
+        fields = (self.headers.get("Range"), self.headers.get("Authorization"))
+        self.hub.note(Request(self.command, unquote(self.path), *fields, status, len(sent)))
         self.send_response(status)
-        for key, value in (headers or {}).items():
-            self.send_header(key, value)
-        self.send_header("Content-Length", str(len(data)))
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        if self.command == "HEAD":
-            return
-        if cut_after is not None:
-            self.wfile.write(data[:cut_after])
+        self.wfile.write(sent)
+        if stop is not None:
             self.wfile.flush()
-            self.close_connection = True
-            self.connection.close()
+            self.break_off(reset=self.fault is not None and self.fault.reset is not None)
+
+    def break_off(self, reset: bool) -> None:
+        if reset:
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            time.sleep(0.2)  # what was sent must arrive before the reset does
+        self.connection.close() if reset else self.connection.shutdown(socket.SHUT_RDWR)
+        self.close_connection = True
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """The log is :attr:`Hub.requests`."""
+
+
+class _StoreHandler(_Handler):
+    """Large files by their hash, for whoever has a signed address."""
+
+    def serve(self) -> None:
+        wanted = urlsplit(self.path).path.strip("/").partition("/")[0]
+        for repo in self.hub.repos.values():
+            for files in repo.commits.values():
+                for data in files.values():
+                    if sha256(data) == wanted:
+                        self.answer_file(data, {"ETag": f'"{wanted}"'})
+                        return
+        raise _RefusalError(404, None, "no such object")
+
+
+class _HubHandler(_Handler):
+    """The Hub itself."""
+
+    def serve(self) -> None:
+        address = urlsplit(self.path)
+        parts = [unquote(part) for part in address.path.strip("/").split("/")]
+        if parts[0] == "api":
+            repo, rest = self.repo(f"{parts[1]}/{parts[2]}/{parts[3]}"), parts[4:]
+            if not rest or rest[0] == "revision":
+                commit = self.commit(repo, rest[1] if rest else "main")
+                self.answer_json(self.information(repo, commit))
+            elif rest[0] == "tree":
+                self.answer_tree(repo, self.commit(repo, rest[1]), "/".join(rest[2:]), parse_qs(address.query))
+            else:
+                raise _RefusalError(404, None, f"no such route: {self.path}")
             return
-        self.wfile.write(data)
+        kind = "datasets" if parts[0] == "datasets" else "models"
+        owner, name, route, revision, *path = parts[1:] if kind == "datasets" else parts
+        assert route == "resolve"
+        self.resolve(self.repo(f"{kind}/{owner}/{name}"), revision, "/".join(path))
+
+    def repo(self, key: str) -> Repo:
+        token = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
+        if token and token not in self.hub.tokens:
+            raise _RefusalError(401, None, "Invalid credentials in Authorization header")
+        repo = self.hub.repos.get(key)
+        if repo is None or (repo.private and not token):
+            raise _RefusalError(404 if token else 401, "RepoNotFound", "Repository not found")
+        return repo
+
+    def commit(self, repo: Repo, revision: str) -> str:
+        commit = repo.refs.get(revision, revision)
+        if commit not in repo.commits:
+            raise _RefusalError(404, "RevisionNotFound", f"Invalid rev id: {revision}")
+        return commit
+
+    def resolve(self, repo: Repo, revision: str, path: str) -> None:
+        token = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
+        if repo.gated and not self.hub.tokens.get(token, False):
+            message = f"Access to {repo.kind} {repo.name} is restricted."
+            raise _RefusalError(403 if token else 401, "GatedRepo", message)
+        commit = self.commit(repo, revision)
+        data = repo.commits[commit].get(path)
+        if data is None:
+            raise _RefusalError(404, "EntryNotFound", "Entry not found")
+        headers = {"X-Repo-Commit": commit}
+        if not path.endswith(LARGE):
+            self.answer_file(data, {**headers, "ETag": f'"{git_hash(data)}"'})
+            return
+        location = f"{self.hub.store}/{sha256(data)}/{quote(path)}?Signature=secret"
+        linked = {"X-Linked-Etag": f'"{sha256(data)}"', "X-Linked-Size": str(len(data))}
+        self.answer(302, b"", {**headers, **linked, "Location": location})
+
+    def information(self, repo: Repo, commit: str) -> dict[str, Any]:
+        return {
+            "_id": "0",
+            "id": repo.name,
+            "sha": commit,
+            "private": repo.private,
+            "gated": "manual" if repo.gated else False,
+            "tags": [],
+            "downloads": 0,
+            "likes": 0,
+            "siblings": [{"rfilename": path} for path in sorted(repo.commits[commit])],
+        }
+
+    def answer_tree(self, repo: Repo, commit: str, folder: str, query: dict[str, list[str]]) -> None:
+        recursive = query.get("recursive", ["false"])[0].lower() in ("true", "1")
+        entries = list(_tree(repo.commits[commit], folder, recursive))
+        if not entries:
+            raise _RefusalError(404, "EntryNotFound", f"{folder} does not exist")
+        start = int(base64.b64decode(query.get("cursor", ["MA=="])[0]))
+        page, headers = entries[start : start + self.hub.page_size], {}
+        if start + self.hub.page_size < len(entries):
+            cursor = base64.b64encode(str(start + self.hub.page_size).encode()).decode()
+            address = f"{self.hub.endpoint}{urlsplit(self.path).path}?recursive={recursive}&cursor={quote(cursor)}"
+            headers["Link"] = f'<{address}>; rel="next"'
+        self.answer_json(page, headers)
+
+    def answer_json(self, value: Any, headers: Mapping[str, str] | None = None) -> None:
+        self.answer(200, json.dumps(value).encode(), {**(headers or {}), "Content-Type": "application/json"})
 
 
-def _is_below(path: str, top: str, recursive: bool) -> bool:
-    parents = [str(parent) for parent in PurePosixPath(path).parents]
-    return (top or ".") in (parents if recursive else parents[:1])
+def _tree(files: Files, folder: str, recursive: bool) -> Iterable[dict[str, Any]]:
+    prefix = f"{folder}/" if folder else ""
+    below = [path for path in sorted(files) if path.startswith(prefix)]
+    seen: set[str] = set()
+    for path in below:
+        parts = path.removeprefix(prefix).split("/")
+        for depth in range(1, len(parts) if recursive else min(len(parts), 2)):
+            parent = prefix + "/".join(parts[:depth])
+            if parent not in seen:
+                seen.add(parent)
+                yield {"type": "directory", "path": parent, "oid": git_hash(parent.encode()), "size": 0}
+        if recursive or len(parts) == 1:
+            yield _entry(path, files[path])
 
 
-def _blob(data: bytes) -> str:
-    """Git's hash of a file, which the hub records for small files."""
-    return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+def _entry(path: str, data: bytes) -> dict[str, Any]:
+    entry: dict[str, Any] = {"type": "file", "path": path, "oid": git_hash(data), "size": len(data)}
+    if path.endswith(LARGE):
+        entry["lfs"] = {"oid": sha256(data), "size": len(data), "pointerSize": 134}
+    return entry

@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from langtailor.config import TeacherSettings
-from langtailor.errors import ConfigError, HubError
+from langtailor.errors import HubError
 from langtailor.hub import download_file, resolve_revision
 from langtailor.teacher import fetch_teacher, load_teacher
 from tests.hub.server import COMMIT, Fault, Repository
@@ -40,7 +40,7 @@ def test_pickled_weights_are_not_even_fetched(served, tmp_path):
 
 def test_a_model_without_safetensors_is_refused(served, tmp_path, files):
     served.models["owner/teacher"].files = {k: v for k, v in files.items() if not k.endswith(".safetensors")}
-    with pytest.raises(ConfigError, match="no safetensors"):
+    with pytest.raises(HubError, match="no safetensors"):
         fetch_teacher(SETTINGS, tmp_path / "teacher")
     assert not (tmp_path / "teacher").exists()
 
@@ -67,11 +67,11 @@ def test_a_token_opens_it_and_is_never_shown(served, tmp_path, monkeypatch, capl
 
 
 def test_an_unknown_model_revision_or_file_is_told_apart(served, tmp_path):
-    with pytest.raises(HubError, match="there is no such model"):
+    with pytest.raises(HubError, match="does not know it"):
         resolve_revision("owner/nobody", "model", "main")
     with pytest.raises(HubError, match="no revision 'v9'"):
         resolve_revision("owner/teacher", "model", "v9")
-    with pytest.raises(HubError, match=r"has no file nothing\.json"):
+    with pytest.raises(HubError, match="lacks a file"):
         download_file("owner/teacher", "nothing.json", "main", tmp_path)
 
 
@@ -83,7 +83,7 @@ def test_a_busy_hub_is_waited_for(served, tmp_path, status):
     assert (tmp_path / "teacher" / "model.safetensors").is_file()
 
 
-@pytest.mark.parametrize(("status", "says"), [(429, "answers 429"), (503, "answers 503")])
+@pytest.mark.parametrize(("status", "says"), [(429, "asks too often"), (503, "answered 503")])
 def test_a_hub_that_stays_busy_is_given_up_with_a_reason(served, status, says):
     served.faults.append(Fault("/api/models", 1_000, status))
     with pytest.raises(HubError, match=says):
@@ -101,14 +101,14 @@ def test_a_slow_hub_is_waited_for(served, tmp_path):
     fetch_teacher(SETTINGS, tmp_path / "teacher")
 
 
-def test_a_hub_that_always_breaks_off_is_given_up(served):
-    served.faults.append(Fault("/api/models", 1_000, cut_after=5))
+def test_a_hub_that_does_not_answer_is_given_up(served):
+    served.faults.append(Fault("/api/models", 1_000, seconds=30.0))
     with pytest.raises(HubError, match="cannot be reached"):
-        resolve_revision("owner/teacher", "model", "main")
+        resolve_revision("owner/slow", "model", "main")
 
 
 def test_a_file_with_the_wrong_content_is_refused_by_name(served, tmp_path):
     served.wrong_sha256.add("model.safetensors")
-    with pytest.raises(HubError, match=r"model\.safetensors does not match the hash"):
+    with pytest.raises(HubError, match=r"model\.safetensors does not have the SHA-256"):
         fetch_teacher(SETTINGS, tmp_path / "teacher")
     assert not list(tmp_path.rglob("model.safetensors"))

@@ -1,7 +1,7 @@
 """A small world in which a student can be trained: a damaged copy of a tiny teacher, its tokens, the teacher's vectors.
 
-Run as a module it trains in a process of its own: ``python -m tests.unit.distillation_world FOLDER OUT CHECKPOINTS
-JSON``.
+Run as a module it trains in a process of its own:
+``python -m tests.unit.distillation_world FOLDER OUT CHECKPOINTS SETTINGS``.
 """
 
 from __future__ import annotations
@@ -28,28 +28,7 @@ from langtailor.tables import CORPUS, MAPPING, write_table
 from langtailor.vectors import encode_shard
 
 WEIGHTS = "model.safetensors"
-WORDS = [
-    "red",
-    "green",
-    "house",
-    "river",
-    "walks",
-    "runs",
-    "small",
-    "old",
-    "bird",
-    "stone",
-    "under",
-    "over",
-    "the",
-    "a",
-    "quickly",
-    "never",
-    "seven",
-    "rain",
-    "light",
-    "tree",
-]
+WORDS = ["red", "green", "house", "river", "walks", "small", "old", "bird", "stone", "under", "over", "the", "seven"]
 DEFAULTS = {
     "epochs": 4,
     "batch_size": 8,

@@ -58,7 +58,7 @@ def write_json(path: Path, content: Any) -> None:
 
 @cache
 def wordpiece_spec(lowercase: bool = True, size: int = 600, texts: Sequence[str] = TEXTS) -> str:
-    """A ``tokenizer.json`` like BERT's: slots, specials in the middle, space around CJK, accents off if lowercased."""
+    """A ``tokenizer.json`` like BERT's: slots, specials behind them, no accents when lowercased."""
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]", max_input_chars_per_word=100))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -224,7 +224,7 @@ def byte_level_spec(size: int = 500) -> str:
 
 
 def write_byte_level(folder: Path) -> Path:
-    """A folder with everything that byte-level BPE may have: vocab.json, merges.txt, added_tokens.json, a template."""
+    """A folder with all that a byte-level BPE may have: vocab.json, merges.txt, added_tokens.json, a template."""
     folder.mkdir(parents=True, exist_ok=True)
     spec = json.loads(byte_level_spec())
     named = {"eos_token": "<|end|>", "pad_token": "<|pad|>"}

@@ -131,8 +131,7 @@ def test_training_embeddings_alone_leaves_the_backbone_bit_identical(world, tmp_
     assert all(torch.equal(before[key], after[key]) for key in before if key != name)
 
 
-def test_kept_rows_rest_until_their_phase_begins(world, tmp_path):
-    """The first checkpoint lies at the end of the first phase; the student at the end of all."""
+def test_the_table_is_trained_first_and_everything_later(world, tmp_path):
     settings = {"new_rows_only": 0.25, "embeddings_only": 0.25, "weight_decay": 0.1, "keep": "last"}
     steps = facts(world.distil(tmp_path / "student", **settings))["steps"]
     before, after = load_file(world.clone / WEIGHTS), load_file(tmp_path / "student" / WEIGHTS)

@@ -1,24 +1,30 @@
 """The clone: the teacher with a new vocabulary.
 
-The model is never instantiated. Tensors whose first dimension is the vocabulary are composed anew; every other tensor
-and module is copied byte by byte, and the manifest records that it is identical.
+No model is built for it. Tensors that have a row per token are made anew, every other tensor is streamed byte by byte
+and proved identical, and every id that a configuration names is put right. At the end teacher and clone are opened and
+must give the same vectors for text whose tokens were all kept.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
+import math
+import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
+from numpy.typing import NDArray
 
 from langtailor import tables
 from langtailor.artifacts import (
@@ -32,25 +38,48 @@ from langtailor.artifacts import (
 )
 from langtailor.config import InitialisationSettings
 from langtailor.errors import ArtifactError, LangtailorError
-from langtailor.initialisation import Composition, compose, random_rows
-from langtailor.surgery.base import Layout
+from langtailor.initialisation import Mapping as RowMapping
+from langtailor.initialisation import Rows, compose, draw
+from langtailor.surgery.base import Family, Layout
 from langtailor.surgery.layout_table import table_to_layout
 from langtailor.surgery.registry import load_family
 from langtailor.surgery.segmentation import segment
-from langtailor.teacher import TeacherInfo, tensor_shapes, weight_files
+from langtailor.teacher import TeacherInfo, load_sentence_transformer, weight_files
+from langtailor.weights import Remake, StoredTensor, read_tensor, rewrite_weights, stored_tensors, tensor_digests
 
 _LOG = logging.getLogger("langtailor")
-#: Last part of the input embeddings' names in the architectures that transformers knows.
-_EMBEDDING_NAMES = (
-    "word_embeddings.weight",
-    "embed_tokens.weight",
-    "tok_embeddings.weight",
-    "wte.weight",
-    "shared.weight",
+MAPPING_NAME = "mapping.parquet"
+#: What architectures call their input embeddings and, behind them, their output heads.
+_EMBEDDING = re.compile(r"(^|\.)(word_embeddings|embed_tokens|tok_embeddings|embed_in|wte|shared)\.weight$")
+_HEAD = re.compile(
+    r"(^|\.)(lm_head|embed_out|vocab_projector|generator_lm_head|cls\.predictions|predictions|decoder|head)"
+    r"(\.decoder|\.dense)?\.(weight|bias)$"
 )
+#: A part of a numbered layer; such a part has no row per token, whatever its size.
+_IN_LAYER = re.compile(r"\.\d+\.")
+_DTYPES = {"F32": "float32", "BF16": "bfloat16", "F16": "float32"}
 _INDEX = "model.safetensors.index.json"
-_NOT_COPIED = (MANIFEST_NAME, ".snakemake_timestamp", "README.md", "*.safetensors", _INDEX)
+_CONFIGS = ("config.json", "generation_config.json")
+_TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "*.model",
+    "chat_template.jinja",
+    "chat_template.json",
+    "additional_chat_templates",
+)
+_NOT_COPIED = (MANIFEST_NAME, ".snakemake_timestamp", "README.md", "*.safetensors", *_TOKENIZER_FILES)
 _NOT_TAKEN = (MANIFEST_NAME, ".snakemake_timestamp", "certificate.json")
+#: The final comparison: how many texts, of how many words each, from how many of the most used words.
+_TEXTS, _WORDS_EACH, _WORDS = 32, (12, 4, 1), 192
+_WORD = re.compile(r" \S+")
+#: Same rows, same arithmetic: what two runs of one model may differ by, relative to the largest value.
+_TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True)
@@ -59,15 +88,24 @@ class VocabularyTensors:
 
     Attributes:
         embedding: name of the input embeddings.
-        names: names of all tensors whose first dimension is the vocabulary, the input embeddings among them.
+        rows: number of its rows.
+        files: file of each of these tensors by name, the input embeddings among them.
     """
 
     embedding: str
-    names: frozenset[str]
+    rows: int
+    files: Mapping[str, Path]
 
 
 def clone_model(
-    teacher: Path, tokenizer: Path, vocabulary: Path, settings: InitialisationSettings, seed: int, out: Path
+    teacher: Path,
+    tokenizer: Path,
+    vocabulary: Path,
+    settings: InitialisationSettings,
+    seed: int,
+    out: Path,
+    *,
+    trust_remote_code: bool = False,
 ) -> None:
     """Give the teacher a new vocabulary.
 
@@ -77,226 +115,301 @@ def clone_model(
         vocabulary: the table that the tokenizer was written from.
         settings: how new rows are made.
         seed: seeds the ``random`` method.
-        out: the clone (kind ``clone``): a sentence-transformers folder with ``mapping.parquet`` beside.
+        out: the clone (kind ``clone``): a sentence-transformers folder with ``mapping.parquet``. The manifest's facts
+            give parameters, bytes and rows ``before`` and ``after``, mean norms of kept and new rows, number and digest
+            of the tensors that are identical, and the number of texts that were compared at the end.
+        trust_remote_code: run Python code that comes with the model for that comparison; without, such a model is
+            not compared.
 
     Raises:
-        ArtifactError: an input is damaged, or tokenizer and table do not belong together.
-        LangtailorError: the model's vocabulary tensors cannot be told apart.
+        ArtifactError: an input is damaged, or the inputs do not belong together.
+        LangtailorError: the model's vocabulary tensors cannot be told apart, or the clone's vectors differ.
     """
-    made_from = read_manifest(tokenizer, "tokenizer")
     read_manifest(teacher, "teacher")
     table, _ = tables.read_table(vocabulary, "vocabulary", tables.VOCABULARY)
-    if made_from.inputs["vocabulary"] != sha256_file(vocabulary):
-        raise ArtifactError(tokenizer, f"was not written from {vocabulary}")
-    layout = table_to_layout(table)
-    where = find_vocabulary_tensors(teacher)
-    embeddings = _tensor(teacher, where.embedding)
-    composition = _composition(teacher, layout, embeddings, settings)
+    _check_origin(read_manifest(tokenizer, "tokenizer"), teacher, tokenizer, vocabulary)
+    layout, family, where = table_to_layout(table), load_family(teacher), find_vocabulary_tensors(teacher)
+    embeddings = read_tensor(where.files[where.embedding], where.embedding)
+    mapping = _mapping(table, layout, family, embeddings, settings)
+    fresh = np.flatnonzero([token in layout.grafts for token in layout.tokens])
+    drawn = fresh if settings.method == "random" else fresh[:0]
+    del embeddings
     with atomic_directory(out) as folder:
         shutil.copytree(teacher, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*_NOT_COPIED))
         shutil.copytree(tokenizer, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*_NOT_TAKEN))
-        fresh = random_rows(layout, embeddings, seed) if settings.method == "random" else None
-        identical = _rewrite_weights(teacher, folder, where, composition, layout, fresh)
-        _rewrite_configs(folder, layout)
-        _write_mapping(folder / "mapping.parquet", composition, settings)
-        facts = _facts(teacher, folder, layout, where, composition, identical)
-        seal_directory(
-            folder,
-            Manifest(
-                "clone",
-                made_by=settings.model_dump(mode="json") | {"seed": seed},
-                inputs={"teacher": directory_digest(teacher), "tokenizer": directory_digest(tokenizer)},
-                facts=facts,
-            ),
-        )
+        identical = _write_weights(teacher, folder, where, partial(_new_table, mapping, drawn, seed), len(layout))
+        _write_configs(folder, layout, where.rows)
+        _write_mapping(folder / MAPPING_NAME, mapping, fresh)
+        facts = {
+            **_sizes(teacher, folder),
+            **_norms(folder, where, layout, fresh),
+            "embedding": where.embedding,
+            "identical_tensors": len(identical),
+            "identical_sha256": _digest(identical),
+            "compared_texts": _compare(teacher, folder, family, table, trust_remote_code),
+        }
+        made_by = settings.model_dump(mode="json") | {"seed": seed}
+        inputs = {
+            "teacher": directory_digest(teacher),
+            "tokenizer": directory_digest(tokenizer),
+            "vocabulary": sha256_file(vocabulary),
+        }
+        seal_directory(folder, Manifest("clone", made_by, inputs, facts))
     _LOG.info(
-        "clone: %s -> %s parameters, %s -> %s tokens; %d other tensors identical",
-        *(f"{facts[key]:,}" for key in ("teacher_parameters", "parameters", "teacher_rows", "rows")),
-        identical,
+        "clone: %s -> %s parameters, %s -> %s rows, %d other tensors identical, %d texts give the teacher's vectors",
+        *(f"{facts[key][when]:,}" for key in ("parameters", "rows") for when in ("before", "after")),
+        len(identical),
+        facts["compared_texts"],
     )
 
 
 def find_vocabulary_tensors(folder: Path) -> VocabularyTensors:
-    """Find the tensors that have one row per token.
+    """Find the tensors of a model folder that have a row per token, by shape and by name.
 
     Raises:
-        LangtailorError: the input embeddings are not there or not the only candidates, or the vocabulary has as many
-            entries as another dimension of the model.
+        LangtailorError: there is no one tensor of input embeddings, a tensor with as many rows has an unknown name,
+            or one is stored in an integer precision.
     """
     rows = TeacherInfo.read(folder).vocabulary_size
-    shapes = {name: shape for file in weight_files(folder) for name, shape in tensor_shapes(file).items()}
-    names = frozenset(name for name, shape in shapes.items() if shape and shape[0] == rows)
-    found = sorted(name for name in names if name.endswith(_EMBEDDING_NAMES))
-    if len(found) != 1:
+    found = {
+        tensor.name: (file, tensor)
+        for file in weight_files(folder)
+        for tensor in stored_tensors(file)
+        if tensor.shape[:1] == (rows,) and len(tensor.shape) <= 2 and not _IN_LAYER.search(tensor.name)
+    }
+    embeddings = sorted(name for name in found if _EMBEDDING.search(name))
+    if len(embeddings) != 1:
         raise LangtailorError(
-            f"{folder}: expected one tensor of input embeddings with {rows:,} rows, found {found or 'none'}; "
-            f"names that are known end in {', '.join(_EMBEDDING_NAMES)}"
+            f"{folder}: expected one tensor of input embeddings with {rows:,} rows (`vocab_size` in config.json), "
+            f"found {embeddings or 'none'} among {sorted(found) or 'none'} with so many rows. Choose another teacher"
         )
-    others = {dimension for name, shape in shapes.items() if name not in names for dimension in shape}
-    if rows in others:
+    for name, (file, tensor) in found.items():
+        _check_vocabulary_tensor(file, tensor, name == embeddings[0])
+    return VocabularyTensors(embeddings[0], rows, {name: file for name, (file, _) in found.items()})
+
+
+def _check_vocabulary_tensor(file: Path, tensor: StoredTensor, embedding: bool) -> None:
+    if not embedding and not _HEAD.search(tensor.name):
         raise LangtailorError(
-            f"{folder}: {rows:,} is also another dimension of the model, so rows cannot be told apart"
+            f"{file}: tensor {tensor.name} has as many rows as there are tokens, but is no known output head; whether "
+            "its rows belong to tokens cannot be told. Choose another teacher"
         )
-    return VocabularyTensors(found[0], names)
+    if tensor.dtype not in _DTYPES:
+        raise LangtailorError(
+            f"{file}: tensor {tensor.name} is stored as {tensor.dtype}; rows can be made in {', '.join(_DTYPES)}. "
+            "Choose a teacher that is not quantised"
+        )
 
 
-def _composition(
-    teacher: Path, layout: Layout, embeddings: torch.Tensor, settings: InitialisationSettings
-) -> Composition:
-    family = load_family(teacher)
-    fresh = [token for token, i in zip(layout.tokens, layout.teacher_ids, strict=True) if i < 0]
-    pieces = segment(family.spec, fresh)
-    pieces = [() if token in layout.padding else ids for token, ids in zip(fresh, pieces, strict=True)]
-    empty = [token for token, ids in zip(fresh, pieces, strict=True) if not ids and token not in layout.padding]
-    if empty:
-        # Text that the teacher has no piece for: the mean of all rows is the least that can be said of it.
-        _LOG.warning("%d new tokens have no teacher piece (%s ...): they start at the mean row", len(empty), empty[0])
-        everything = tuple(range(embeddings.shape[0]))
-        pieces = [
-            everything if not ids and token not in layout.padding else ids
-            for token, ids in zip(fresh, pieces, strict=True)
-        ]
-    return compose(layout, pieces, _lengths(family.tokens, embeddings.shape[0]), embeddings, settings)
+def _check_origin(made: Manifest, teacher: Path, tokenizer: Path, vocabulary: Path) -> None:
+    for name, digest, path in (
+        ("teacher", directory_digest(teacher), teacher),
+        ("vocabulary", sha256_file(vocabulary), vocabulary),
+    ):
+        if made.inputs.get(name) != digest:
+            raise ArtifactError(tokenizer, f"was not written from {path}")
 
 
-def _lengths(tokens: Any, rows: int) -> np.ndarray:
-    lengths = np.ones(rows, dtype=np.int64)
-    for index, token in enumerate(tokens):
-        if token is not None:
-            lengths[index] = len(token.removeprefix("##").lstrip("▁Ġ")) or 1
-    return lengths
+# -- rows -------------------------------------------------------------------------------------------------------------
 
 
-def _rewrite_weights(
-    teacher: Path,
-    folder: Path,
-    where: VocabularyTensors,
-    composition: Composition,
-    layout: Layout,
-    fresh: torch.Tensor | None,
-) -> int:
-    """Write every weight file anew; returns the number of tensors that were copied as they were."""
-    identical, total = 0, 0
+def _mapping(
+    table: pa.Table, layout: Layout, family: Family, embeddings: torch.Tensor, settings: InitialisationSettings
+) -> RowMapping:
+    # EmbeddingGemma's <image_soft_token> has an id one past the table. As for padding, there is nothing to copy.
+    teacher_ids = np.where(layout.teacher_ids < len(embeddings), layout.teacher_ids, np.int32(-1))
+    grafts = [token for token in layout.tokens if token in layout.grafts]
+    pieces = dict(zip(grafts, segment(family.spec, grafts), strict=True))
+    if silent := [token for token in grafts if not pieces[token]]:
+        raise LangtailorError(f"the teacher has no piece for the new token {silent[0]!r}; choose another donor")
+    special = np.array([origin == "special" for origin in table["origin"].to_pylist()])
+    ordinary = np.flatnonzero((teacher_ids >= 0) & ~special)
+    if not len(ordinary) and settings.method in ("norm-matched", "similarity"):
+        raise LangtailorError(f"initialisation.method {settings.method!r} needs kept tokens besides the special ones")
+    without = [layout.tokens[row] for row in np.flatnonzero(teacher_ids < 0)]
+    return compose(
+        teacher_ids,
+        [pieces.get(token, ()) for token in without],
+        _characters(family, {i for ids in pieces.values() for i in ids}, len(embeddings)),
+        ordinary,
+        embeddings,
+        settings,
+    )
+
+
+def _characters(family: Family, ids: set[int], rows: int) -> NDArray[np.int64]:
+    """Characters of these teacher tokens without the space before a word, 1 for a part of one; by teacher id."""
+    used = sorted(ids)
+    surfaces = family.surfaces([family.tokens[i] or "" for i in used])
+    characters = np.ones(rows, np.int64)
+    characters[used] = [max(len((surface or "").strip()), 1) for surface in surfaces]
+    return characters
+
+
+def _new_table(mapping: RowMapping, drawn: Rows, seed: int, old: torch.Tensor) -> torch.Tensor:
+    new = mapping.apply(old)
+    if len(drawn):
+        draw(new, drawn, old, seed)
+    return new
+
+
+def _write_mapping(path: Path, mapping: RowMapping, fresh: Rows) -> None:
+    """Write the mapping; its manifest says which rows are new, as ranges ``[first, last]``."""
+    offsets = pa.array(mapping.offsets.astype(np.int32))
+    columns = [
+        pa.array(np.arange(len(mapping), dtype=np.int32)),
+        pa.ListArray.from_arrays(offsets, pa.array(mapping.teacher_ids)),
+        pa.ListArray.from_arrays(offsets, pa.array(mapping.weights)),
+    ]
+    runs = np.split(fresh, np.flatnonzero(np.diff(fresh) > 1) + 1) if len(fresh) else []
+    facts = {"new_rows": [[int(run[0]), int(run[-1])] for run in runs]}
+    tables.write_table(path, pa.table(columns, schema=tables.MAPPING), Manifest("mapping", facts=facts))
+
+
+# -- files ------------------------------------------------------------------------------------------------------------
+
+
+def _write_weights(teacher: Path, folder: Path, where: VocabularyTensors, remake: Remake, rows: int) -> dict[str, str]:
+    """Write every weight file; returns the digest of each tensor that was copied, by file and name."""
+    identical = {}
     for source in weight_files(teacher):
-        target = folder / source.relative_to(teacher)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with safe_open(source, framework="pt") as stream:
-            metadata, names = stream.metadata(), list(stream.keys())
-            if not where.names.intersection(names):
-                shutil.copyfile(source, target)
-                identical += len(names)
-                total += sum(_bytes(stream.get_tensor(name)) for name in names)
-                continue
-            tensors = {}
-            for name in names:
-                tensor = stream.get_tensor(name)
-                if name in where.names:
-                    tensor = _with_rows(composition.apply(tensor), layout, fresh if name == where.embedding else None)
-                else:
-                    identical += 1
-                tensors[name] = tensor.contiguous()
-                total += _bytes(tensor)
-        save_file(tensors, target, metadata=metadata)
-    if (teacher / _INDEX).is_file():
-        index = json.loads((teacher / _INDEX).read_text(encoding="utf-8"))
-        index.setdefault("metadata", {})["total_size"] = total
-        _write_json(folder / _INDEX, index)
+        place = source.relative_to(teacher)
+        mine = {name: remake for name, file in where.files.items() if file == source}
+        (folder / place).parent.mkdir(parents=True, exist_ok=True)
+        rewrite_weights(source, folder / place, rows, mine)
+        before, after = tensor_digests(source), tensor_digests(folder / place)
+        for name in before.keys() - mine.keys():
+            if before[name] != after[name]:
+                raise RuntimeError(f"{place}: tensor {name} changed in copying")
+            identical[f"{place.as_posix()}:{name}"] = before[name]
+    for index in folder.rglob(_INDEX):
+        _write_index(index)
     return identical
 
 
-def _with_rows(table: torch.Tensor, layout: Layout, fresh: torch.Tensor | None) -> torch.Tensor:
-    if fresh is None:
-        return table
-    rows = [n for n, i in enumerate(layout.teacher_ids) if i < 0 and layout.tokens[n] not in layout.padding]
-    table[torch.tensor(rows, dtype=torch.long)] = fresh.to(table.dtype)
-    return table
+def _write_index(path: Path) -> None:
+    """Put the totals of a sharded model's index right; names and files stay as they were."""
+    index = _read_json(path)
+    tensors = [t for name in sorted(set(index["weight_map"].values())) for t in stored_tensors(path.parent / name)]
+    totals = {"total_size": sum(t.size for t in tensors), "total_parameters": sum(math.prod(t.shape) for t in tensors)}
+    metadata = index.get("metadata") or {}
+    index["metadata"] = {key: totals.get(key, value) for key, value in metadata.items()}
+    _write_json(path, index)
 
 
-def _rewrite_configs(folder: Path, layout: Layout) -> None:
-    """Put the new number of tokens and the new ids of special tokens wherever a configuration names them."""
-    new_ids = {int(old): new for new, old in enumerate(layout.teacher_ids) if old >= 0}
-    for name in ("config.json", "generation_config.json"):
-        path = folder / name
+def _write_configs(folder: Path, layout: Layout, rows: int) -> None:
+    """Put the number of tokens and the ids of special tokens right wherever a configuration names them."""
+    new_ids = {old: new for new, old in enumerate(layout.teacher_ids.tolist()) if old >= 0}
+    for path in (folder / name for name in _CONFIGS):
         if path.is_file():
-            config = json.loads(path.read_text(encoding="utf-8"))
-            _write_json(path, _renumbered(config, new_ids, len(layout), name))
+            _write_json(path, _renumbered(_read_json(path), new_ids, rows, len(layout), path.name))
 
 
-def _renumbered(config: Mapping[str, Any], new_ids: Mapping[int, int], size: int, place: str) -> dict[str, Any]:
-    changed: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            changed[key] = _renumbered(value, new_ids, size, f"{place}:{key}")
-        elif key == "vocab_size":
-            changed[key] = size
-        elif key.endswith(("_token_id", "_token_index")) and isinstance(value, int):
-            changed[key] = _new_id(value, new_ids, f"{place}:{key}")
-        elif key.endswith("_token_id") and isinstance(value, list):
-            changed[key] = [new for old in value if (new := _new_id(old, new_ids, f"{place}:{key}")) is not None]
-        else:
-            changed[key] = value
-    return changed
-
-
-def _new_id(old: int, new_ids: Mapping[int, int], place: str) -> int | None:
-    if old not in new_ids:
-        _LOG.warning("%s named token %d, which the new vocabulary does not have; it is now null", place, old)
-    return new_ids.get(old)
-
-
-def _write_mapping(path: Path, composition: Composition, settings: InitialisationSettings) -> None:
-    offsets = pa.array(composition.offsets.astype(np.int32))
-    table = pa.table(
-        [
-            pa.array(np.arange(len(composition), dtype=np.int32)),
-            pa.ListArray.from_arrays(offsets, pa.array(composition.teacher_ids)),
-            pa.ListArray.from_arrays(offsets, pa.array(composition.weights)),
-        ],
-        schema=tables.MAPPING,
-    )
-    tables.write_table(path, table, Manifest("mapping", made_by=settings.model_dump(mode="json")))
-
-
-def _facts(
-    teacher: Path,
-    folder: Path,
-    layout: Layout,
-    where: VocabularyTensors,
-    composition: Composition,
-    identical: int,
+def _renumbered(
+    config: Mapping[str, Any], new_ids: Mapping[int, int], rows: int, size: int, place: str
 ) -> dict[str, Any]:
+    """A configuration, and those nested in it, with the new ids and the new size; an id that is gone becomes null."""
+    new: dict[str, Any] = {}
+    for key, value in config.items():
+        here = f"{place}: {key}"
+        if isinstance(value, Mapping) and not key.startswith(("vision", "audio")):
+            new[key] = _renumbered(value, new_ids, rows, size, here)
+        elif key == "vocab_size" and value == rows:
+            new[key] = size
+        elif re.search(r"_token_(id|index)s?$|suppress_tokens$", key):
+            new[key] = _new_ids(value, new_ids, here)
+        else:
+            new[key] = value
+    return new
+
+
+def _new_ids(value: Any, new_ids: Mapping[int, int], place: str) -> Any:
+    if isinstance(value, list):
+        found = [_new_ids(member, new_ids, place) for member in value]
+        return [member for member in found if member is not None]
+    if isinstance(value, int) and value not in new_ids:
+        _LOG.warning("%s named token %d, which the new vocabulary does not have: it is null now", place, value)
+    return new_ids.get(value) if isinstance(value, int) else value
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+# -- proof and facts --------------------------------------------------------------------------------------------------
+
+
+def _compare(teacher: Path, folder: Path, family: Family, table: pa.Table, trust_remote_code: bool) -> int:
+    """Encode texts whose tokens were all kept with teacher and clone; returns their number.
+
+    Raises:
+        LangtailorError: the vectors differ.
+    """
+    if "auto_map" in _read_json(folder / "config.json") and not trust_remote_code:
+        _LOG.warning("%s: not compared with the teacher, because the model brings Python code of its own", folder)
+        return 0
+    texts = list(_retained_texts(teacher, family, table))
+    if not texts:
+        _LOG.warning("%s: not compared with the teacher, because no text of kept tokens was found", folder)
+        return 0
+    expected, found = (_encode(model, texts, trust_remote_code) for model in (teacher, folder))
+    worst = float(np.abs(expected - found).max() / np.abs(expected).max())
+    if not worst <= _TOLERANCE:
+        raise LangtailorError(
+            f"{folder}: the clone's vectors differ from the teacher's by {worst:.2g} for text whose tokens were all "
+            "kept. Its architecture depends on token ids in a way that is not known here; choose another teacher"
+        )
+    return len(texts)
+
+
+def _retained_texts(teacher: Path, family: Family, table: pa.Table) -> Iterator[str]:
+    """Texts of much used words that the teacher writes with kept tokens alone."""
+    from tokenizers import Tokenizer
+
+    rows = table.filter(pc.is_valid(table["teacher_id"])).sort_by([("count", "descending"), ("new_id", "ascending")])
+    words = [text for text in family.surfaces(rows["token"].to_pylist()) if text and _WORD.fullmatch(text)][:_WORDS]
+    texts = ("".join(words[i : i + n]).strip() for n in _WORDS_EACH for i in range(0, len(words), n))
+    kept, tokenizer = set(rows["teacher_id"].to_pylist()), Tokenizer.from_file(str(teacher / "tokenizer.json"))
+    yield from islice((text for text in texts if kept.issuperset(tokenizer.encode(text).ids)), _TEXTS)
+
+
+def _encode(model: Path, texts: list[str], trust_remote_code: bool) -> NDArray[np.float32]:
+    dtype = next(_DTYPES[t.dtype] for file in weight_files(model) for t in stored_tensors(file) if t.dtype in _DTYPES)
+    opened = load_sentence_transformer(model, "cpu", dtype, trust_remote_code=trust_remote_code)
+    vectors = opened.encode(texts, prompt="", convert_to_tensor=True, show_progress_bar=False)
+    return np.asarray(vectors.float().numpy(), dtype=np.float32)
+
+
+def _sizes(teacher: Path, folder: Path) -> dict[str, dict[str, int]]:
     before, after = TeacherInfo.read(teacher), TeacherInfo.read(folder)
-    norms = _tensor(folder, where.embedding).float().norm(dim=1).numpy()
-    kept = layout.teacher_ids >= 0
-    fresh = ~kept & (composition.lengths > 0)
     return {
-        "teacher_parameters": before.parameters,
-        "parameters": after.parameters,
-        "teacher_bytes": before.weight_bytes,
-        "bytes": after.weight_bytes,
-        "teacher_rows": before.vocabulary_size,
-        "rows": after.vocabulary_size,
-        "embedding": where.embedding,
-        "identical_tensors": identical,
-        "kept_rows": int(kept.sum()),
-        "new_rows": int(fresh.sum()),
-        "kept_norm": round(float(norms[kept].mean()), 6),
-        "new_norm": round(float(norms[fresh].mean()), 6) if fresh.any() else None,
+        "parameters": {"before": before.parameters, "after": after.parameters},
+        "bytes": {"before": before.weight_bytes, "after": after.weight_bytes},
+        "rows": {"before": before.vocabulary_size, "after": after.vocabulary_size},
     }
 
 
-def _tensor(folder: Path, name: str) -> torch.Tensor:
-    for file in weight_files(folder):
-        with safe_open(file, framework="pt") as stream:
-            if name in stream.keys():  # noqa: SIM118 - a safetensors file is no mapping
-                tensor: torch.Tensor = stream.get_tensor(name)
-                return tensor
-    raise ArtifactError(folder, f"has no tensor {name}")
+def _norms(folder: Path, where: VocabularyTensors, layout: Layout, fresh: Rows) -> dict[str, Any]:
+    """Numbers and mean norms of kept and of new rows."""
+    file = next(file for file in weight_files(folder) if any(t.name == where.embedding for t in stored_tensors(file)))
+    table = read_tensor(file, where.embedding)
+    kept = np.flatnonzero((layout.teacher_ids >= 0) & (layout.teacher_ids < where.rows))
+    parts = {"kept": kept, "new": fresh}
+    return {name: {"rows": len(rows), "mean_norm": _mean_norm(table, rows)} for name, rows in parts.items()}
 
 
-def _bytes(tensor: torch.Tensor) -> int:
-    return tensor.numel() * tensor.element_size()
+def _mean_norm(table: torch.Tensor, rows: Rows) -> float | None:
+    if not len(rows):
+        return None
+    norms = torch.linalg.vector_norm(table[torch.from_numpy(rows)], dim=1, dtype=torch.float32)
+    return round(float(norms.double().mean()), 6)
 
 
-def _write_json(path: Path, value: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+def _digest(identical: Mapping[str, str]) -> str:
+    lines = "".join(f"{name} {digest}\n" for name, digest in sorted(identical.items()))
+    return hashlib.sha256(lines.encode()).hexdigest()

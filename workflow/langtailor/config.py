@@ -195,8 +195,8 @@ class VocabularySettings(Section):
     """Per-language floor: the most frequent tokens of each language that reach this share of its uses come before
     the rest, so that small languages are not drowned."""
     min_count: Annotated[int, Field(ge=0)] = 1
-    """Uses, weighted and over all languages, under which a teacher token is not kept. 0 lets tokens that the corpus
-    never uses fill what is left of the budget, in the teacher's order."""
+    """Uses, weighted and over all languages, under which a teacher token is not kept. 0 lets tokens that the corpus never uses
+    fill what is left of the budget, in the teacher's order."""
     keep_tokens: tuple[str, ...] = ()
     """Tokens of the teacher that are kept whatever their use, in the vocabulary's own spelling."""
     drop_pattern: str | None = None

@@ -24,7 +24,7 @@ from huggingface_hub import HfApi, constants, hf_hub_download, set_client_factor
 from huggingface_hub.errors import FileMetadataError, HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
 from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils._http import default_client_factory, hf_request_event_hook, parse_ratelimit_headers
-from tqdm import tqdm
+from tqdm import tqdm  # type: ignore[import-untyped]
 
 from langtailor.artifacts import sha256_file
 from langtailor.errors import HubError
@@ -229,8 +229,8 @@ class _PatientClient(httpx2.Client):
                 time.sleep(wait)
         raise HubError(
             f"{_place(request)} {failure}, {self._patience.attempts} times in a row. Run again later: what was fetched "
-            "is kept. If it cannot be reached, check network, proxy and HF_ENDPOINT; if it is busy, HF_TOKEN raises "
-            "the number of requests that the Hub allows"
+            "is kept. If it cannot be reached, check network, proxy and HF_ENDPOINT; if it is busy, set HF_TOKEN: with "
+            "a token the Hub allows more requests"
         )
 
     def _final(self, request: httpx2.Request, response: httpx2.Response, stream: bool) -> httpx2.Response:
@@ -240,9 +240,8 @@ class _PatientClient(httpx2.Client):
         if stream:
             response.stream = _ResumableBody(response.stream)
         elif "range" in request.headers and response.status_code == httpx2.codes.OK:
-            raise HubError(
-                f"{_place(request)} sends a whole file where a part is asked for; use another HF_ENDPOINT or proxy"
-            )
+            response.close()
+            raise HubError(f"{_place(request)} sends a whole file for a part of it; use another HF_ENDPOINT or proxy")
         return response
 
 

@@ -255,8 +255,8 @@ class Selector:
     def _by_frequency(self) -> Iterator[Kept]:
         """All other tokens by weighted frequency, every language's uses taken as shares.
 
-        With ``min_count`` 0 the tokens that the corpus never uses follow, in the teacher's order, which in most
-        vocabularies is about that of frequency: a small corpus is no reason to forget common words.
+        With ``min_count`` 0 the tokens that the corpus never uses follow, in the teacher's order, which in most vocabularies
+        is about that of frequency: a small corpus is no reason to forget common words.
         """
         score = np.sum(
             [self._weights[lang] * uses / max(int(uses.sum()), 1) for lang, uses in self._uses.items()], axis=0

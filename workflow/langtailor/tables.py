@@ -105,7 +105,9 @@ def table_writer(path: Path, schema: pa.Schema) -> Iterator[TableWriter]:
             raise ValueError(f"{path} was written without a manifest")
 
 
-def read_batches(path: Path, kind: str, schema: pa.Schema, rows: int) -> Iterator[pa.RecordBatch]:
+def read_batches(
+    path: Path, kind: str, schema: pa.Schema, rows: int, columns: Sequence[str] | None = None
+) -> Iterator[pa.RecordBatch]:
     """Stream a Parquet artifact in batches of at most ``rows`` rows, with the checks of :func:`read_table`.
 
     Raises:
@@ -114,7 +116,7 @@ def read_batches(path: Path, kind: str, schema: pa.Schema, rows: int) -> Iterato
     read_table_manifest(path, kind, schema)
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            yield from file.iter_batches(batch_size=rows)
+            yield from file.iter_batches(batch_size=rows, columns=None if columns is None else list(columns))
     except (OSError, pa.ArrowException) as error:
         raise ArtifactError(path, f"is damaged ({error})") from error
 

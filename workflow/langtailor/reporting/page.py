@@ -135,9 +135,7 @@ def gather_page(
     teacher = read_manifest(root / "teacher" / "model", "teacher", verify=False)
     corpus = [_corpus_row(root / "corpus" / f"{lang}.parquet", lang) for lang in languages]
     before = TeacherInfo.read(root / "teacher" / "model")
-    parts = [
-        _variant_part(root, name, settings, before, targets, comparisons[name]) for name, settings in variants.items()
-    ]
+    parts = [_variant_part(root, name, settings, before, targets, comparisons[name]) for name, settings in variants.items()]
     return Page(
         title=title or f"{run}: {teacher.made_by['model']} tailored to {', '.join(targets)}",
         summary=_summary(teacher, languages, parts),
@@ -265,9 +263,7 @@ def _composition_plot(name: str, origins: Sequence[str]) -> str:
 def _fertility_plot(certificate: Mapping[str, Any]) -> str:
     languages = certificate["languages"]
     labels = {"teacher": "teacher", "pruned": "pruned only", "new": "student"}
-    series = {
-        label: [facts["tokens_per_word"][key] or 0.0 for facts in languages.values()] for key, label in labels.items()
-    }
+    series = {label: [facts["tokens_per_word"][key] or 0.0 for facts in languages.values()] for key, label in labels.items()}
     return plots.grouped_bars(list(languages), series, "tokens a word")
 
 
@@ -311,7 +307,7 @@ def _checks(certificate: Mapping[str, Any]) -> list[dict[str, str]]:
     whole = certificate["all"]
     checks = {
         "family": certificate["family"],
-        "passages of kept tokens only, and cut alike": f"{whole['retained_identical']:,} of {whole['retained']:,}",
+        "passages whose tokens were all kept, and cut alike": f"{whole['retained_identical']:,} of {whole['retained']:,}",
         "tokens that no text reaches": f"{certificate['unreachable']:,}",
         "texts that do not come back": f"{whole['round_trip_failures']:,} of {whole['round_trips']:,}",
         "unknown tokens, teacher and student": f"{whole['teacher_unknown']:,} and {whole['unknown']:,}",
@@ -352,14 +348,10 @@ def _training_plots(log: Path, training: Manifest) -> list[Plot]:
         for lang in langs
     }
     facts = training.facts
-    kept = (
-        f"{facts['steps']:,} of {facts['planned_steps']:,} steps; the weights of step {facts['kept_step']:,} were kept"
-    )
+    kept = f"{facts['steps']:,} of {facts['planned_steps']:,} steps; the weights of step {facts['kept_step']:,} were kept"
     found = [Plot(plots.curves(loss, "step", "loss"), f"Loss. {kept}.")]
     if cosine:
-        found.append(
-            Plot(plots.curves(cosine, "step", "cosine"), "Mean cosine to the teacher on the validation split.")
-        )
+        found.append(Plot(plots.curves(cosine, "step", "cosine"), "Mean cosine to the teacher on the validation split."))
     return found
 
 

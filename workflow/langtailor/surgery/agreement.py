@@ -112,7 +112,11 @@ class _Side:
 
     def _expected(self, texts: Sequence[str], *, special: bool) -> Rows:
         found = self.tokenizer.encode_batch(list(texts), add_special_tokens=special)
-        return [[str(self.tokens[i]) for i in encoding.ids] for encoding in found]
+        return [self.names(encoding.ids) for encoding in found]
+
+    def names(self, ids: Sequence[int]) -> list[str]:
+        """Tokens of ids; ids past the end get names that no token has."""
+        return [str(self.tokens[i]) if i < len(self.tokens) else f"(id {i})" for i in ids]
 
     def _rows(self, library: str, texts: Sequence[str], *, special: bool) -> Rows:
         if not texts:
@@ -127,17 +131,14 @@ class _Side:
         return [self.transformers.convert_ids_to_tokens(row) for row in ids]
 
     def tied(self, library: str, text: str) -> bool:
-        """Whether a Unigram's two segmentations of a text are as good as each other to float32.
-
-        Summing n numbers in float32 errs by at most n times the error of one addition times the sum of their sizes
-        (Higham 2002, section 4.2).
-        """
+        """Whether a Unigram's two segmentations of a text are as good as each other to SentencePiece."""
         if library not in self.sentencepiece_files or not self._scores:
             return False
         rows = *self._rows(library, [text], special=False), *self._expected([text], special=False)
+        if not self._scores.keys() >= {token for row in rows for token in row}:
+            return False
         one, other = ([self._scores[token] for token in row] for row in rows)
-        error = _FLOAT32_ERROR * sum(len(row) * sum(map(abs, row)) for row in (one, other))
-        return abs(sum(one) - sum(other)) <= error
+        return indistinguishable(one, other)
 
     @cached_property
     def _scores(self) -> dict[str, float]:
@@ -150,6 +151,16 @@ class _Side:
         return scores | {unknown: min(scores.values()) - _UNKNOWN_PENALTY}
 
 
+def indistinguishable(one: Sequence[float], other: Sequence[float]) -> bool:
+    """Whether two sums of scores may compare either way when they are taken in float32.
+
+    Summing n numbers errs by at most n times the error of one addition times the sum of their sizes (Higham 2002,
+    Accuracy and Stability of Numerical Algorithms, section 4.2).
+    """
+    error = _FLOAT32_ERROR * sum(len(scores) * sum(map(abs, scores)) for scores in (one, other))
+    return abs(sum(one) - sum(other)) <= error
+
+
 def _file_problems(old: _Side, new: _Side, layout: Layout) -> Iterator[str]:
     vocab = new.tokenizer.get_vocab(with_added_tokens=True)
     if wrong := _differences(vocab, layout.new_id) or _differences(layout.new_id, vocab):
@@ -157,7 +168,7 @@ def _file_problems(old: _Side, new: _Side, layout: Layout) -> Iterator[str]:
     if _unknown_token(old) != _unknown_token(new):
         yield f"tokenizer.json: the unknown token is {_unknown_token(new)!r}, the teacher's {_unknown_token(old)!r}"
     for texts in (("",), ("", "")):
-        around = [[side.tokens[i] for i in side.tokenizer.encode(*texts).ids] for side in (old, new)]
+        around = [side.names(side.tokenizer.encode(*texts).ids) for side in (old, new)]
         if around[0] != around[1]:
             yield f"tokenizer.json: the post-processor writes {around[1]} around a text, the teacher's {around[0]}"
     for name, claimed in _claims(new):

@@ -18,8 +18,8 @@ def segment(spec: Mapping[str, Any], tokens: Sequence[str]) -> list[tuple[int, .
 
     A token's spelling (``▁ev``, ``Ġev``) is its text after normalization and pre-tokenization, so the model alone is
     asked: nothing reads the spelling as text, no space is put before a piece from inside a word, and no special token
-    joins. A WordPiece continuation is cut as a continuation: ``##lerden`` into ``##ler ##den``, not into ``ler
-    ##den``. A token that the teacher has under the same name, a byte token too, is that one.
+    joins. A WordPiece continuation is cut as a continuation: ``##lerden`` into ``##ler ##den``, not into ``ler ##den``.
+    A token that the teacher has under the same name, a byte token too, is that one.
 
     Args:
         spec: the teacher's ``tokenizer.json``.
@@ -43,11 +43,12 @@ def _known(ids: Sequence[int], unknown: int | None) -> tuple[int, ...]:
 
 
 def _inner_model(spec: Mapping[str, Any], prefix: str) -> models.WordPiece:
-    """A WordPiece model that reads a word as if it went on from an earlier piece: it knows continuations only."""
+    """A WordPiece model that reads a word as if it went on from an earlier piece: it knows continuations alone."""
     from tokenizers import models
 
     model = spec["model"]
-    inner = {token.removeprefix(prefix): i for token, i in model["vocab"].items() if token.startswith(prefix)}
+    known = {token: i for token, i in model["vocab"].items() if token.startswith(prefix) and token != prefix}
+    inner = {token.removeprefix(prefix): i for token, i in known.items()}
     return models.WordPiece(
         vocab={**inner, model["unk_token"]: model["vocab"][model["unk_token"]]},
         unk_token=model["unk_token"],

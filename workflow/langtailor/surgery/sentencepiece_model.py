@@ -115,7 +115,7 @@ def rewrite_sentencepiece(model: bytes, layout: Layout, special: Collection[str]
             pieces.append(Piece(token, lowest if score is None else score))
         else:
             pieces.append(Piece(token, 0.0, Kind.CONTROL if token in special else Kind.USER_DEFINED))
-    return _with_pieces(model, pieces)
+    return with_pieces(model, pieces)
 
 
 def _file_order(layout: Layout, kept: Collection[str], teacher: Collection[str]) -> Sequence[str]:
@@ -131,8 +131,8 @@ def _own_order(layout: Layout, kept: Collection[str], teacher: dict[str, tuple[i
     return [*both, *(token for token in layout.tokens if token in layout.grafts or token in layout.padding)]
 
 
-def _with_pieces(model: bytes, pieces: Sequence[Piece]) -> bytes:
-    """The model with other pieces; the trainer's ids of named pieces and the size follow."""
+def with_pieces(model: bytes, pieces: Sequence[Piece]) -> bytes:
+    """The model with other pieces. Size and ids of named pieces in the settings follow; the self-test is dropped."""
     ids = {piece.text: index for index, piece in enumerate(pieces)}
     new = [Field(_PIECES, _BYTES, _piece_bytes(piece)) for piece in pieces]
     for field in read_fields(model):
