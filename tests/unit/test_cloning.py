@@ -21,8 +21,8 @@ from transformers import (
     DistilBertConfig,
     Gemma3TextConfig,
     GPT2Config,
-    MPNetConfig,
     ModernBertConfig,
+    MPNetConfig,
     Qwen3Config,
     T5Config,
     T5EncoderModel,
@@ -280,7 +280,9 @@ def test_random_rows_follow_the_seed(workshops):
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_stays_half_precision(tmp_path, dtype):
     def halve(teacher: Path) -> None:
-        save_file({k: v.to(dtype) for k, v in load_file(teacher / WEIGHTS).items()}, teacher / WEIGHTS, {"format": "pt"})
+        save_file(
+            {k: v.to(dtype) for k, v in load_file(teacher / WEIGHTS).items()}, teacher / WEIGHTS, {"format": "pt"}
+        )
 
     workshop = make_workshop(tmp_path, "xlmr", halve)
     teacher, clone = workshop.table(workshop.teacher), workshop.table(workshop.clone())
@@ -423,7 +425,9 @@ def test_the_tensors_with_a_row_per_token_are_those_of_the_model_itself(tmp_path
     mine = {key for key, value in model.state_dict().items() if value.data_ptr() == table.data_ptr()}
     found = find_vocabulary_tensors(folder)
     assert {found.embedding} == mine & stored
-    assert found.files.keys() == {key for key, value in model.state_dict().items() if value.shape[:1] == (300,)} & stored
+    assert (
+        found.files.keys() == {key for key, value in model.state_dict().items() if value.shape[:1] == (300,)} & stored
+    )
 
 
 def test_a_tensor_that_may_or_may_not_belong_to_tokens_is_refused(tmp_path):
@@ -466,9 +470,7 @@ def test_a_model_that_hangs_on_its_ids_is_refused_by_its_vectors(tmp_path):
     layout = workshop.layout
     # XLM-R counts positions from the id of <pad>: moved to the end, it moves every position.
     order = np.array([0, *range(2, len(layout)), 1])
-    moved = Layout(
-        tuple(layout.tokens[i] for i in order), layout.teacher_ids[order], layout.grafts, layout.padding
-    )
+    moved = Layout(tuple(layout.tokens[i] for i in order), layout.teacher_ids[order], layout.grafts, layout.padding)
     workshop = furnish(tmp_path, moved)
     with pytest.raises((LangtailorError, IndexError)):
         workshop.clone()

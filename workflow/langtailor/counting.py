@@ -80,7 +80,9 @@ def count_tokens(corpus: Path, teacher: Path, out: Path) -> None:
     try:
         uses = counter.finish()
     except IndexError as error:
-        raise ArtifactError(teacher, f"has a tokenizer with more ids than the embedding table has rows ({error})") from error
+        raise ArtifactError(
+            teacher, f"has a tokenizer with more ids than the embedding table has rows ({error})"
+        ) from error
     tokens = int(uses.sum())
     manifest = Manifest(
         _KIND,
@@ -206,7 +208,12 @@ class DistinctWords:
         whole = pc.match_substring_regex(texts, WHOLE_TEXT).to_numpy(zero_copy_only=False)
         heads, words = self._parts(texts, ~whole)
         if self._cuts.may_be_open:
-            new = (word for found, held in ((heads, self._heads), (words, self._words)) for word in found if word not in held)
+            new = (
+                word
+                for found, held in ((heads, self._heads), (words, self._words))
+                for word in found
+                if word not in held
+            )
             self._open.update(word for word in new if self._cuts.is_open(word))
             if self._open:
                 whole |= self._holds_open(texts)

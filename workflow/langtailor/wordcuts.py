@@ -124,9 +124,7 @@ def prove_word_cuts(spec: Mapping[str, Any], tokenizer: Tokenizer) -> WordCuts:
 # -- 1. added tokens ---------------------------------------------------------------------------------------------------
 
 
-def _check_added_tokens(
-    spec: Mapping[str, Any], normalize: Callable[[str], str], *, restarts: bool
-) -> tuple[str, ...]:
+def _check_added_tokens(spec: Mapping[str, Any], normalize: Callable[[str], str], *, restarts: bool) -> tuple[str, ...]:
     """Check that no added token reaches over a cut; returns those that change what follows them."""
     resets = []
     for content, entry in added_tokens(spec).items():

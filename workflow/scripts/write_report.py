@@ -10,9 +10,7 @@ with job(snakemake):
     params = snakemake.params
     root = Path(params.root)
     comparisons = {
-        name: read_comparisons(
-            root / "evaluation", name, params.tasks, resamples=params.bootstrap, seed=params.seed
-        )
+        name: read_comparisons(root / "evaluation", name, params.tasks, resamples=params.bootstrap, seed=params.seed)
         for name in params.variants
     }
     page = gather_page(root, params.run, params.title, params.languages, params.targets, params.variants, comparisons)

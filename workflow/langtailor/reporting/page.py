@@ -135,7 +135,9 @@ def gather_page(
     teacher = read_manifest(root / "teacher" / "model", "teacher", verify=False)
     corpus = [_corpus_row(root / "corpus" / f"{lang}.parquet", lang) for lang in languages]
     before = TeacherInfo.read(root / "teacher" / "model")
-    parts = [_variant_part(root, name, settings, before, targets, comparisons[name]) for name, settings in variants.items()]
+    parts = [
+        _variant_part(root, name, settings, before, targets, comparisons[name]) for name, settings in variants.items()
+    ]
     return Page(
         title=title or f"{run}: {teacher.made_by['model']} tailored to {', '.join(targets)}",
         summary=_summary(teacher, languages, parts),
@@ -263,7 +265,9 @@ def _composition_plot(name: str, origins: Sequence[str]) -> str:
 def _fertility_plot(certificate: Mapping[str, Any]) -> str:
     languages = certificate["languages"]
     labels = {"teacher": "teacher", "pruned": "pruned only", "new": "student"}
-    series = {label: [facts["tokens_per_word"][key] or 0.0 for facts in languages.values()] for key, label in labels.items()}
+    series = {
+        label: [facts["tokens_per_word"][key] or 0.0 for facts in languages.values()] for key, label in labels.items()
+    }
     return plots.grouped_bars(list(languages), series, "tokens a word")
 
 
@@ -348,10 +352,14 @@ def _training_plots(log: Path, training: Manifest) -> list[Plot]:
         for lang in langs
     }
     facts = training.facts
-    kept = f"{facts['steps']:,} of {facts['planned_steps']:,} steps; the weights of step {facts['kept_step']:,} were kept"
+    kept = (
+        f"{facts['steps']:,} of {facts['planned_steps']:,} steps; the weights of step {facts['kept_step']:,} were kept"
+    )
     found = [Plot(plots.curves(loss, "step", "loss"), f"Loss. {kept}.")]
     if cosine:
-        found.append(Plot(plots.curves(cosine, "step", "cosine"), "Mean cosine to the teacher on the validation split."))
+        found.append(
+            Plot(plots.curves(cosine, "step", "cosine"), "Mean cosine to the teacher on the validation split.")
+        )
     return found
 
 
