@@ -27,22 +27,22 @@ demo: setup ## run the whole pipeline on the embedded sample (offline, CPU)
 	@echo "student: results/demo/student/tailored  (SentenceTransformer opens it)"
 
 test: setup ## run the fast tests, a whole small run among them
-	$(BIN)/pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow" -n $(CORES) --dist loadfile
 
 test-slow: setup ## run the slower tests
-	$(BIN)/pytest -m slow
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow
 
 lint: setup ## ruff, mypy, snakefmt and snakemake --lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/snakefmt --check --quiet Snakefile workflow/rules
+	$(BIN)/snakefmt --check Snakefile workflow/rules
 	$(BIN)/snakemake --lint
 
 format: setup ## format Python and Snakemake files
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	$(BIN)/snakefmt --quiet Snakefile workflow/rules
+	$(BIN)/snakefmt Snakefile workflow/rules
 
 schema: setup ## write config/schema.yaml from the settings' models
 	cd workflow && ../$(BIN)/python -m langtailor.schemafile ../config/schema.yaml

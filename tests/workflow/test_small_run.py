@@ -56,7 +56,7 @@ def test_a_second_variant_shares_corpus_counts_and_vectors(finished):
         "select_vocabulary": 1,
         "write_tokenizer": 1,
         "clone_model": 1,
-        "tokenize_corpus": 2,
+        "tokenize_corpora": 1,
         "distil": 1,
         "evaluate": 6,
         "publish_student": 1,
@@ -76,7 +76,7 @@ def test_a_second_variant_shares_corpus_counts_and_vectors(finished):
             ("initialisation", {"method": "norm-matched"}),
             {
                 "clone_model": 1,
-                "tokenize_corpus": 2,
+                "tokenize_corpora": 1,
                 "distil": 1,
                 "evaluate": 6,
                 "publish_student": 1,

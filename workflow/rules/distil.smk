@@ -1,29 +1,30 @@
 # Step 6: train the clone on the stored vectors. The teacher is not an input.
 
 
-rule tokenize_corpus:
+rule tokenize_corpora:
     input:
-        corpus="<results>/corpus/{lang}.parquet",
+        corpora=per_language("<results>/corpus/{lang}.parquet"),
         clone="<results>/clone/{variant}",
     output:
-        tokens="<results>/tokens/{variant}/{lang}.arrow",
-    log:
-        "<logs>/tokenize_corpus/{variant}/{lang}.log",
-    benchmark:
-        "<benchmarks>/tokenize_corpus/{variant}/{lang}.tsv"
-    conda:
-        "../../envs/cpu.yaml"
-    threads: 2
-    resources:
-        mem_mb=4000,
-        runtime=60,
-        disk_mb=2000,
+        tokens=per_language("<results>/tokens/{variant}/{lang}.arrow"),
     params:
+        languages=LANGUAGES,
         max_length=lambda wildcards: SETTINGS.variant(wildcards.variant).distillation.max_length,
         teacher=section(SETTINGS.teacher, "model", "prompt", "trust_remote_code"),
         code=code_digest("distillation.tokens"),
+    log:
+        "<logs>/tokenize_corpora/{variant}.log",
+    benchmark:
+        "<benchmarks>/tokenize_corpora/{variant}.tsv"
+    threads: 2
+    resources:
+        mem_mb=4000,
+        runtime=120,
+        disk_mb=8000,
+    conda:
+        "../../envs/cpu.yaml"
     script:
-        "../scripts/tokenize_corpus.py"
+        "../scripts/tokenize_corpora.py"
 
 
 rule distil:

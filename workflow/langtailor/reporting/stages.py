@@ -17,7 +17,7 @@ ORDER = (
     "write_tokenizer",
     "clone_model",
     "teacher_vectors",
-    "tokenize_corpus",
+    "tokenize_corpora",
     "distil",
     "evaluate",
     "publish_student",
