@@ -1,114 +1,111 @@
-"""A teacher comes whole from the hub, or not at all and with a reason."""
+"""A teacher comes whole from the Hub, or not at all and with a reason."""
 
-import logging
+from __future__ import annotations
+
+from pathlib import Path
 
 import pytest
 
-from langtailor.config import TeacherSettings
-from langtailor.errors import HubError
-from langtailor.hub import download_file, resolve_revision
+from langtailor.artifacts import read_manifest
+from langtailor.config import GraftSettings, TeacherSettings
+from langtailor.donor import load_donor
+from langtailor.errors import ConfigError, HubError
 from langtailor.teacher import fetch_teacher, load_teacher
-from tests.hub.server import COMMIT, Fault, Repository
-from tests.models import make_tiny_bert_teacher
+from tests.hub.server import Hub, Repo
+from tests.models import make_tiny_bert_teacher, make_tiny_gemma_teacher
+
+SETTINGS = TeacherSettings(model="someone/teacher")
+
+
+def read_all(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory):
-    folder = make_tiny_bert_teacher(tmp_path_factory.mktemp("teacher") / "model")
-    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    return read_all(make_tiny_bert_teacher(tmp_path_factory.mktemp("bert") / "model"))
 
 
 @pytest.fixture
-def served(hub, files):
-    hub.models["owner/teacher"] = Repository({**files, "pytorch_model.bin": b"pickle"})
-    return hub
+def model(hub: Hub, files: dict[str, bytes]) -> Repo:
+    aside = {
+        "pytorch_model.bin": b"pickle",
+        "onnx/model.onnx": b"graph",
+        "openvino/openvino_model.bin": b"ir",
+        ".gitattributes": b"*.bin filter=lfs",
+        "manifest.json": b"{}",
+    }
+    return hub.model("someone/teacher", {**files, **aside})
 
 
-SETTINGS = TeacherSettings(model="owner/teacher")
+def test_a_model_is_pinned_to_its_commit_and_loads(model: Repo, files: dict[str, bytes], tmp_path: Path) -> None:
+    fetch_teacher(SETTINGS, tmp_path / "model")
+    manifest = read_manifest(tmp_path / "model", "teacher")
+    assert manifest.inputs["commit"] == model.refs["main"]
+    assert {name: (tmp_path / "model" / name).read_bytes() for name in manifest.files} == files
+    assert load_teacher(tmp_path / "model", SETTINGS, "cpu").encode(["Merhaba dünya."]).shape == (1, 32)
+    assert [path.name for path in tmp_path.iterdir()] == ["model"], "downloads are left behind"
 
 
-def test_the_model_is_pinned_to_a_commit_and_loads(served, tmp_path):
-    fetch_teacher(SETTINGS, tmp_path / "teacher")
-    assert COMMIT in (tmp_path / "teacher" / "manifest.json").read_text()
-    assert load_teacher(tmp_path / "teacher", SETTINGS, "cpu").encode(["merhaba"]).shape[0] == 1
+def test_other_formats_are_not_even_fetched(hub: Hub, model: Repo, tmp_path: Path) -> None:
+    fetch_teacher(SETTINGS, tmp_path / "model")
+    fetched = {request.path.partition("/resolve/")[2].partition("/")[2] for request in hub.seen("/resolve/", "HEAD")}
+    assert "model.safetensors" in fetched
+    assert not fetched & {"pytorch_model.bin", "onnx/model.onnx", "openvino/openvino_model.bin", ".gitattributes"}
 
 
-def test_pickled_weights_are_not_even_fetched(served, tmp_path):
-    fetch_teacher(SETTINGS, tmp_path / "teacher")
-    assert served.fetched("pytorch_model.bin") == 0
+def test_a_model_without_safetensors_is_refused_by_name_before_anything_is_fetched(
+    hub: Hub, files: dict[str, bytes], tmp_path: Path
+) -> None:
+    small = {name: data for name, data in files.items() if not name.endswith(".safetensors")}
+    hub.model("someone/teacher", {**small, "pytorch_model.bin": b"pickle"})
+    with pytest.raises(ConfigError, match=r"has pytorch_model\.bin but no safetensors weights beside it"):
+        fetch_teacher(SETTINGS, tmp_path / "model")
+    assert not hub.seen("/resolve/", "HEAD") and not (tmp_path / "model").exists()
 
 
-def test_a_model_without_safetensors_is_refused(served, tmp_path, files):
-    served.models["owner/teacher"].files = {k: v for k, v in files.items() if not k.endswith(".safetensors")}
-    with pytest.raises(HubError, match="no safetensors"):
-        fetch_teacher(SETTINGS, tmp_path / "teacher")
-    assert not (tmp_path / "teacher").exists()
+def test_a_dense_module_that_is_pickled_is_refused_by_name(hub: Hub, tmp_path: Path) -> None:
+    files = read_all(make_tiny_gemma_teacher(tmp_path / "gemma"))
+    files["2_Dense/pytorch_model.bin"] = files.pop("2_Dense/model.safetensors")
+    hub.model("someone/teacher", files)
+    with pytest.raises(ConfigError, match=r"has 2_Dense/pytorch_model\.bin but no safetensors"):
+        fetch_teacher(SETTINGS, tmp_path / "model")
 
 
-def test_a_gated_model_says_which_page_and_which_variable(served, tmp_path):
-    served.models["owner/teacher"].gated = True
-    with pytest.raises(HubError) as caught:
-        fetch_teacher(SETTINGS, tmp_path / "teacher")
-    assert f"{served.url}/owner/teacher" in str(caught.value)
-    assert "HF_TOKEN" in str(caught.value)
+def test_a_gated_teacher_names_the_page_and_the_variable(hub: Hub, model: Repo, tmp_path: Path) -> None:
+    model.gated = True
+    with pytest.raises(HubError, match=f"open {hub.endpoint}/someone/teacher, log in .* set HF_TOKEN"):
+        fetch_teacher(SETTINGS, tmp_path / "model")
+    assert not (tmp_path / "model").exists()
 
 
-def test_a_token_opens_it_and_is_never_shown(served, tmp_path, monkeypatch, caplog):
-    caplog.set_level(logging.DEBUG)
-    served.models["owner/teacher"].gated = True
-    monkeypatch.setenv("HF_TOKEN", served.token)
-    fetch_teacher(SETTINGS, tmp_path / "teacher")
-    monkeypatch.setenv("HF_TOKEN", "hf_wrongwrongwrong")
-    with pytest.raises(HubError) as caught:
-        fetch_teacher(SETTINGS, tmp_path / "again")
-    shown = caplog.text + str(caught.value) + repr(caught.value.__cause__)
-    assert served.token not in shown
-    assert "hf_wrongwrongwrong" not in shown
+def test_a_fetch_that_broke_goes_on_with_the_files_that_miss(
+    hub: Hub, model: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("langtailor.hub.time.sleep", lambda seconds: None)
+    hub.fail("model.safetensors", times=99, status=503)
+    with pytest.raises(HubError, match="503"):
+        fetch_teacher(SETTINGS, tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+    before = {request.path for request in hub.seen("/resolve/", "HEAD")}
+    hub.heal()
+    fetch_teacher(SETTINGS, tmp_path / "model")
+    again = {request.path for request in hub.seen("/resolve/", "HEAD")}
+    assert {path for path in before & again if not path.endswith("/model.safetensors")} == set()
+    read_manifest(tmp_path / "model", "teacher")
 
 
-def test_an_unknown_model_revision_or_file_is_told_apart(served, tmp_path):
-    with pytest.raises(HubError, match="does not know it"):
-        resolve_revision("owner/nobody", "model", "main")
-    with pytest.raises(HubError, match="no revision 'v9'"):
-        resolve_revision("owner/teacher", "model", "v9")
-    with pytest.raises(HubError, match="lacks a file"):
-        download_file("owner/teacher", "nothing.json", "main", tmp_path)
+def test_the_branch_may_move_on_between_two_fetches(model: Repo, files: dict[str, bytes], tmp_path: Path) -> None:
+    old = model.refs["main"]
+    new = model.push({**files, "README.md": b"---\nlicense: mit\n---\n"})
+    fetch_teacher(SETTINGS, tmp_path / "new")
+    fetch_teacher(SETTINGS.model_copy(update={"revision": old}), tmp_path / "old")
+    manifests = [read_manifest(tmp_path / name, "teacher") for name in ("new", "old")]
+    assert [manifest.inputs["commit"] for manifest in manifests] == [new, old]
+    assert [manifest.facts["license"] for manifest in manifests] == ["mit", None]
 
 
-@pytest.mark.parametrize("status", [429, 503])
-def test_a_busy_hub_is_waited_for(served, tmp_path, status):
-    headers = {"Retry-After": "1"}
-    served.faults += [Fault("/api/models", 2, status, headers), Fault("model.safetensors", 2, status, headers)]
-    fetch_teacher(SETTINGS, tmp_path / "teacher")
-    assert (tmp_path / "teacher" / "model.safetensors").is_file()
-
-
-@pytest.mark.parametrize(("status", "says"), [(429, "asks too often"), (503, "answered 503")])
-def test_a_hub_that_stays_busy_is_given_up_with_a_reason(served, status, says):
-    served.faults.append(Fault("/api/models", 1_000, status))
-    with pytest.raises(HubError, match=says):
-        resolve_revision("owner/teacher", "model", "main")
-
-
-def test_a_connection_cut_in_mid_file_is_taken_up_again(served, tmp_path, files):
-    served.faults.append(Fault("model.safetensors", 3, cut_after=1_000))
-    fetch_teacher(SETTINGS, tmp_path / "teacher")
-    assert (tmp_path / "teacher" / "model.safetensors").read_bytes() == files["model.safetensors"]
-
-
-def test_a_slow_hub_is_waited_for(served, tmp_path):
-    served.faults.append(Fault("config.json", 1, seconds=1.0))
-    fetch_teacher(SETTINGS, tmp_path / "teacher")
-
-
-def test_a_hub_that_does_not_answer_is_given_up(served):
-    served.faults.append(Fault("/api/models", 1_000, seconds=30.0))
-    with pytest.raises(HubError, match="cannot be reached"):
-        resolve_revision("owner/slow", "model", "main")
-
-
-def test_a_file_with_the_wrong_content_is_refused_by_name(served, tmp_path):
-    served.wrong_sha256.add("model.safetensors")
-    with pytest.raises(HubError, match=r"model\.safetensors does not have the SHA-256"):
-        fetch_teacher(SETTINGS, tmp_path / "teacher")
-    assert not list(tmp_path.rglob("model.safetensors"))
+def test_a_donor_s_tokenizer_is_fetched_alone(hub: Hub, model: Repo, files: dict[str, bytes], tmp_path: Path) -> None:
+    donor = load_donor(GraftSettings(donor="someone/teacher"), tmp_path)
+    assert donor is not None and donor["model"]["type"] == "WordPiece"
+    assert [r.path.rpartition("/")[2] for r in hub.seen("/resolve/", "HEAD")] == ["tokenizer.json"]

@@ -57,8 +57,10 @@ _PREPENDING = frozenset(
 
 #: Normalizers after which a word that ended in a black character still does, whatever follows.
 _HARMLESS = frozenset({"NFC", "NFD", "NFKC", "NFKD", "Lowercase", "Prepend"})
-#: Normalizers that may drop characters or make spaces of them.
-_LOCAL = frozenset({"BertNormalizer", "StripAccents", "Nmt", "Precompiled", "Strip"})
+#: Normalizers that work character by character, but may drop one or make it a space.
+_CHARACTERWISE = frozenset({"BertNormalizer", "StripAccents", "Nmt"})
+#: Normalizers whose work may depend on what stands beside a character.
+_CAREFUL = frozenset({"Precompiled", "Strip"})
 _SPACE_RUNS = {"Regex": " {2,}"}
 _DROPPING = frozenset({"BertPreTokenizer", "Whitespace", "WhitespaceSplit"})
 
@@ -111,9 +113,9 @@ def prove_word_cuts(spec: Mapping[str, Any], tokenizer: Tokenizer) -> WordCuts:
     try:
         space = _normalised_space(normalize)
         parts = list(components(spec, "normalizer"))
-        careful = _check_normalizers(parts)
         resets = _check_added_tokens(spec, normalize, restarts=_restarts(parts))
         reason, anywhere = _boundary(spec, space)
+        careful = _check_normalizers(parts, anywhere)
         heads_alike = _heads_alike(list(components(spec, "pre_tokenizer")))
     except _Unproven as unproven:
         return WordCuts(False, str(unproven))
@@ -154,17 +156,24 @@ def _normalised_space(normalize: Callable[[str], str]) -> str:
     return space
 
 
-def _check_normalizers(parts: Collection[Mapping[str, Any]]) -> bool:
-    """Check that the normalizers are known; returns whether the ends of words have to be looked at."""
+def _check_normalizers(parts: Collection[Mapping[str, Any]], anywhere: bool) -> bool:
+    """Check that the normalizers are known; returns whether the ends of words have to be looked at.
+
+    Args:
+        parts: the normalizers.
+        anywhere: the cuts may lie behind any character.
+    """
     careful = False
     for part in parts:
         kind = part["type"]
         if kind in _HARMLESS or (kind == "Replace" and part["pattern"] == {"String": " "}):
             continue
-        local = kind in _LOCAL or (kind == "Replace" and _is_local(part["pattern"]))
-        if not local:
+        if kind in _CHARACTERWISE:
+            careful |= not anywhere
+        elif kind in _CAREFUL or (kind == "Replace" and _is_local(part["pattern"])):
+            careful = True
+        else:
             raise _Unproven(f"nothing is known about the normalizer {kind} {part.get('pattern', '')}".strip())
-        careful = True
     return careful
 
 
