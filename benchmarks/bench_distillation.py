@@ -85,7 +85,9 @@ def prepare(bench: Bench, texts: list[str]) -> None:
             pa.array([[row] for row in range(rows)], pa.list_(pa.int32())),
             pa.array([[1.0]] * rows, pa.list_(pa.float32())),
         ]
-        write_table(folder / "mapping.parquet", pa.table(mapping, schema=MAPPING), Manifest("mapping"))
+        write_table(
+            folder / "mapping.parquet", pa.table(mapping, schema=MAPPING), Manifest("mapping", facts={"new_rows": []})
+        )
         seal_directory(folder, Manifest("clone"))
     count = len(texts)
     names, splits = [f"{row}#0" for row in range(count)], ["train"] * count

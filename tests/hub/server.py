@@ -1,7 +1,8 @@
 """A small Hub on the loopback interface: real requests and answers, and every fault on demand.
 
 It speaks what ``huggingface_hub`` and ``datasets`` ask: repository information, file trees in pages, and files by
-``resolve`` with ranges. Large files are served, as by the real one, from a second server (another origin) with a signed address.
+``resolve`` with ranges. Large files are served, as by the real one, from a second server (another origin) with a signed
+address.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import struct
 import threading
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
@@ -175,6 +177,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     hub: Hub
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else each answer waits for the client's delayed acknowledgement
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
 
     def do_GET(self) -> None:
         self.fault = self.hub.take_fault(self.command, self.path)
@@ -189,7 +195,10 @@ class _Handler(BaseHTTPRequestHandler):
             headers = {"X-Error-Message": str(refusal)} | ({"X-Error-Code": refusal.code} if refusal.code else {})
             self.answer(refusal.status, json.dumps({"error": str(refusal)}).encode(), headers)
 
-    do_HEAD = do_GET
+    def handle(self) -> None:
+        # A client may go away at any moment.
+        with suppress(ConnectionError):
+            super().handle()
 
     def serve(self) -> None:
         raise NotImplementedError

@@ -23,7 +23,7 @@ from tests.hub.server import Hub, Repo
 
 BRISK = Patience(attempts=2, first_wait=0.01, longest_wait=2.0, timeout=5.0)
 SOURCE = HubSource(kind="hub", dataset="wiki/pedia", subset="2023.{lang}")
-GROUPS, ROWS = 20, 400
+GROUPS, ROWS = 10, 400
 NAMES = ("2023.tr/train-00000-of-00002.parquet", "2023.tr/train-00001-of-00002.parquet")
 
 
@@ -77,11 +77,11 @@ def ids(documents: list[Document]) -> set[str]:
 
 
 def test_the_sample_comes_from_all_over_the_data_set(wiki: Repo, tmp_path: Path) -> None:
-    documents, facts = sample(tmp_path, 2_000)
+    documents, facts = sample(tmp_path, 1_500)
     found = numbers(documents)
-    assert len(set(found)) == 2_000
+    assert len(set(found)) == 1_500
     groups = {number // ROWS for number in found}
-    assert len(groups) == 8 and groups != set(range(8))
+    assert len(groups) == 6 and groups != set(range(6))
     assert {group // GROUPS for group in groups} == {0, 1}
     assert all(document.text.startswith(f"Article {document.id} ") for document in documents)
     assert facts == {
@@ -90,8 +90,8 @@ def test_the_sample_comes_from_all_over_the_data_set(wiki: Repo, tmp_path: Path)
         "subset": "2023.tr",
         "split": "train",
         "files": {"opened": 2, "all": 2},
-        "row_groups": {"read": 8, "all": 2 * GROUPS},
-        "rows": {"read": 8 * ROWS, "all": 2 * GROUPS * ROWS},
+        "row_groups": {"read": 6, "all": 2 * GROUPS},
+        "rows": {"read": 6 * ROWS, "all": 2 * GROUPS * ROWS},
     }
 
 
@@ -108,7 +108,7 @@ def test_the_sample_is_the_same_again_and_another_with_another_seed(wiki: Repo, 
     assert len(ids(other) & ids(first)) < 50
 
 
-@pytest.mark.parametrize("more", [400, 9_000, 12_000])
+@pytest.mark.parametrize("more", [400, 4_000, 6_000])
 def test_a_larger_sample_begins_with_the_smaller(wiki: Repo, tmp_path: Path, more: int) -> None:
     small, _ = sample(tmp_path, 300)
     large, _ = sample(tmp_path, more)
@@ -129,26 +129,25 @@ def test_only_footers_and_the_columns_of_some_row_groups_are_fetched(hub: Hub, w
     assert all(request.range for request in hub.seen("Signature"))
 
 
-def test_files_are_opened_by_and_by(hub: Hub, tmp_path: Path) -> None:
-    files = {f"2023.tr/train-{index:05d}-of-00100.parquet": parquet(index * 10, 10) for index in range(100)}
+def test_files_are_opened_by_and_by(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("langtailor.corpus.hub._FILES_AT_ONCE", 8)
+    files = {f"2023.tr/train-{index:05d}-of-00012.parquet": parquet(index * 10, 10) for index in range(12)}
     hub.dataset("wiki/pedia", {"README.md": WIKI_CARD, **files})
-    small, facts = sample(tmp_path, 100)
-    assert facts["files"] == {"opened": 64, "all": 100}
-    assert len({number // 10 for number in numbers(small)}) == 10
+    small, facts = sample(tmp_path, 50)
+    assert facts["files"] == {"opened": 8, "all": 12}
+    assert len({number // 10 for number in numbers(small)}) == 5
     large, facts = sample(tmp_path, 1_000)
-    assert facts["files"] == {"opened": 100, "all": 100}
-    assert large[:100] == small and sorted(numbers(large)) == list(range(1_000))
+    assert facts["files"] == {"opened": 12, "all": 12}
+    assert large[:50] == small and sorted(numbers(large)) == list(range(120))
 
 
 def test_a_break_loses_only_the_row_group_at_hand(hub: Hub, wiki: Repo, tmp_path: Path) -> None:
     whole, _ = sample(tmp_path / "whole", 1_500)
     asked = [request.range for request in hub.seen("Signature")]
     hub.heal()
-    hub.fail("Signature", times=0)
-    for index, size in enumerate((300, 900)):  # two attempts that get so far and break
-        sample(tmp_path / "broken", size)
-        assert len(hub.seen("Signature")) > index
+    sample(tmp_path / "broken", 900)
     before = len(hub.seen("Signature"))
+    assert 0 < before < len(asked)
     hub.fail("Signature", times=99, status=503)
     with pytest.raises(HubError, match="503"):
         sample(tmp_path / "broken", 1_500)
@@ -268,7 +267,7 @@ def test_an_unknown_split_lists_the_splits(wiki: Repo, tmp_path: Path) -> None:
 def test_a_missing_column_lists_those_there(wiki: Repo, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"no column 'body'; it has id, title, text\. Set `text_field`"):
         sample(tmp_path, 10, text_field="body")
-    with pytest.raises(SourceError, match="Set `id_field` .* `null` numbers the documents"):
+    with pytest.raises(SourceError, match=r"Set `id_field` .* `null` numbers the documents"):
         sample(tmp_path, 10, id_field="url")
 
 

@@ -127,7 +127,8 @@ def write_mapping(path: Path, rows: int) -> None:
         pa.array([[0, 1] if row in new else [row] for row in range(rows)], pa.list_(pa.int32())),
         pa.array([[0.5, 0.5] if row in new else [1.0] for row in range(rows)], pa.list_(pa.float32())),
     ]
-    write_table(path, pa.table(columns, schema=MAPPING), Manifest("mapping"))
+    facts = {"new_rows": [[row, row] for row in new_rows(rows)]}
+    write_table(path, pa.table(columns, schema=MAPPING), Manifest("mapping", facts=facts))
 
 
 def write_corpus(path: Path, lang: str, splits: tuple[int, int, int]) -> None:

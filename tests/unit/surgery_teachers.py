@@ -207,7 +207,7 @@ def unigram_with_bytes_spec(model: bytes) -> dict[str, Any]:
 
 
 @cache
-def byte_level_spec(size: int = 500) -> str:
+def byte_level_spec(size: int = 500, texts: Sequence[str] = TEXTS) -> str:
     """A ``tokenizer.json`` like ModernBERT's, with a slot and a media token among the added ones."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.NFC()
@@ -215,7 +215,7 @@ def byte_level_spec(size: int = 500) -> str:
     tokenizer.decoder = decoders.ByteLevel()
     letters = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(vocab_size=size, initial_alphabet=sorted(letters), show_progress=False)
-    tokenizer.train_from_iterator(TEXTS, trainer)
+    tokenizer.train_from_iterator(texts, trainer)
     tokenizer.add_special_tokens(["<|end|>", "<|pad|>", "<|image_3|>"])
     tokenizer.post_processor = processors.TemplateProcessing(
         single="$A <|end|>", special_tokens=[("<|end|>", tokenizer.token_to_id("<|end|>"))]

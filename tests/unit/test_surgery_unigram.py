@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -413,14 +414,24 @@ def test_scores_are_float32_numbers_between_the_teachers() -> None:
         assert float(np.float32(graft.score)) == graft.score
 
 
+def test_no_graft_scores_below_the_teachers_lowest() -> None:
+    """A lower score would lower that of unknown characters, too."""
+    of = tiny(("a", -1.0), ("b", -1.2), ("c", -1.4))
+    words = {f"▁{a}{b}{c}{d}": 3 for a, b, c, d in product("abc", repeat=4)} | {"▁a": 100_000}
+    grafts = of.propose_grafts(np.arange(len(of.tokens), dtype=np.int32), words, 60, 2, None)
+    assert min(graft.score or 0.0 for graft in grafts) == -5.0
+
+
 def test_a_graft_that_would_hide_a_kept_piece_is_not_proposed() -> None:
     """With `bc` grafted at a high score, `abc` would be cut into `a bc` and never be emitted again."""
-    of = tiny(("a", -2.0), ("b", -2.0), ("c", -2.0), ("d", -2.0), ("abc", -5.5), ("lowest", -30.0))
+    of = tiny(("a", -2.0), ("b", -5.0), ("c", -5.0), ("d", -2.0), ("abc", -9.0), ("lowest", -30.0))
     ids = np.arange(len(of.tokens), dtype=np.int32)
-    hiding = of.layout(ids, [Graft("bc", 9, score=-2.5)], 0)
-    assert of.unreachable(hiding) == ["abc"]
-    grafts = of.propose_grafts(ids, {"▁dbc": 90, "▁bc": 90, "▁abc": 1, "▁a": 40, "▁d": 40}, 5, 2, None)
-    assert of.unreachable(of.layout(ids, grafts, 0)) == []
+    assert of.unreachable(of.layout(ids, [Graft("bc", 9, score=-2.5)], 0)) == ["abc"]
+    words = {f"▁{first}{second}bc": 50 for first, second in product("ad", repeat=2)}
+    for donor in (None, unigram_spec(sentencepiece_model(texts=tuple(f"bc {word[1:]}" for word in words), size=12))):
+        grafts = of.propose_grafts(ids, words, 20, 2, donor)
+        assert grafts
+        assert of.unreachable(of.layout(ids, grafts, 0)) == []
 
 
 def test_a_graft_that_is_never_chosen_is_told() -> None:

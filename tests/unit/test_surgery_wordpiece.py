@@ -22,6 +22,7 @@ from langtailor.surgery.wordwise import whole
 from tests.unit.surgery_teachers import (
     TARGET,
     TEXTS,
+    byte_level_spec,
     sentencepiece_model,
     unigram_spec,
     wordpiece_spec,
@@ -281,3 +282,23 @@ def test_a_graft_may_take_the_name_of_a_dropped_token() -> None:
     dropped = next(t for i, t in enumerate(FAMILY.tokens) if t and t.isalpha() and len(t) > 3 and i not in kept)
     layout = FAMILY.layout(kept, FAMILY.propose_grafts(kept, {dropped: 5}, 5, 2, None), 0)
     assert layout.teacher_ids[layout.new_id[dropped]] == -1
+
+
+def test_proposals_do_not_depend_on_how_the_trainer_met_the_words() -> None:
+    """Many merges tie here, and the trainer would break ties by the order of its hash map."""
+    draw = np.random.default_rng(0)
+    words = {"".join(draw.choice(list("abcdefgh"), 6)): 2 for _ in range(1_500)}
+    one, two, three = (FAMILY.propose_grafts(base_ids(), words, 150, 2, None) for _ in range(3))
+    assert one == two == three
+
+
+def test_what_saves_most_comes_first() -> None:
+    grafts = [graft.token for graft in FAMILY.propose_grafts(base_ids(), {"zilnokta": 4, "qo": 6}, 9, 2, None)]
+    assert grafts[0] == "zilnokta", "7 tokens saved 4 times"
+    assert "qo" in grafts, "1 token saved 6 times"
+
+
+def test_a_donor_that_marks_spaces_gives_first_pieces() -> None:
+    donor = json.loads(byte_level_spec(texts=tuple(f"ve {text}" for text in TARGET)))
+    assert "Ġdeniz" in donor["model"]["vocab"]
+    assert "deniz" in {graft.token for graft in FAMILY.propose_grafts(base_ids(), {"deniz": 9}, 9, 2, donor)}

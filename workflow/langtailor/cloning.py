@@ -353,7 +353,7 @@ def _compare(teacher: Path, folder: Path, family: Family, table: pa.Table, trust
     if "auto_map" in _read_json(folder / "config.json") and not trust_remote_code:
         _LOG.warning("%s: not compared with the teacher, because the model brings Python code of its own", folder)
         return 0
-    texts = list(_retained_texts(teacher, family, table))
+    texts = list(_retained_texts(teacher, folder, family, table))
     if not texts:
         _LOG.warning("%s: not compared with the teacher, because no text of kept tokens was found", folder)
         return 0
@@ -367,15 +367,17 @@ def _compare(teacher: Path, folder: Path, family: Family, table: pa.Table, trust
     return len(texts)
 
 
-def _retained_texts(teacher: Path, family: Family, table: pa.Table) -> Iterator[str]:
-    """Texts of much used words that the teacher writes with kept tokens alone."""
+def _retained_texts(teacher: Path, folder: Path, family: Family, table: pa.Table) -> Iterator[str]:
+    """Texts of much used words that teacher and clone write with the same, kept tokens."""
     from tokenizers import Tokenizer
 
     rows = table.filter(pc.is_valid(table["teacher_id"])).sort_by([("count", "descending"), ("new_id", "ascending")])
     words = [text for text in family.surfaces(rows["token"].to_pylist()) if text and _WORD.fullmatch(text)][:_WORDS]
     texts = ("".join(words[i : i + n]).strip() for n in _WORDS_EACH for i in range(0, len(words), n))
-    kept, tokenizer = set(rows["teacher_id"].to_pylist()), Tokenizer.from_file(str(teacher / "tokenizer.json"))
-    yield from islice((text for text in texts if kept.issuperset(tokenizer.encode(text).ids)), _TEXTS)
+    new_id = dict(zip(rows["teacher_id"].to_pylist(), rows["new_id"].to_pylist(), strict=True))
+    old, new = (Tokenizer.from_file(str(model / "tokenizer.json")) for model in (teacher, folder))
+    same = (text for text in texts if [new_id.get(i) for i in old.encode(text).ids] == new.encode(text).ids)
+    yield from islice(same, _TEXTS)
 
 
 def _encode(model: Path, texts: list[str], trust_remote_code: bool) -> NDArray[np.float32]:

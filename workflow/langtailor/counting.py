@@ -65,10 +65,10 @@ def count_tokens(corpus: Path, teacher: Path, out: Path) -> None:
         out: ``counts/{lang}.parquet``: every teacher id once, in order.
 
     Raises:
-        ArtifactError: the corpus is damaged, or the teacher's tokenizer has ids that its embedding table lacks.
+        ArtifactError: the corpus is damaged, or uses a token for which the teacher has no embedding.
     """
     tokenizer, cuts = load_for_counting(teacher)
-    counter = TokenCounter(tokenizer, cuts, TeacherInfo.read(teacher).vocabulary_size)
+    counter = TokenCounter(tokenizer, cuts)
     words = characters = passages = 0
     with Progress(f"counting {corpus.stem}", split_counts(corpus)["train"], "passage") as progress:
         for texts in _train_texts(corpus):
@@ -77,12 +77,7 @@ def count_tokens(corpus: Path, teacher: Path, out: Path) -> None:
             characters += pc.sum(pc.utf8_length(texts)).as_py()
             passages += len(texts)
             progress.update(len(texts))
-    try:
-        uses = counter.finish()
-    except IndexError as error:
-        raise ArtifactError(
-            teacher, f"has a tokenizer with more ids than the embedding table has rows ({error})"
-        ) from error
+    uses = _with_rows(counter.finish(), TeacherInfo.read(teacher).vocabulary_size, tokenizer, corpus)
     tokens = int(uses.sum())
     manifest = Manifest(
         _KIND,
@@ -134,12 +129,11 @@ class TokenCounter:
     Args:
         tokenizer: without truncation and padding.
         cuts: whether its texts may be cut at spaces.
-        rows: ids that are counted; a higher one is an ``IndexError``.
     """
 
-    def __init__(self, tokenizer: Tokenizer, cuts: WordCuts, rows: int) -> None:
+    def __init__(self, tokenizer: Tokenizer, cuts: WordCuts) -> None:
         self._tokenizer, self._cuts = tokenizer, cuts
-        self._uses = np.zeros(rows, np.int64)
+        self._uses = np.zeros(1 + max(tokenizer.get_vocab().values(), default=-1), np.int64)
         self._words = DistinctWords(cuts)
         self._waiting: list[pa.StringArray] = []
         self._cut_texts = self._whole_texts = 0
@@ -151,7 +145,7 @@ class TokenCounter:
             self._take_texts()
 
     def finish(self) -> NDArray[np.int64]:
-        """Uses of each id, int64, shape (rows,)."""
+        """Uses of each id, int64, shape (highest id + 1,)."""
         self._take_texts()
         self._take_words()
         return self._uses
@@ -260,6 +254,19 @@ class DistinctWords:
 def _uses(words: pa.StringArray) -> dict[str, int]:
     found = pc.value_counts(words)
     return dict(zip(found.field(0).to_pylist(), found.field(1).to_pylist(), strict=True))
+
+
+def _with_rows(uses: NDArray[np.int64], rows: int, tokenizer: Tokenizer, corpus: Path) -> NDArray[np.int64]:
+    """Uses of each row of the embedding table; tokens may be fewer than rows, and unused ones more."""
+    if uses[rows:].any():
+        missing = rows + int(np.flatnonzero(uses[rows:])[0])
+        token = tokenizer.id_to_token(missing)
+        raise ArtifactError(
+            corpus, f"holds the text {token!r}, which is the teacher's token {missing} of {rows} rows; leave it out"
+        )
+    counted = np.zeros(rows, np.int64)
+    counted[: len(uses)] = uses[:rows]
+    return counted
 
 
 def _train_texts(corpus: Path) -> Iterator[pa.StringArray]:

@@ -24,7 +24,7 @@ from huggingface_hub import HfApi, constants, hf_hub_download, set_client_factor
 from huggingface_hub.errors import FileMetadataError, HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
 from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils._http import default_client_factory, hf_request_event_hook, parse_ratelimit_headers
-from tqdm import tqdm  # type: ignore[import-untyped]
+from tqdm import tqdm
 
 from langtailor.artifacts import sha256_file
 from langtailor.errors import HubError

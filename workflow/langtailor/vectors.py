@@ -306,7 +306,7 @@ def _checksum(ids: pa.Array, splits: pa.Array, digests: pa.Array, vectors: NDArr
     digest = hashlib.sha256()
     for row in zip(ids.to_pylist(), splits.to_pylist(), digests.to_pylist(), strict=True):
         digest.update(b"%s %s %s\n" % (row[0].encode(), row[1].encode(), row[2]))
-    digest.update(np.ascontiguousarray(vectors).data.cast("B"))
+    digest.update(np.ascontiguousarray(vectors).reshape(-1).data)
     return digest.hexdigest()
 
 

@@ -57,8 +57,10 @@ _PREPENDING = frozenset(
 
 #: Normalizers after which a word that ended in a black character still does, whatever follows.
 _HARMLESS = frozenset({"NFC", "NFD", "NFKC", "NFKD", "Lowercase", "Prepend"})
-#: Normalizers that may drop characters or make spaces of them.
-_LOCAL = frozenset({"BertNormalizer", "StripAccents", "Nmt", "Precompiled", "Strip"})
+#: Normalizers that work character by character, but may drop one or make it a space.
+_CHARACTERWISE = frozenset({"BertNormalizer", "StripAccents", "Nmt"})
+#: Normalizers whose work may depend on what stands beside a character.
+_CAREFUL = frozenset({"Precompiled", "Strip"})
 _SPACE_RUNS = {"Regex": " {2,}"}
 _DROPPING = frozenset({"BertPreTokenizer", "Whitespace", "WhitespaceSplit"})
 
@@ -95,7 +97,7 @@ class WordCuts:
         return frozenset(content[-1] for content in self._resets)
 
 
-class _Unproven(Exception):
+class _UnprovenError(Exception):
     """The proof fails; the message says where."""
 
 
@@ -111,11 +113,11 @@ def prove_word_cuts(spec: Mapping[str, Any], tokenizer: Tokenizer) -> WordCuts:
     try:
         space = _normalised_space(normalize)
         parts = list(components(spec, "normalizer"))
-        careful = _check_normalizers(parts)
         resets = _check_added_tokens(spec, normalize, restarts=_restarts(parts))
         reason, anywhere = _boundary(spec, space)
+        careful = _check_normalizers(parts, anywhere)
         heads_alike = _heads_alike(list(components(spec, "pre_tokenizer")))
-    except _Unproven as unproven:
+    except _UnprovenError as unproven:
         return WordCuts(False, str(unproven))
     joined = lru_cache(maxsize=None)(lambda tail: _joins_cleanly(tail, normalize, anywhere)) if careful else None
     return WordCuts(True, reason, heads_alike, joined, resets)
@@ -130,11 +132,11 @@ def _check_added_tokens(spec: Mapping[str, Any], normalize: Callable[[str], str]
     for content, entry in added_tokens(spec).items():
         forms = {content, normalize(content)} if entry["normalized"] else {content}
         if any(re.search(rf"[^\s{_MARK}][ {_MARK}]", form) for form in forms):
-            raise _Unproven(f"the added token {content!r} holds a space")
+            raise _UnprovenError(f"the added token {content!r} holds a space")
         if content == PROBE or (entry["single_word"] and content.startswith(" ")):
-            raise _Unproven(f"the added token {content!r} depends on what stands around it")
+            raise _UnprovenError(f"the added token {content!r} depends on what stands around it")
         if entry["rstrip"] and entry["normalized"]:
-            raise _Unproven(f"the added token {content!r} swallows spaces in normalised text")
+            raise _UnprovenError(f"the added token {content!r} swallows spaces in normalised text")
         if entry["rstrip"] or (restarts and not entry["normalized"]):
             resets.append(content)
     return tuple(resets)
@@ -148,21 +150,28 @@ def _normalised_space(normalize: Callable[[str], str]) -> str:
     one, two = normalize(PROBE), normalize(f"{PROBE} {PROBE}")
     space = two.removeprefix(one).removesuffix(PROBE)
     if two != f"{one}{space}{PROBE}" or len(space) != 1:
-        raise _Unproven("the normalizer does not keep spaces apart from words")
+        raise _UnprovenError("the normalizer does not keep spaces apart from words")
     return space
 
 
-def _check_normalizers(parts: Collection[Mapping[str, Any]]) -> bool:
-    """Check that the normalizers are known; returns whether the ends of words have to be looked at."""
+def _check_normalizers(parts: Collection[Mapping[str, Any]], anywhere: bool) -> bool:
+    """Check that the normalizers are known; returns whether the ends of words have to be looked at.
+
+    Args:
+        parts: the normalizers.
+        anywhere: the cuts may lie behind any character.
+    """
     careful = False
     for part in parts:
         kind = part["type"]
         if kind in _HARMLESS or (kind == "Replace" and part["pattern"] == {"String": " "}):
             continue
-        local = kind in _LOCAL or (kind == "Replace" and _is_local(part["pattern"]))
-        if not local:
-            raise _Unproven(f"nothing is known about the normalizer {kind} {part.get('pattern', '')}".strip())
-        careful = True
+        if kind in _CHARACTERWISE:
+            careful |= not anywhere
+        elif kind in _CAREFUL or (kind == "Replace" and _is_local(part["pattern"])):
+            careful = True
+        else:
+            raise _UnprovenError(f"nothing is known about the normalizer {kind} {part.get('pattern', '')}".strip())
     return careful
 
 
@@ -306,21 +315,21 @@ def _class_may_be(name: str) -> tuple[bool, bool]:
 def _check_merges(spec: Mapping[str, Any], space: str) -> str:
     model = spec["model"]
     if "merges" not in model:
-        raise _Unproven("no pre-tokenizer is known to part words")
+        raise _UnprovenError("no pre-tokenizer is known to part words")
     for option in ("ignore_merges", "dropout", "continuing_subword_prefix", "end_of_word_suffix"):
         if model.get(option):
-            raise _Unproven(f"no pre-tokenizer parts words, and the model has {option}")
+            raise _UnprovenError(f"no pre-tokenizer parts words, and the model has {option}")
     mark = space
     for part in components(spec, "pre_tokenizer"):
         if part["type"] == "Metaspace":
             mark = part["replacement"]
         elif part["type"] != "Split" or part["pattern"] != {"String": " "} or mark == " ":
-            raise _Unproven(f"the pre-tokenizer {part['type']} is not known to part words")
+            raise _UnprovenError(f"the pre-tokenizer {part['type']} is not known to part words")
     if mark not in model["vocab"]:
-        raise _Unproven(f"the space is written {mark!r}, which is no token")
+        raise _UnprovenError(f"the space is written {mark!r}, which is no token")
     crossing = re.compile(f"[^{re.escape(mark)}]{re.escape(mark)}")
     for merge in model["merges"]:
         product = merge.replace(" ", "", 1) if isinstance(merge, str) else "".join(merge)
         if crossing.search(product):
-            raise _Unproven(f"the token {product!r} reaches over a space")
+            raise _UnprovenError(f"the token {product!r} reaches over a space")
     return f"no merge makes a token that holds {mark!r} behind another character"

@@ -21,6 +21,7 @@ from langtailor.artifacts import MANIFEST_NAME
 from langtailor.config import DistillationSettings
 from langtailor.distillation.schedule import Thawed
 from langtailor.distillation.tokens import Ids
+from langtailor.errors import ArtifactError
 from langtailor.tables import MAPPING, read_table
 from langtailor.teacher import load_sentence_transformer
 
@@ -41,10 +42,13 @@ class Student:
         prompt_length: tokens of the prompt, for models whose pooling leaves it out.
         trust_remote_code: run Python code that comes with the model.
 
+    Raises:
+        ArtifactError: the clone's mapping is damaged or not that of its table.
+
     Attributes:
         model: all modules.
         embedding: the token-embedding table; float32, shape (V, width).
-        new_rows: which of its rows are no copy of a teacher's row; bool, shape (V,).
+        new_rows: which of its rows belong to tokens that the teacher does not have; bool, shape (V,).
     """
 
     def __init__(
@@ -64,6 +68,9 @@ class Student:
         self.embedding: torch.nn.Parameter = self._table.weight
         self._gradient: Tensor | None = None
         self.new_rows = read_new_rows(clone).to(device)
+        if len(self.new_rows) != len(self.embedding):
+            found, rows = len(self.new_rows), len(self.embedding)
+            raise ArtifactError(clone / MAPPING_NAME, f"has {found:,} rows for an embedding table of {rows:,}")
         self._device, self._settings, self._prompt_length = device, settings, prompt_length
         self._forward: torch.nn.Module = self.model
         if settings.gradient_checkpointing:
@@ -152,15 +159,16 @@ class Student:
 
 
 def read_new_rows(clone: Path) -> Tensor:
-    """Which rows of a clone's embedding table are no copy of a teacher's row; bool, shape (V,).
-
-    A copy is one teacher row of weight 1 in the clone's mapping.
+    """Which rows of a clone's embedding table belong to tokens that the teacher does not have; bool, shape (V,).
 
     Raises:
         ArtifactError: the mapping is missing or damaged.
     """
-    table, _ = read_table(clone / MAPPING_NAME, "mapping", MAPPING, ["teacher_ids", "weights"])
-    return torch.tensor([weights != [1.0] for weights in table["weights"].to_pylist()])
+    table, manifest = read_table(clone / MAPPING_NAME, "mapping", MAPPING, ["new_id"])
+    new = torch.zeros(len(table), dtype=torch.bool)
+    for first, last in manifest.facts["new_rows"]:
+        new[first : last + 1] = True
+    return new
 
 
 def write_student(student: Student, clone: Path, folder: Path) -> None:

@@ -264,7 +264,9 @@ class Run:
         phase = phase_at(self._phases, step)
         if self._current is None or self._current[0] != phase:
             self._student.thaw(phase.thawed)
-            # A distributed wrapper is bound to what takes gradients.
+            # A distributed wrapper is bound to what takes gradients; the last phase's has to go first.
+            self._student.wrap(self._student.model)
+            self._accelerator.free_memory()
             self._student.wrap(self._accelerator.prepare_model(self._student.model))
             self._current = phase, make_optimizer(self._student, self._settings)
             _LOG.info("from step %s on: training %s", f"{phase.start:,}", phase.thawed)
@@ -275,6 +277,11 @@ class Run:
         if self._validator is None:
             return
         found = self._validator(self._gradient.budget)
+        if not math.isfinite(found.overall.loss):
+            raise TrainingError(
+                f"after step {self._done.step} of {self._steps} the validation loss is {found.overall.loss}: lower "
+                "distillation.learning_rate or take precision float32"
+            )
         self.metrics.record(self._done.step, {"epoch": self._epoch(), "validation": found.to_json()})
         if self._settings.keep == "last":
             return
@@ -313,6 +320,7 @@ class Run:
 
     def _not_finite(self, measured: Mapping[str, float], rows: Rows) -> TrainingError:
         names = self._train.names(rows)
+        _LOG.error("the batch of step %s: %s", f"{self._done.step + 1:,}", ", ".join(names))
         shown = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
         figures = ", ".join(f"{name} {value}" for name, value in measured.items())
         return TrainingError(

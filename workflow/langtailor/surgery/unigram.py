@@ -264,7 +264,8 @@ class UnigramFamily(WordwiseFamily):
         lowest = min(self._scores.values())
         common = [token for token in base.tokens if token in own and token not in self._special]
         gains = [self._scores[token] - own[token] for token in common]
-        shift = float(np.quantile(gains, _ONLY_TARGET)) if gains else 0.0
+        # No share exceeds the whole, whose logarithm is 0.
+        shift = min(0.0, float(np.quantile(gains, _ONLY_TARGET))) if gains else 0.0
         # SentencePiece stores float32; with the same numbers both libraries choose alike.
         return {token: float(np.float32(max(score + shift, lowest))) for token, score in own.items()}
 

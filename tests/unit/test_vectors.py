@@ -1,0 +1,248 @@
+"""Stored vectors: what the teacher gives, mapped without a copy, and tied to the passages that it read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
+from sentence_transformers import SentenceTransformer
+
+from langtailor.artifacts import Manifest, seal_directory
+from langtailor.config import TeacherSettings, VectorSettings
+from langtailor.corpus import read_corpus
+from langtailor.errors import ArtifactError, LangtailorError
+from langtailor.tables import CORPUS, write_table
+from langtailor.vectors import VectorShard, VectorStore, encode_shard
+from tests.models import make_tiny_bert_teacher, make_tiny_gemma_teacher
+from tests.unit.surgery_teachers import TEXTS
+
+#: Passages per split, in the corpus's order.
+SPLITS = {"train": 30, "validation": 7, "test": 6}
+WORDS = " ".join(TEXTS).split()
+
+
+def write_corpus(path: Path, texts: list[str] | None = None, pairs: list[str | None] | None = None) -> Path:
+    splits = [split for split, count in SPLITS.items() for _ in range(count)]
+    texts = texts or [" ".join(WORDS[i : i + 3 + i % 9]) for i in range(len(splits))]
+    columns = {
+        "id": [f"d{i}#0" for i in range(len(splits))],
+        "lang": ["tr"] * len(splits),
+        "text": texts,
+        "split": splits,
+        "pair": pairs or [None] * len(splits),
+    }
+    table = pa.table([pa.array(columns[f.name], f.type) for f in CORPUS], schema=CORPUS)
+    write_table(path, table, Manifest("corpus", facts={"passages": SPLITS}))
+    return path
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory) -> Path:
+    folder = make_tiny_bert_teacher(tmp_path_factory.mktemp("bert") / "teacher")
+    seal_directory(folder, Manifest("teacher", inputs={"commit": "c0ffee"}))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory) -> Path:
+    return write_corpus(tmp_path_factory.mktemp("corpus") / "tr.parquet")
+
+
+def encode(corpus: Path, teacher: Path, out: Path, shard: int = 0, passages: int = 16, **how: Any) -> Path:
+    settings = VectorSettings(shard_passages=passages, batch_tokens=256)
+    encode_shard(corpus, shard, teacher, TeacherSettings(model="tiny", **how), settings, "cpu", out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def shards(teacher, corpus, tmp_path_factory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("shards")
+    return [encode(corpus, teacher, folder / f"{shard:05d}.arrow", shard) for shard in range(3)]
+
+
+def given_by(teacher: Path, texts: list[str], **how: Any) -> np.ndarray:
+    return SentenceTransformer(str(teacher), device="cpu").encode(texts, **how)
+
+
+# -- what is stored ---------------------------------------------------------------------------------------------------
+
+
+def test_the_store_holds_the_teachers_vectors_in_corpus_order(shards, teacher, corpus):
+    passages = read_corpus(corpus)
+    store = VectorStore.open(shards)
+    expected = given_by(teacher, passages["text"].to_pylist())
+    found = store.take(np.arange(len(store)))
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+    cosines = (found * expected).sum(axis=1) / np.linalg.norm(found, axis=1)
+    assert (cosines > 0.9999).all()
+    store.check_ids(passages["id"])
+    store.check_texts(passages)
+
+
+def test_a_shard_says_what_made_it(shards, teacher):
+    shard = VectorShard.open(shards[0])
+    assert shard.manifest.made_by["pooling"] == "mean_tokens"
+    assert shard.manifest.made_by["max_length"] == 128
+    assert shard.manifest.inputs["commit"] == "c0ffee"
+    facts = shard.manifest.facts
+    assert (facts["rows"], facts["dimension"]) == (16, 32)
+    assert facts["tokens"] > 16 * 4
+    assert 0 <= facts["padding_share"] < 0.3
+
+
+def test_a_split_is_read_across_shards(shards, corpus):
+    whole = VectorStore.open(shards)
+    start = 0
+    for split, count in SPLITS.items():
+        store = VectorStore.open(shards, split)
+        np.testing.assert_array_equal(store.take(np.arange(count)), whole.take(np.arange(start, start + count)))
+        store.check_ids(read_corpus(corpus, split)["id"])
+        start += count
+
+
+def test_a_rerun_gives_the_same_bytes(shards, teacher, corpus, tmp_path):
+    again = encode(corpus, teacher, tmp_path / "again.arrow", 1)
+    assert again.read_bytes() == shards[1].read_bytes()
+
+
+def test_a_shard_past_the_end_is_empty_and_valid(teacher, corpus, tmp_path):
+    path = encode(corpus, teacher, tmp_path / "empty.arrow", shard=9)
+    shard = VectorShard.open(path)
+    assert shard.vectors.shape == (0, 32)
+    assert len(VectorStore.open([path], "test")) == 0
+
+
+def test_vectors_are_mapped_and_not_copied(shards):
+    before = pa.total_allocated_bytes()
+    shard = VectorShard.open(shards[0])
+    assert not shard.vectors.flags.owndata
+    assert not shard.vectors.flags.writeable
+    assert pa.total_allocated_bytes() - before < shard.vectors.nbytes
+    assert shard.vectors[0].base is not None
+
+
+@settings(deadline=None)
+@given(rows=st.lists(st.integers(0, sum(SPLITS.values()) - 1), max_size=30))
+def test_rows_come_in_the_order_asked_for(shards, rows):
+    store = VectorStore.open(shards, verify=False)
+    everything = np.concatenate([shard.vectors for shard in store.shards]).astype(np.float32)
+    np.testing.assert_array_equal(store.take(np.array(rows, np.int64)), everything[rows])
+
+
+# -- what the teacher reads -------------------------------------------------------------------------------------------
+
+
+def test_the_teacher_reads_the_aligned_text_where_there_is_one(teacher, tmp_path):
+    texts = [f"{WORDS[i]} {WORDS[i + 1]}" for i in range(sum(SPLITS.values()))]
+    pairs = [None if i % 3 else f"{WORDS[i + 60]} {WORDS[i + 61]}" for i in range(len(texts))]
+    corpus = write_corpus(tmp_path / "tr.parquet", texts, pairs)
+    path = encode(corpus, teacher, tmp_path / "0.arrow", passages=100, reads="pair")
+    expected = given_by(teacher, [pair or text for text, pair in zip(texts, pairs, strict=True)])
+    store = VectorStore.open([path])
+    np.testing.assert_allclose(store.take(np.arange(len(texts))), expected, atol=1e-3)
+    store.check_texts(read_corpus(corpus))
+
+
+def test_a_named_prompt_goes_before_each_text(corpus, tmp_path):
+    teacher = make_tiny_gemma_teacher(tmp_path / "teacher")
+    seal_directory(teacher, Manifest("teacher"))
+    path = encode(corpus, teacher, tmp_path / "0.arrow", prompt="document")
+    texts = read_corpus(corpus)["text"].to_pylist()[:16]
+    store = VectorStore.open([path])
+    np.testing.assert_allclose(store.take(np.arange(16)), given_by(teacher, texts, prompt_name="document"), atol=2e-3)
+    assert store.shards[0].manifest.made_by["prompt"] == "title: none | text: "
+    store.check_texts(read_corpus(corpus).slice(0, 16))
+    other = VectorStore.open([encode(corpus, teacher, tmp_path / "1.arrow", prompt="")])
+    assert store.shards[0].digests != other.shards[0].digests
+
+
+# -- what is refused --------------------------------------------------------------------------------------------------
+
+
+def test_another_order_of_passages_is_refused(shards, corpus):
+    ids = read_corpus(corpus)["id"].to_pylist()
+    ids[17], ids[18] = ids[18], ids[17]
+    with pytest.raises(ArtifactError, match=r"00001\.arrow: was made from another corpus: the passage id of row 1 "):
+        VectorStore.open(shards).check_ids(pa.array(ids))
+
+
+def test_more_or_fewer_passages_are_refused(shards, corpus):
+    with pytest.raises(ArtifactError, match="43 vectors for 42 passages"):
+        VectorStore.open(shards).check_ids(read_corpus(corpus)["id"].slice(1))
+
+
+def test_a_changed_text_is_refused(shards, corpus):
+    passages = read_corpus(corpus)
+    texts = passages["text"].to_pylist()
+    texts[35] += "."
+    changed = passages.set_column(passages.schema.get_field_index("text"), "text", pa.array(texts))
+    with pytest.raises(ArtifactError, match=r"00002\.arrow: was made from another corpus: the text of row 3 "):
+        VectorStore.open(shards).check_texts(changed)
+
+
+def test_shards_of_different_teachers_are_refused(shards, teacher, corpus, tmp_path):
+    other = encode(corpus, teacher, tmp_path / "other.arrow", 1, prompt="query: ")
+    with pytest.raises(ArtifactError, match="was made by another teacher or other settings"):
+        VectorStore.open([shards[0], other])
+
+
+@pytest.mark.parametrize("part", ["id", "split", "digest", "vector", "manifest"])
+def test_damage_in_any_part_is_noticed(shards, tmp_path, part):
+    shard, data = VectorShard.open(shards[0]), bytearray(shards[0].read_bytes())
+    places = {
+        "id": data.find(b"d3#0"),
+        "split": data.find(b"traintrain"),
+        "digest": data.find(shard.digests[3].as_py()),
+        "vector": data.find(shard.vectors[3].tobytes()),
+        "manifest": data.rfind(b'"padding_share"') + 1,
+    }
+    assert places[part] > 0
+    data[places[part]] ^= 0x01
+    (tmp_path / "damaged.arrow").write_bytes(data)
+    with pytest.raises(ArtifactError, match=r"(does|do) not match (its|their) checksum"):
+        VectorShard.open(tmp_path / "damaged.arrow")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
+def test_a_cut_file_is_noticed(shards, tmp_path, share):
+    data = shards[0].read_bytes()
+    (tmp_path / "cut.arrow").write_bytes(data[: int(len(data) * share)])
+    with pytest.raises(ArtifactError, match="missing or damaged"):
+        VectorShard.open(tmp_path / "cut.arrow")
+
+
+def test_a_missing_shard_is_named(tmp_path):
+    with pytest.raises(ArtifactError, match=r"none\.arrow: is missing or damaged"):
+        VectorShard.open(tmp_path / "none.arrow")
+
+
+@pytest.mark.parametrize(("factor", "shown"), [(1e9, "which float16 cannot hold"), (float("nan"), "value nan")])
+def test_vectors_that_float16_cannot_hold_are_an_error(tmp_path, corpus, factor, shown):
+    teacher = make_tiny_gemma_teacher(tmp_path / "teacher")
+    weights = teacher / "3_Dense" / "model.safetensors"
+    save_file({name: tensor * factor for name, tensor in load_file(weights).items()}, weights)
+    modules = (teacher / "modules.json").read_text()
+    (teacher / "modules.json").write_text(modules.replace("models.Normalize", "models.Dropout"))
+    (teacher / "4_Normalize").mkdir()
+    (teacher / "4_Normalize" / "config.json").write_text('{"dropout": 0.0}')
+    seal_directory(teacher, Manifest("teacher"))
+    with pytest.raises(LangtailorError, match=shown):
+        encode(corpus, teacher, tmp_path / "0.arrow")
+    assert not (tmp_path / "0.arrow").exists()
+
+
+def test_a_damaged_teacher_is_refused(tmp_path, corpus):
+    teacher = make_tiny_bert_teacher(tmp_path / "teacher")
+    seal_directory(teacher, Manifest("teacher"))
+    tensors = load_file(teacher / "model.safetensors")
+    save_file({name: torch.zeros_like(tensor) for name, tensor in tensors.items()}, teacher / "model.safetensors")
+    with pytest.raises(ArtifactError, match="checksum"):
+        encode(corpus, teacher, tmp_path / "0.arrow")
