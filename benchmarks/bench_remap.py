@@ -1,9 +1,10 @@
 """The new embedding table, side by side: langtailor's remap, ``transformer-cloner``'s per-token loop, a plain copy.
 
-All sides make the same table from the same mapping, in alternating rounds: kept tokens take their row, grafted ones the mean of
-their pieces' rows. The pieces are drawn as text has them, few of them often (Zipf). ``loop`` calls the package's own
-``_map_single_embedding`` for every token (``pip install transformer-cloner``; left out where it is not installed); ``copy`` is
-``copy_`` of the finished table, the floor that memory sets. ``compose`` is what langtailor needs besides to make the mapping::
+All sides make the same table from the same mapping, in alternating rounds: kept tokens take their row, grafted ones the
+mean of their pieces' rows. The pieces are drawn as text has them, few of them often (Zipf). ``loop`` calls the package's
+own ``_map_single_embedding`` for every token (``pip install transformer-cloner``; left out where it is not installed);
+``copy`` is ``copy_`` of the finished table, the floor that memory sets. ``compose`` is what langtailor needs besides to
+make the mapping::
 
     PYTHONPATH=workflow python benchmarks/bench_remap.py --out benchmarks/results/remap.json
 """
@@ -20,7 +21,6 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -124,11 +124,14 @@ def _compare(options: argparse.Namespace, dtype: torch.dtype) -> dict[str, Any]:
 
 
 def _loop(table: torch.Tensor, rows: Sequence[Ids]) -> Callable[[], torch.Tensor]:
-    """The peer's loop over all tokens, over its own method, on a bare table instead of a model."""
+    """The peer's loop over all tokens, with its own method, on a model of nothing but a table."""
     from transformer_cloner import EmbeddingStrategy, TransformerCloner
 
-    def model(weight: torch.Tensor) -> Any:
-        return SimpleNamespace(model=SimpleNamespace(embed_tokens=SimpleNamespace(weight=weight)))
+    def model(weight: torch.Tensor) -> torch.nn.Module:
+        outer, inner = torch.nn.Module(), torch.nn.Module()
+        inner.embed_tokens = torch.nn.Embedding.from_pretrained(weight, freeze=False)
+        outer.model = inner
+        return outer
 
     cloner = TransformerCloner.__new__(TransformerCloner)
     cloner.org_model = model(table)

@@ -196,10 +196,8 @@ def load_sentence_transformer(
         trust_remote_code=trust_remote_code,
         model_kwargs={"dtype": getattr(torch, dtype), "use_safetensors": True},
     )
-    # Dense modules are stored apart from the transformer and loaded in their own precision. The transformer has the
-    # right one already, and some of its buffers (rotary frequencies) must keep theirs.
-    for module in list(model)[1:]:
-        module.to(dtype=getattr(torch, dtype))
+    # The library has given the Dense modules, which are stored apart, the transformer's precision. A cast of the whole
+    # model would also hit buffers that must keep theirs (rotary frequencies).
     return model.eval()
 
 

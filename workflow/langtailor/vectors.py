@@ -221,21 +221,42 @@ def encode_shard(
         tokens, padding = encoder.tokens, round(encoder.padding_share, 4)
         _LOG.info("%s passages, %s tokens, padded by %.1f %%", f"{len(texts):,}", f"{tokens:,}", 100 * padding)
     ids, splits = (pa.array(table[name].to_pylist(), pa.string()) for name in ("id", "split"))
-    digests = _digests(texts, prompt)
     made_by = teacher_settings.model_dump(mode="json") | {
         "prompt": prompt,
         "pooling": info.pooling,
         "max_length": teacher_settings.max_length or info.max_length,
     }
     inputs = {"teacher": directory_digest(teacher), "commit": known.inputs.get("commit"), "shard": shard}
-    facts = {
-        "rows": len(texts),
-        "dimension": info.dimension,
-        "tokens": tokens,
-        "padding_share": padding,
-        "sha256": _checksum(ids, splits, digests, vectors),
-    }
-    _write(out, [ids, splits, digests], vectors, Manifest(_KIND, made_by, inputs, facts))
+    facts = {"tokens": tokens, "padding_share": padding}
+    write_shard(out, ids, splits, _digests(texts, prompt), vectors, Manifest(_KIND, made_by, inputs, facts))
+
+
+def write_shard(
+    out: Path,
+    ids: pa.StringArray,
+    splits: pa.StringArray,
+    digests: pa.FixedSizeBinaryArray,
+    vectors: NDArray[np.float16],
+    manifest: Manifest,
+) -> None:
+    """Write a shard.
+
+    Args:
+        out: its file.
+        ids: passage ids.
+        splits: split of each passage.
+        digests: what the teacher read for each passage, as :func:`text_digest` gives it.
+        vectors: float16, shape (n, d).
+        manifest: what made it; number of rows, dimension and checksum are added to its facts.
+    """
+    rows, dimension = vectors.shape
+    checksum = _checksum(ids, splits, digests, vectors)
+    facts = {**manifest.facts, "rows": rows, "dimension": dimension, "sha256": checksum}
+    column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1), pa.float16()), dimension)
+    columns = [ids, splits, digests, column]
+    table = with_manifest(pa.table(columns, schema=_schema(dimension)), replace(manifest, facts=facts))
+    with atomic_file(out) as temporary, pa.ipc.new_file(str(temporary), table.schema) as writer:
+        writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=table.schema))
 
 
 def text_digest(text: str) -> bytes:
@@ -287,19 +308,6 @@ def _schema(dimension: int) -> pa.Schema:
             ("vector", pa.list_(pa.float16(), dimension)),
         ]
     )
-
-
-def _write(out: Path, columns: list[pa.Array], vectors: NDArray[np.float16], manifest: Manifest) -> None:
-    dimension = vectors.shape[1]
-    column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1), pa.float16()), dimension)
-    schema = with_manifest(pa.table([*columns, column], schema=_schema(dimension)), manifest).schema
-    batch = pa.RecordBatch.from_arrays([*columns, column], schema=schema)
-    with (
-        atomic_file(out) as temporary,
-        pa.OSFile(str(temporary), "wb") as sink,
-        pa.ipc.new_file(sink, schema) as writer,
-    ):
-        writer.write_batch(batch)
 
 
 def _checksum(ids: pa.Array, splits: pa.Array, digests: pa.Array, vectors: NDArray[np.float16]) -> str:

@@ -67,6 +67,9 @@ class Student:
         self._table: torch.nn.Embedding = transformer.get_input_embeddings()
         self.embedding: torch.nn.Parameter = self._table.weight
         self._gradient: Tensor | None = None
+        # A dense gradient of the table would be made, filled with zeros and added once a pass, which takes a CPU longer
+        # than a layer. A GPU does that in no time, and processes exchange dense gradients.
+        self._table.sparse = device.type == "cpu" and not torch.distributed.is_initialized()
         self.new_rows = read_new_rows(clone).to(device)
         if len(self.new_rows) != len(self.embedding):
             found, rows = len(self.new_rows), len(self.embedding)
@@ -113,13 +116,8 @@ class Student:
             gradient.masked_fill_(~self.new_rows[:, None], 0)
 
     def wrap(self, wrapper: torch.nn.Module) -> None:
-        """Compute through a distributed wrapper of :attr:`model`, or through the model itself.
-
-        A CPU in a process of its own adds up the embedding table's gradient sparsely: a dense one would be made, filled
-        with zeros and added once a pass. A GPU does that in no time, and processes exchange dense gradients.
-        """
+        """Compute through a distributed wrapper of :attr:`model`, or through the model itself."""
         self._forward = wrapper
-        self._table.sparse = wrapper is self.model and self._device.type == "cpu"
 
     def alone(self) -> AbstractContextManager[None]:
         """Backward passes in this context leave gradients where they are instead of exchanging them."""

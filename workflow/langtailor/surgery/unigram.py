@@ -229,7 +229,9 @@ class UnigramFamily(WordwiseFamily):
         """Pieces with their log-probabilities, trained on the words."""
         from sentencepiece import SentencePieceTrainer
 
-        lines = [f"{word}\t{count}" for word, count in words.items() if len(word.encode()) < _LONGEST_LINE]
+        lines = [f"{word}\t{count}" for word, count in words.items() if 0 < len(word.encode()) < _LONGEST_LINE]
+        if not lines:
+            return {}
         characters = len(set().union(*words))
         model = io.BytesIO()
         SentencePieceTrainer.train(

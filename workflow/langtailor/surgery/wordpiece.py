@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from tokenizers import models
 
 #: Uses that the trainer is shown at most; larger counts are scaled down together.
-_TRAINER_USES = 20_000_000
+_TRAINER_USES = 10_000_000
 #: Candidates trained for each graft wanted: many are the teacher's own or lose their uses to longer ones.
 _SURPLUS = 2
 #: Neutral first letters tried before a ``##`` token's text to reach it.
