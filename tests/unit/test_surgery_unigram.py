@@ -451,7 +451,9 @@ def test_proposals_are_the_same_each_time() -> None:
     assert family().propose_grafts(kept, words, 80, 2, None) == list(proposed())
 
 
-@pytest.mark.parametrize("words", [{}, {"▁": 5}, {"▁" + "a" * 5_000: 2}, {"a\tb": 2}, {"▁<mask>": 3}, {"▁\U0010fffd": 9}])
+@pytest.mark.parametrize(
+    "words", [{}, {"▁": 5}, {"▁" + "a" * 5_000: 2}, {"a\tb": 2}, {"▁<mask>": 3}, {"▁\U0010fffd": 9}]
+)
 def test_words_without_anything_to_learn_from_give_few_or_no_grafts(words: dict[str, int]) -> None:
     grafts = family().propose_grafts(base_ids(), words, 50, 1, None)
     assert len(grafts) <= 2

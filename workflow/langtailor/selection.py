@@ -200,9 +200,9 @@ class Selector:
         return kept
 
     def _mandatory_tokens(self) -> dict[int, Kept]:
-        found = {
-            int(i): Kept(int(i), "special", "special or named by the post-processor") for i in self.family.special_ids()
-        }
+        # EmbeddingGemma's tokenizer names one special token more than the embedding table has rows.
+        special = (i for i in self.family.special_ids().tolist() if i < len(self._keepable))
+        found = {i: Kept(i, "special", "special or named by the post-processor") for i in special}
         for i in self.family.alphabet_ids().tolist():
             origin: Origin = "byte" if re.fullmatch(r"<0x[0-9A-F]{2}>", self.family.tokens[i] or "") else "alphabet"
             found.setdefault(i, Kept(i, origin, "without it some text cannot be written"))
@@ -220,8 +220,10 @@ class Selector:
         """Which teacher tokens frequency may keep: used often enough, no placeholder, not matched by the pattern."""
         total = np.sum([self._weights[lang] * uses for lang, uses in self._uses.items()], axis=0)
         allowed = total >= self.settings.min_count
-        allowed[[i for i, token in enumerate(self.family.tokens) if token is None]] = False
-        allowed[self.family.placeholder_ids()] = False
+        allowed[[i for i, token in enumerate(self.family.tokens[: len(allowed)]) if token is None]] = False
+        allowed[len(self.family.tokens) :] = False
+        placeholders = self.family.placeholder_ids()
+        allowed[placeholders[placeholders < len(allowed)]] = False
         if self.settings.drop_pattern is not None:
             pattern = re.compile(self.settings.drop_pattern)
             ids = np.flatnonzero(allowed)

@@ -113,6 +113,8 @@ def _without(config: Mapping[str, Any], gone: set[str], new_id: Mapping[str, int
             new[key] = {str(new_id[e["content"]]): e for e in sorted(entries, key=lambda e: new_id[e["content"]])}
         elif key in _TOKEN_LISTS and isinstance(value, list):
             new[key] = [member for member in value if _content(member) not in gone]
+        elif key in _TOKEN_LISTS and isinstance(value, Mapping):
+            new[key] = {name: member for name, member in value.items() if _content(member) not in gone}
         elif key.endswith("_token") and _content(value) in gone:
             continue
         else:

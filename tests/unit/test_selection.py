@@ -1,0 +1,215 @@
+"""The budget is filled in the stated order, protects small languages, and says why each token is there."""
+
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from langtailor import tables
+from langtailor.cloning import clone_model
+from langtailor.config import CleaningSettings, GraftSettings, InitialisationSettings, Quotas, VocabularySettings
+from langtailor.config import SampleSource as Sample
+from langtailor.corpus.build import build_corpus
+from langtailor.corpus.sources import fetch_documents
+from langtailor.counting import bare_tokenizer, count_tokens, encode, read_counts
+from langtailor.errors import ConfigError
+from langtailor.selection import select_vocabulary
+from langtailor.surgery.registry import load_family
+from langtailor.surgery.write import write_tokenizer
+from langtailor.teacher import TeacherInfo, load_sentence_transformer
+from tests.models import make_tiny_bert_teacher, make_tiny_gemma_teacher, make_tiny_xlmr_teacher
+
+TEACHERS = {
+    "WordPiece": make_tiny_bert_teacher,
+    "BPE": make_tiny_gemma_teacher,
+    "Unigram": make_tiny_xlmr_teacher,
+}
+LANGUAGES = ("de", "tr")
+
+
+class Workshop:
+    """A teacher, and corpora and counts of the embedded sample made with it."""
+
+    def __init__(self, folder: Path, kind: str) -> None:
+        from langtailor.config import TeacherSettings
+        from langtailor.teacher import fetch_teacher
+
+        self.folder = folder
+        original = TEACHERS[kind](folder / "original")
+        self.teacher = folder / "teacher"
+        fetch_teacher(TeacherSettings(model=str(original)), self.teacher)
+        self.family = load_family(self.teacher)
+        quotas, cleaning = Quotas(train=90, validation=20, test=20), CleaningSettings(near_duplicate_similarity=None)
+        self.corpora, self.counts = {}, {}
+        for lang in LANGUAGES:
+            documents = folder / f"documents-{lang}.parquet"
+            fetch_documents(Sample(kind="sample"), lang, lang, 200, 0, documents, folder / "work")
+            self.corpora[lang] = folder / f"corpus-{lang}.parquet"
+            build_corpus(documents, self.teacher, lang, 512, cleaning, quotas, 0, self.corpora[lang])
+            self.counts[lang] = folder / f"counts-{lang}.parquet"
+            count_tokens(self.corpora[lang], self.teacher, self.counts[lang])
+
+    def select(self, name="v", weights=None, **settings):
+        out = self.folder / f"{name}.parquet"
+        select_vocabulary(
+            self.teacher,
+            counts=self.counts,
+            corpora=self.corpora,
+            donor=None,
+            settings=VocabularySettings(**settings),
+            weights=weights or dict.fromkeys(LANGUAGES, 1.0),
+            targets=["tr"],
+            out=out,
+        )
+        table, manifest = tables.read_table(out, "vocabulary", tables.VOCABULARY)
+        return table.to_pandas(), manifest
+
+
+@pytest.fixture(scope="module")
+def workshops(tmp_path_factory):
+    return cache(lambda kind: Workshop(tmp_path_factory.mktemp(kind), kind))
+
+
+@pytest.fixture(params=list(TEACHERS))
+def workshop(request, workshops):
+    return workshops(request.param)
+
+
+def mandatory(workshop):
+    """The fewest rows that hold special tokens, alphabet and what they need."""
+    with pytest.raises(ConfigError) as caught:
+        workshop.select(size=1, graft=GraftSettings(share=0.0))
+    return int(str(caught.value).rsplit(" ", 1)[1].replace(",", ""))
+
+
+def test_counts_are_those_of_a_plain_loop(workshop):
+    from langtailor.corpus import read_corpus
+
+    texts = read_corpus(workshop.corpora["tr"], "train")["text"].to_pylist()
+    uses = read_counts(workshop.counts["tr"]).uses
+    expected = {}
+    for ids in encode(bare_tokenizer(workshop.teacher), texts):
+        for token_id in ids.tolist():
+            expected[token_id] = expected.get(token_id, 0) + 1
+    assert {i: int(n) for i, n in enumerate(uses) if n} == expected
+    assert len(uses) == TeacherInfo.read(workshop.teacher).vocabulary_size
+
+
+def test_the_smallest_size_that_the_error_names_is_enough(workshop):
+    least = mandatory(workshop)
+    rows, _ = workshop.select(size=least, graft=GraftSettings(share=0.0))
+    assert len(rows) == least
+    with pytest.raises(ConfigError, match="smallest size"):
+        workshop.select(size=least - 1, graft=GraftSettings(share=0.0))
+
+
+def test_every_id_is_there_once_and_every_token_says_why(workshop):
+    rows, manifest = workshop.select(size=mandatory(workshop) + 80, graft=GraftSettings(share=0.1))
+    assert rows["new_id"].tolist() == list(range(len(rows)))
+    assert rows["token"].is_unique
+    assert rows["reason"].str.len().min() > 0
+    assert manifest.facts["origins"] == {k: int(v) for k, v in sorted(rows["origin"].value_counts().items())}
+
+
+def test_special_tokens_and_alphabet_come_before_all_else(workshop):
+    rows, _ = workshop.select(size=mandatory(workshop), graft=GraftSettings(share=0.0))
+    kept = set(rows["teacher_id"].dropna().astype(int))
+    limit = TeacherInfo.read(workshop.teacher).vocabulary_size
+    wanted = {int(i) for i in (*workshop.family.special_ids(), *workshop.family.alphabet_ids()) if i < limit}
+    assert wanted <= kept
+    assert "corpus" not in set(rows["origin"])
+
+
+def test_no_row_lies_beyond_the_teachers_table(workshop):
+    """EmbeddingGemma's tokenizer names one token more than the table has rows."""
+    rows, _ = workshop.select(size=mandatory(workshop) + 40, graft=GraftSettings(share=0.0))
+    assert rows["teacher_id"].dropna().max() < TeacherInfo.read(workshop.teacher).vocabulary_size
+
+
+def test_kept_tokens_are_closed_over_what_they_need(workshop):
+    rows, _ = workshop.select(size=mandatory(workshop) + 60, graft=GraftSettings(share=0.0))
+    kept = set(rows["teacher_id"].dropna().astype(int))
+    for token_id in kept:
+        assert set(workshop.family.requirements(token_id)) <= kept
+
+
+def test_floors_keep_a_small_language_from_being_drowned(workshops):
+    workshop = workshops("WordPiece")
+    size = mandatory(workshop) + 30
+    drowned = {"de": 1000.0, "tr": 0.001}
+    _, without = workshop.select("a", weights=drowned, size=size, coverage=0.0, graft=GraftSettings(share=0.0))
+    _, floored = workshop.select("b", weights=drowned, size=size, coverage=0.9, graft=GraftSettings(share=0.0))
+    assert floored.facts["coverage"]["tr"] > without.facts["coverage"]["tr"]
+
+
+def test_grafts_shorten_the_target_language(workshop):
+    size = mandatory(workshop) + 120
+    rows, _ = workshop.select(size=size, graft=GraftSettings(share=60 / size, min_count=2))
+    assert (rows["origin"] == "target-language").sum() > 10
+    write_tokenizer(
+        workshop.teacher, workshop.folder / "v.parquet", workshop.corpora, ["tr"], workshop.folder / "tokenizer"
+    )
+    from langtailor.artifacts import read_json
+
+    certificate = read_json(workshop.folder / "tokenizer" / "certificate.json", "certificate")
+    tr = certificate["languages"]["tr"]["tokens_per_word"]
+    assert tr["new"] < tr["pruned"]
+    assert certificate["unreachable"] == 0
+
+
+def test_what_was_chosen_becomes_a_clone_that_opens(workshop):
+    size = mandatory(workshop) + 100
+    workshop.select("c", size=size, graft=GraftSettings(share=20 / size))
+    folder = workshop.folder
+    write_tokenizer(workshop.teacher, folder / "c.parquet", workshop.corpora, ["tr"], folder / "c-tokenizer")
+    clone_model(
+        workshop.teacher, folder / "c-tokenizer", folder / "c.parquet", InitialisationSettings(), 0, folder / "c-clone"
+    )
+    model = load_sentence_transformer(folder / "c-clone", "cpu")
+    assert model.encode(["Bugün hava çok güzel."]).shape == (1, TeacherInfo.read(workshop.teacher).dimension)
+
+
+def test_equal_settings_give_equal_bytes(workshops):
+    workshop = workshops("Unigram")
+    size = mandatory(workshop) + 50
+    for name in ("x", "y"):
+        workshop.select(name, size=size, graft=GraftSettings(share=0.05))
+    assert (workshop.folder / "x.parquet").read_bytes() == (workshop.folder / "y.parquet").read_bytes()
+
+
+def test_padding_fills_to_the_multiple(workshops):
+    workshop = workshops("WordPiece")
+    rows, _ = workshop.select(size=64 * 40, pad_to_multiple_of=64, graft=GraftSettings(share=0.0))
+    assert len(rows) % 64 == 0
+
+
+def test_named_tokens_stay_and_unknown_ones_are_an_error(workshops):
+    workshop = workshops("WordPiece")
+    rare = workshop.family.tokens[int(read_counts(workshop.counts["de"]).uses.argmin())]
+    rows, _ = workshop.select(size=mandatory(workshop) + 5, keep_tokens=(rare,), graft=GraftSettings(share=0.0))
+    assert rare in set(rows["token"])
+    with pytest.raises(ConfigError, match="no token 'notthere'"):
+        workshop.select(size=500, keep_tokens=("notthere",))
+
+
+def test_a_pattern_drops_what_it_matches(workshops):
+    workshop = workshops("WordPiece")
+    size = mandatory(workshop) + 200
+    rows, _ = workshop.select(size=size, drop_pattern="e", graft=GraftSettings(share=0.0))
+    assert not rows[rows["origin"] == "corpus"]["token"].str.contains("e").any()
+
+
+def test_unused_tokens_fill_the_budget_only_when_asked(workshops):
+    workshop = workshops("WordPiece")
+    used, _ = workshop.select("u", size=5_000, min_count=1, graft=GraftSettings(share=0.0))
+    filled, _ = workshop.select("w", size=5_000, min_count=0, graft=GraftSettings(share=0.0))
+    assert len(filled) > len(used)
+
+
+def test_the_marginal_policy_takes_the_cheapest_share_that_it_measured(workshops):
+    workshop = workshops("WordPiece")
+    size = mandatory(workshop) + 150
+    _, manifest = workshop.select(size=size, graft=GraftSettings(policy="marginal"))
+    curve = manifest.facts["marginal_curve"]
+    assert len(curve) > 1
+    assert manifest.facts["graft_share"] == min(curve, key=lambda point: point["cost"])["share"]
