@@ -1,27 +1,30 @@
 """Where raw text can be cut so that its parts, tokenized one by one, give the tokens of the whole.
 
-Most words of a corpus are repeated, and to look a word up is many times faster than to tokenize it. So counting wants to
-tokenize each distinct word once. That is exact only where a word's tokens do not depend on its neighbours, which has to be
-proved for each tokenizer.
+Most words of a corpus are repeated, and to look a word up is many times faster than to tokenize it. So counting wants
+to tokenize each distinct word once. That is exact only where a word's tokens do not depend on its neighbours, which
+has to be proved for each tokenizer.
 
-**The cuts.** A text is cut before each space (U+0020). Texts in which a space follows white space or the mark ``▁``, or that
-begin with a space or end with white space, are left whole; so every cut has a black character on its left.
+**The cuts.** A text is cut before each space (U+0020). Texts in which a space follows white space or the mark ``▁``,
+or that begin with a space or end with white space, are left whole; so every cut has a black character on its left.
 
 **The claim.** Let :func:`prove_word_cuts` hold. Then the tokens of a text are those of its first part followed by those
 of its other parts, each tokenized behind any other text. The library works in this order
 (``tokenizers/src/tokenizer/mod.rs``), and the claim is checked step by step:
 
 1. *Added tokens* are found in the raw text, leftmost first, the longest first, and once more in the normalised text. No
-   added token holds a black character followed by a space, so no match reaches over a cut, and each part finds its own. A
-   token that swallows the space behind it (``rstrip``) changes the next part: words that end with one are *open*.
+   added token holds a black character followed by a space, so no match reaches over a cut, and each part finds its
+   own. A token that swallows the space behind it (``rstrip``) changes the next part: words that end with one are
+   *open*.
 2. *The normalizer* runs on what lies between added tokens. Each supported one works character by character, or on
    combining sequences and graphemes, none of which continues with a space, but for rare characters and odd tables; so
    the step is tried on the last grapheme of each word, and where the rest changes with it, the word is open. One that
    writes at the beginning (``Prepend``) makes words open that end with an added token.
-3. *The pre-tokenizer* parts the text at every such place: it drops white space, starts a piece with every space mark, or
+3. *The pre-tokenizer* parts the text at every such place: it drops white space, starts a piece with every space mark,
+or
    is a regular expression none of whose matches holds a black character and a space behind it
    (:func:`_no_match_crosses`).
-4. *The model* sees one piece at a time. Where nothing parts the pieces (Gemma, Llama), it is BPE, and no merge makes a token
+4. *The model* sees one piece at a time. Where nothing parts the pieces (Gemma, Llama), it is BPE, and no merge makes a
+token
    with a black character before the space mark; so no merge ever joins the two sides of a cut, and merges on one side
    do not see the other.
 
@@ -97,7 +100,7 @@ class WordCuts:
         return frozenset(content[-1] for content in self._resets)
 
 
-class _Unproven(Exception):
+class _UnprovenError(Exception):
     """The proof fails; the message says where."""
 
 
@@ -117,7 +120,7 @@ def prove_word_cuts(spec: Mapping[str, Any], tokenizer: Tokenizer) -> WordCuts:
         reason, anywhere = _boundary(spec, space)
         careful = _check_normalizers(parts, anywhere)
         heads_alike = _heads_alike(list(components(spec, "pre_tokenizer")))
-    except _Unproven as unproven:
+    except _UnprovenError as unproven:
         return WordCuts(False, str(unproven))
     joined = lru_cache(maxsize=None)(lambda tail: _joins_cleanly(tail, normalize, anywhere)) if careful else None
     return WordCuts(True, reason, heads_alike, joined, resets)
@@ -134,11 +137,11 @@ def _check_added_tokens(
     for content, entry in added_tokens(spec).items():
         forms = {content, normalize(content)} if entry["normalized"] else {content}
         if any(re.search(rf"[^\s{_MARK}][ {_MARK}]", form) for form in forms):
-            raise _Unproven(f"the added token {content!r} holds a space")
+            raise _UnprovenError(f"the added token {content!r} holds a space")
         if content == PROBE or (entry["single_word"] and content.startswith(" ")):
-            raise _Unproven(f"the added token {content!r} depends on what stands around it")
+            raise _UnprovenError(f"the added token {content!r} depends on what stands around it")
         if entry["rstrip"] and entry["normalized"]:
-            raise _Unproven(f"the added token {content!r} swallows spaces in normalised text")
+            raise _UnprovenError(f"the added token {content!r} swallows spaces in normalised text")
         if entry["rstrip"] or (restarts and not entry["normalized"]):
             resets.append(content)
     return tuple(resets)
@@ -152,7 +155,7 @@ def _normalised_space(normalize: Callable[[str], str]) -> str:
     one, two = normalize(PROBE), normalize(f"{PROBE} {PROBE}")
     space = two.removeprefix(one).removesuffix(PROBE)
     if two != f"{one}{space}{PROBE}" or len(space) != 1:
-        raise _Unproven("the normalizer does not keep spaces apart from words")
+        raise _UnprovenError("the normalizer does not keep spaces apart from words")
     return space
 
 
@@ -173,7 +176,7 @@ def _check_normalizers(parts: Collection[Mapping[str, Any]], anywhere: bool) -> 
         elif kind in _CAREFUL or (kind == "Replace" and _is_local(part["pattern"])):
             careful = True
         else:
-            raise _Unproven(f"nothing is known about the normalizer {kind} {part.get('pattern', '')}".strip())
+            raise _UnprovenError(f"nothing is known about the normalizer {kind} {part.get('pattern', '')}".strip())
     return careful
 
 
@@ -255,11 +258,11 @@ _WHITE_CLASS = re.compile(r"\\[srntfv]")
 def _no_match_crosses(pattern: str) -> bool:
     r"""Whether every space behind a black character begins a match, by the pattern's form alone.
 
-    Read is a choice between sequences of characters, sets and classes with their repetitions, as GPT-2, Qwen and Llama have
-    them; anything else counts as unproven. In each sequence nothing that may be a space follows what may be black. So no
-    match, and no attempt at one, goes on from a black character to a space, and what stands behind such a space has no say
-    in the matches before it (the one lookahead allowed, ``(?!\S)``, sees a space as it sees the end). And ``\s+`` is one of
-    the choices, so that no space is left between matches.
+    Read is a choice between sequences of characters, sets and classes with their repetitions, as GPT-2, Qwen and Llama
+    have them; anything else counts as unproven. In each sequence nothing that may be a space follows what may be
+    black. So no match, and no attempt at one, goes on from a black character to a space, and what stands behind such a
+    space has no say in the matches before it (the one lookahead allowed, ``(?!\S)``, sees a space as it sees the end).
+    And ``\s+`` is one of the choices, so that no space is left between matches.
     """
     return r"\s+" in _alternatives(pattern) and all(map(_goes_straight, _alternatives(pattern)))
 
@@ -317,21 +320,21 @@ def _class_may_be(name: str) -> tuple[bool, bool]:
 def _check_merges(spec: Mapping[str, Any], space: str) -> str:
     model = spec["model"]
     if "merges" not in model:
-        raise _Unproven("no pre-tokenizer is known to part words")
+        raise _UnprovenError("no pre-tokenizer is known to part words")
     for option in ("ignore_merges", "dropout", "continuing_subword_prefix", "end_of_word_suffix"):
         if model.get(option):
-            raise _Unproven(f"no pre-tokenizer parts words, and the model has {option}")
+            raise _UnprovenError(f"no pre-tokenizer parts words, and the model has {option}")
     mark = space
     for part in components(spec, "pre_tokenizer"):
         if part["type"] == "Metaspace":
             mark = part["replacement"]
         elif part["type"] != "Split" or part["pattern"] != {"String": " "} or mark == " ":
-            raise _Unproven(f"the pre-tokenizer {part['type']} is not known to part words")
+            raise _UnprovenError(f"the pre-tokenizer {part['type']} is not known to part words")
     if mark not in model["vocab"]:
-        raise _Unproven(f"the space is written {mark!r}, which is no token")
+        raise _UnprovenError(f"the space is written {mark!r}, which is no token")
     crossing = re.compile(f"[^{re.escape(mark)}]{re.escape(mark)}")
     for merge in model["merges"]:
         product = merge.replace(" ", "", 1) if isinstance(merge, str) else "".join(merge)
         if crossing.search(product):
-            raise _Unproven(f"the token {product!r} reaches over a space")
+            raise _UnprovenError(f"the token {product!r} reaches over a space")
     return f"no merge makes a token that holds {mark!r} behind another character"
