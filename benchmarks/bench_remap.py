@@ -1,8 +1,8 @@
 """The new embedding table, side by side: langtailor's remap, ``transformer-cloner``'s per-token loop, a plain copy.
 
 All sides make the same table from the same mapping, in alternating rounds: kept tokens take their row, grafted ones the
-mean of their pieces' rows. The pieces are drawn as text has them, few of them often (Zipf). ``loop`` calls the package's
-own ``_map_single_embedding`` for every token (``pip install transformer-cloner``; left out where it is not installed);
+mean of their pieces' rows. The pieces are drawn as text has them, few of them often (Zipf). ``loop`` calls the method
+``_map_single_embedding`` of ``transformer-cloner`` for every token (left out where the package is not installed);
 ``copy`` is ``copy_`` of the finished table, the floor that memory sets. ``compose`` is what langtailor needs besides to
 make the mapping::
 

@@ -1,9 +1,10 @@
 """The teacher's vectors, side by side: langtailor's encoder and ``SentenceTransformer.encode`` at several batch sizes.
 
-All sides encode the same texts with the same model in the same precision, in alternating rounds, and must agree (cosine over
-0.9999 in float32). Two sets of texts: the files' own lines, and *mixed*: pieces of them joined to lengths drawn from
-a log-normal distribution (median ``--median`` words, at most ``--longest``). ``--store`` also times shuffled reading of stored
-vectors beside a Parquet list column through ``datasets``::
+All sides encode the same texts with the same model in the same precision, in alternating rounds, and must agree (cosine
+over 0.9999 in float32). Two sets of texts: the files' own lines, and *mixed*: pieces of them joined to lengths drawn
+from a log-normal distribution (median ``--median`` words, at most ``--longest``). ``--store`` also times shuffled
+reading of stored vectors beside a Parquet list column through ``datasets``, in its numpy and in its default format.
+Neighbours on the machine disturb a side with several threads in lockstep most; compare figures of a quiet one::
 
     PYTHONPATH=workflow python benchmarks/bench_vectors.py --out benchmarks/results/vectors.json TEXTS...
 """
@@ -155,9 +156,8 @@ def _least_cosine(one: Vectors, other: Vectors) -> float:
 def _padding(model: Any, texts: list[str], size: int) -> float:
     """Share of padding in the batches of ``SentenceTransformer.encode``: by characters, longest first."""
     order = np.argsort([-len(text) for text in texts])
-    masks = [
-        model.preprocess([texts[row] for row in order[i : i + size]])["attention_mask"] for i in range(0, len(order), size)
-    ]
+    batches = [[texts[row] for row in order[start : start + size]] for start in range(0, len(order), size)]
+    masks = [model.preprocess(batch)["attention_mask"] for batch in batches]
     return 1 - sum(int(mask.sum()) for mask in masks) / sum(mask.numel() for mask in masks)
 
 
@@ -169,7 +169,7 @@ def _store(options: argparse.Namespace) -> dict[str, Any]:
     from langtailor.vectors import VectorStore
 
     vectors = np.random.default_rng(_SEED).standard_normal((options.rows, 384)).astype(np.float32)
-    order = np.random.default_rng(_SEED).permutation(options.rows).reshape(-1)
+    order = np.random.default_rng(_SEED).permutation(options.rows)
     batches = [order[i : i + 256] for i in range(0, len(order), 256)]
     with tempfile.TemporaryDirectory() as folder:
         shards, column = _write_both(vectors, Path(folder))
@@ -177,6 +177,7 @@ def _store(options: argparse.Namespace) -> dict[str, Any]:
         sides: dict[str, Callable[[NDArray[np.int64]], Vectors]] = {
             "langtailor": store.take,
             "datasets": lambda rows: np.asarray(dataset[rows.tolist()]["vector"], np.float32),
+            "datasets, default format": lambda rows: np.asarray(column[rows.tolist()]["vector"], np.float32),
         }
         seconds: dict[str, list[float]] = {side: [] for side in sides}
         for _ in range(options.repeats):
@@ -190,7 +191,7 @@ def _store(options: argparse.Namespace) -> dict[str, Any]:
     return {
         "rows": options.rows,
         "rows_per_second": {side: round(options.rows / s) for side, s in median.items()},
-        "times_datasets": round(median["datasets"] / median["langtailor"], 1),
+        "times": {side: round(value / median["langtailor"], 1) for side, value in median.items()},
         "share_of_float32_bytes": round(size / vectors.nbytes, 3),
     }
 

@@ -1,43 +1,42 @@
 """Which tokens the student has, and why.
 
-The budget is filled in a stated order: special tokens; the alphabet and the user's own ``keep_tokens``; per-language
-floors; the rest by weighted frequency; grafts for the target languages. A token brings what it needs to be reachable
-(for BPE, the intermediates of its derivation), and that counts against the budget too.
+The budget is filled in a stated order: special tokens; the alphabet, the user's own ``keep_tokens`` and what the corpus
+cannot be written without; per-language floors; the rest by weighted frequency; grafts for the target languages. A token
+brings what it needs to be reachable (for BPE, the intermediates of its derivation), and that counts against the budget.
 """
 
 from __future__ import annotations
 
-import json
 import logging
+import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from langtailor import tables
 from langtailor.artifacts import Manifest, sha256_file
 from langtailor.config import VocabularySettings
-from langtailor.corpus import read_corpus
-from langtailor.counting import bare_tokenizer, encode, read_counts
+from langtailor.demand import Demand, Uses, read_demand
 from langtailor.errors import ConfigError
+from langtailor.marginal import choose_share
 from langtailor.surgery.base import Family, Graft, Ids, Layout, Origin
 from langtailor.surgery.layout_table import layout_to_table
 from langtailor.surgery.registry import load_family
+from langtailor.surgery.segmentation import segment
+from langtailor.surgery.spelling import BYTE_TOKENS
+from langtailor.surgery.unknowns import needed_to_stay_known
 
 _LOG = logging.getLogger("langtailor")
-#: Shares of the vocabulary that the `marginal` policy tries for grafts.
-_SHARES = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5)
-#: Validation passages per language on which that policy measures.
-_MEASURED_PASSAGES = 500
-#: Rounds in which budget that grafts leave unused goes back to the teacher's tokens.
+#: Rounds in which budget that grafts leave goes back to the teacher's tokens.
 _ROUNDS = 4
-
-Uses = Mapping[str, NDArray[np.int64]]
 
 
 @dataclass(frozen=True)
@@ -57,13 +56,11 @@ class Selection:
         kept: teacher tokens by id.
         grafts: new tokens, best first.
         share: share of the budget that was offered to grafts.
-        curve: what the ``marginal`` policy measured at each share it tried; empty for ``fixed``.
     """
 
     kept: Mapping[int, Kept]
     grafts: tuple[Graft, ...]
     share: float
-    curve: tuple[Mapping[str, Any], ...] = field(default=())
 
     def __len__(self) -> int:
         return len(self.kept) + len(self.grafts)
@@ -99,30 +96,31 @@ def select_vocabulary(
     Raises:
         ConfigError: the budget cannot hold the mandatory tokens, is larger than what there is, or a token that shall be
             kept is unknown.
+        ArtifactError: counts or corpora are damaged.
     """
     family = load_family(teacher)
-    uses = {lang: read_counts(path).uses for lang, path in counts.items()}
-    words = family.words(_texts(corpora, targets, "train"))
-    _LOG.info("%s: %s distinct pieces of target-language text", family.name, f"{len(words):,}")
-    selector = Selector(family, uses, weights, settings, words, donor)
+    demand = read_demand(family, teacher, counts, corpora, weights, targets)
+    selector = Selector(family, demand, settings, donor)
+    curve: list[dict[str, Any]] = []
     if settings.graft.policy == "marginal":
-        selection = _best_share(selector, teacher, corpora, weights)
+        selection, curve = choose_share(family, selector.select, corpora, weights, settings.graft.share)
     else:
         selection = selector.select(settings.graft.share)
-    _check_filled(selection, settings)
-    layout = _layout(family, selection, settings)
+    selector.check_filled(selection)
+    layout = family.layout(selection.ids, selection.grafts, -len(selection) % settings.pad_to_multiple_of)
+    facts = _facts(family, selection, selector.floor_ids(selection), layout, demand.uses) | {"marginal_curve": curve}
     manifest = Manifest(
         "vocabulary",
         made_by=settings.model_dump(mode="json") | {"weights": dict(weights), "targets": list(targets)},
         inputs={
             "tokenizer": sha256_file(teacher / "tokenizer.json"),
             "counts": {lang: sha256_file(path) for lang, path in counts.items()},
+            "corpora": {lang: sha256_file(path) for lang, path in corpora.items()},
         },
-        facts=_facts(family, selection, layout, uses),
+        facts=facts,
     )
-    tables.write_table(out, _table(layout, selection, uses), manifest)
-    origins = manifest.facts["origins"]
-    _LOG.info("vocabulary of %s: %s", f"{len(layout):,}", ", ".join(f"{o} {n:,}" for o, n in origins.items()))
+    tables.write_table(out, _table(family, layout, selection, demand.uses), manifest)
+    _LOG.info("vocabulary of %s: %s", f"{len(layout):,}", ", ".join(f"{o} {n:,}" for o, n in facts["origins"].items()))
 
 
 class Selector:
@@ -130,241 +128,296 @@ class Selector:
 
     Args:
         family: the teacher's tokenizer.
-        uses: uses of each teacher token by language.
-        weights: weight of each language.
+        demand: what the kept languages ask for.
         settings: budget and policy.
-        words: pieces of target-language text with their uses.
         donor: ``tokenizer.json`` of a given donor, or ``None``.
+
+    Raises:
+        ConfigError: a token that shall be kept is unknown.
     """
 
     def __init__(
-        self,
-        family: Family,
-        uses: Uses,
-        weights: Mapping[str, float],
-        settings: VocabularySettings,
-        words: Mapping[str, int],
-        donor: Mapping[str, Any] | None,
+        self, family: Family, demand: Demand, settings: VocabularySettings, donor: Mapping[str, Any] | None
     ) -> None:
-        self.family, self.settings = family, settings
-        self._uses, self._weights, self._words, self._donor = uses, weights, words, donor
-        self._keepable = self._allowed()
+        self._family, self._demand, self._settings, self._donor = family, demand, settings, donor
+        self._requirements = cache(family.requirements)
         self._mandatory = self._mandatory_tokens()
-        self._candidates = [*self._floors(), *self._by_frequency()]
+        self._unwanted = self._matched_by_pattern()
+        self._candidates = _Candidates.ranked(demand, self._keepable(), self.mandatory_ids, settings.coverage)
+
+    @property
+    def mandatory_ids(self) -> Ids:
+        """Ids that are kept whatever their use, sorted; what only the corpus makes necessary is not among them."""
+        return np.asarray(sorted(self._mandatory), dtype=np.int32)
 
     def select(self, share: float) -> Selection:
         """Kept tokens and grafts with ``share`` of the budget offered to grafts.
 
         Grafts depend on what is kept, and what is kept on how much the grafts leave. So budget that the grafts do not
         use goes back to the teacher's tokens and the grafts are proposed anew, until nothing is left over or to give.
+
+        Raises:
+            ConfigError: the budget cannot hold the mandatory tokens, or is larger than what there is.
         """
-        size, min_count = self.settings.size, self.settings.graft.min_count
+        size, min_count = self._settings.size, self._settings.graft.min_count
         offered = round(share * size)
+        self._check_size(offered)
         for _ in range(_ROUNDS):
-            kept = self._keep(size - offered)
+            kept = self._keep(size - offered, share)
             grafts: list[Graft] = []
             if offered:
                 ids = np.asarray(sorted(kept), dtype=np.int32)
-                grafts = self.family.propose_grafts(ids, self._words, offered, min_count, self._donor)[:offered]
-            left = size - len(kept) - len(grafts)
-            if not left or len(grafts) == offered or len(kept) < size - offered:
+                grafts = self._family.propose_grafts(ids, self._demand.words, offered, min_count, self._donor)
+            if len(grafts) >= offered or len(kept) < size - offered:
                 break
             offered = len(grafts)
         return Selection(kept, tuple(grafts), share)
 
-    def _keep(self, budget: int) -> dict[int, Kept]:
-        if len(self._mandatory) > budget:
-            share = 1 - budget / self.settings.size
-            unit = self.settings.pad_to_multiple_of
-            needed = int(np.ceil(len(self._mandatory) / (1 - share))) if share < 1 else 0
-            least = -(-needed // unit) * unit
-            raise ConfigError(
-                "vocabulary.size",
-                f"{self.settings.size:,} with a share of {share:.2f} for grafts leaves {budget:,} rows, but special "
-                f"tokens, alphabet and keep_tokens need {len(self._mandatory):,}; "
-                + (f"the smallest size that holds them is {least:,}" if least else "lower vocabulary.graft.share"),
+    def check_filled(self, selection: Selection) -> None:
+        """Warn when there is less than the budget holds.
+
+        Raises:
+            ConfigError: the budget is larger than the teacher's vocabulary and the grafts together.
+        """
+        if len(selection) < self._settings.size:
+            self._check_size(len(selection.grafts))
+            _LOG.warning(
+                "only %s of the %s rows of vocabulary.size are filled (%s with the teacher's tokens, %s with grafts), and "
+                "the table has no more. Lower the size or vocabulary.min_count, or give more text.",
+                *(f"{n:,}" for n in (len(selection), self._settings.size, len(selection.kept), len(selection.grafts))),
             )
-        kept = dict(self._mandatory)
-        for candidate in self._candidates:
-            if len(kept) >= budget:
+
+    def floor_ids(self, selection: Selection) -> Ids:
+        """Ids that were kept before frequency alone decided."""
+        floor = set(self._candidates.ids[self._candidates.languages >= 0].tolist())
+        kept = (i for i, found in selection.kept.items() if i in floor or found.origin not in ("corpus", "closure"))
+        return np.asarray(sorted(kept), dtype=np.int32)
+
+    # -- filling -------------------------------------------------------------------------------------------------------
+
+    def _keep(self, budget: int, share: float) -> dict[int, Kept]:
+        """Fill the budget; where text would become unknown, with the tokens that prevent it first."""
+        mandatory = dict(self._mandatory)
+        while True:
+            if len(mandatory) > budget:
+                raise self._too_small(len(mandatory), share)
+            kept = self._filled(mandatory, budget)
+            ids = np.asarray(sorted(kept), dtype=np.int32)
+            missing = needed_to_stay_known(self._family, ids, self._demand.fragile) if self._demand.fragile else ids[:0]
+            if not len(missing):
+                return kept
+            for i in missing.tolist():
+                mandatory[i] = Kept(i, "alphabet", "without it text of the corpus becomes unknown")
+
+    def _filled(self, mandatory: Mapping[int, Kept], budget: int) -> dict[int, Kept]:
+        kept = dict(mandatory)
+        for place, token_id in enumerate(self._candidates.ids.tolist()):
+            known = kept.get(token_id)
+            if known is not None:
+                if known.origin == "closure" and token_id not in mandatory:
+                    kept[token_id] = self._candidate(place)  # it would be here without the token that needs it
+                continue
+            if len(kept) == budget:
                 break
-            if candidate.token_id in kept:
+            needs = [i for i in self._requirements(token_id) if i not in kept]
+            if len(kept) + 1 + len(needs) > budget or any(self._unwanted[i] for i in needs):
                 continue
-            needs = [i for i in self.family.requirements(candidate.token_id) if i not in kept]
-            if len(kept) + 1 + len(needs) > budget:
-                continue
-            kept[candidate.token_id] = candidate
-            token = self.family.tokens[candidate.token_id]
-            for needed_id in needs:
-                kept.setdefault(needed_id, Kept(needed_id, "closure", f"builds {token}"))
+            kept[token_id] = self._candidate(place)
+            kept |= {i: Kept(i, "closure", f"closure of {self._family.tokens[token_id]}") for i in needs}
         return kept
 
+    def _candidate(self, place: int) -> Kept:
+        return Kept(int(self._candidates.ids[place]), "corpus", self._candidates.reason(place))
+
+    # -- what must and what may stay -----------------------------------------------------------------------------------
+
     def _mandatory_tokens(self) -> dict[int, Kept]:
-        # EmbeddingGemma's tokenizer names one special token more than the embedding table has rows.
-        special = (i for i in self.family.special_ids().tolist() if i < len(self._keepable))
-        found = {i: Kept(i, "special", "special or named by the post-processor") for i in special}
-        for i in self.family.alphabet_ids().tolist():
-            origin: Origin = "byte" if re.fullmatch(r"<0x[0-9A-F]{2}>", self.family.tokens[i] or "") else "alphabet"
+        found: dict[int, Kept] = {}
+        for i in self._family.special_ids().tolist():
+            found[i] = Kept(i, "special", "special, or named by a configuration")
+        for i in self._family.alphabet_ids().tolist():
+            origin: Origin = "byte" if self._family.tokens[i] in BYTE_TOKENS else "alphabet"
             found.setdefault(i, Kept(i, origin, "without it some text cannot be written"))
-        known = {token: i for i, token in enumerate(self.family.tokens) if token is not None}
-        for token in self.settings.keep_tokens:
-            if token not in known:
-                raise ConfigError("vocabulary.keep_tokens", f"the teacher has no token {token!r}")
-            found.setdefault(known[token], Kept(known[token], "corpus", "named in keep_tokens"))
+        ids = {token: i for i, token in enumerate(self._family.tokens) if token is not None}
+        for token in self._settings.keep_tokens:
+            if token not in ids:
+                raise ConfigError(
+                    "vocabulary.keep_tokens",
+                    f"the teacher has no token {token!r}; give tokens in its own spelling, as tokenizer.json has them",
+                )
+            found.setdefault(ids[token], Kept(ids[token], "corpus", "named in keep_tokens"))
         for i in list(found):
-            for needed in self.family.requirements(i):
-                found.setdefault(needed, Kept(needed, "closure", f"builds {self.family.tokens[i]}"))
+            for needed in self._requirements(i):
+                found.setdefault(needed, Kept(needed, "closure", f"closure of {self._family.tokens[i]}"))
         return found
 
-    def _allowed(self) -> NDArray[np.bool_]:
-        """Which teacher tokens frequency may keep: used often enough, no placeholder, not matched by the pattern."""
-        total = np.sum([self._weights[lang] * uses for lang, uses in self._uses.items()], axis=0)
-        allowed = total >= self.settings.min_count
-        allowed[[i for i, token in enumerate(self.family.tokens[: len(allowed)]) if token is None]] = False
-        allowed[len(self.family.tokens) :] = False
-        placeholders = self.family.placeholder_ids()
-        allowed[placeholders[placeholders < len(allowed)]] = False
-        if self.settings.drop_pattern is not None:
-            pattern = re.compile(self.settings.drop_pattern)
-            ids = np.flatnonzero(allowed)
-            surfaces = self.family.surfaces([self.family.tokens[i] or "" for i in ids.tolist()])
-            matched = [i for i, surface in zip(ids, surfaces, strict=True) if surface and pattern.search(surface)]
-            allowed[matched] = False
-        return np.asarray(allowed, dtype=np.bool_)
+    def _keepable(self) -> NDArray[np.bool_]:
+        """By id, whether frequency may keep the token: used often enough, no slot, not matched by the pattern."""
+        uses, weights = self._demand.uses, self._demand.weights
+        total = np.sum([weights[lang] * found for lang, found in uses.items()], axis=0)
+        keepable = (total >= self._settings.min_count) & ~self._unwanted
+        keepable[[i for i, token in enumerate(self._family.tokens) if token is None]] = False
+        keepable[self._family.placeholder_ids()] = False
+        return np.asarray(keepable, dtype=np.bool_)
 
-    def _floors(self) -> Iterator[Kept]:
-        """Each language's most frequent tokens up to its coverage, in turns by the share covered so far."""
-        before, langs, ids = [], [], []
-        for number, uses in enumerate(self._uses.values()):
-            order = np.argsort(-uses, kind="stable")
-            order = order[(uses[order] > 0) & self._keepable[order]]
-            total = max(int(uses.sum()), 1)
-            covered = (np.cumsum(uses[order]) - uses[order]) / total
-            order, covered = order[covered < self.settings.coverage], covered[covered < self.settings.coverage]
-            before.append(covered)
-            ids.append(order)
-            langs.append(np.full(len(order), number))
-        shares, owners, tokens = (np.concatenate(parts) for parts in (before, langs, ids))
-        names = list(self._uses)
-        for place in np.lexsort((tokens, owners, shares)):
-            lang = names[owners[place]]
-            yield Kept(
-                int(tokens[place]),
-                "corpus",
-                f"floor of {lang}: {100 * shares[place]:.1f} % of its uses are covered before it",
+    def _matched_by_pattern(self) -> NDArray[np.bool_]:
+        """By id, whether ``drop_pattern`` matches the token's text."""
+        tokens = self._family.tokens
+        if self._settings.drop_pattern is None:
+            return np.zeros(len(tokens), np.bool_)
+        pattern = re.compile(self._settings.drop_pattern)
+        surfaces = self._family.surfaces([token or "" for token in tokens])
+        return np.array([bool(surface) and pattern.search(surface or "") is not None for surface in surfaces], np.bool_)
+
+    # -- errors --------------------------------------------------------------------------------------------------------
+
+    def _check_size(self, grafts: int) -> None:
+        tokens = sum(token is not None for token in self._family.tokens)
+        if self._settings.size > tokens + grafts:
+            raise ConfigError(
+                "vocabulary.size",
+                f"{self._settings.size:,} is more than there is: the teacher has {tokens:,} tokens and vocabulary.graft "
+                f"gives {grafts:,}; lower the size to {tokens + grafts:,} or less, or raise vocabulary.graft.share",
             )
 
-    def _by_frequency(self) -> Iterator[Kept]:
-        """All other tokens by weighted frequency, every language's uses taken as shares.
-
-        With ``min_count`` 0 the tokens that the corpus never uses follow, in the teacher's order, which in most vocabularies
-        is about that of frequency: a small corpus is no reason to forget common words.
-        """
-        score = np.sum(
-            [self._weights[lang] * uses / max(int(uses.sum()), 1) for lang, uses in self._uses.items()], axis=0
+    def _too_small(self, needed: int, share: float) -> ConfigError:
+        size, unit = self._settings.size, self._settings.pad_to_multiple_of
+        advice = "lower vocabulary.graft.share"
+        if share < 1:
+            least = -(-math.ceil(needed / (1 - share)) // unit) * unit
+            while least - round(share * least) < needed:
+                least += unit
+            advice = f"the smallest size that holds them is {least:,}"
+        return ConfigError(
+            "vocabulary.size",
+            f"{size:,} with a share of {share:g} for grafts leaves {size - round(share * size):,} rows, but special tokens, "
+            f"alphabet and keep_tokens need {needed:,}; {advice}",
         )
-        order = np.argsort(-score, kind="stable")
-        order = order[self._keepable[order]]
-        for rank, token_id in enumerate(order.tolist(), start=1):
-            why = f"weighted frequency: rank {rank:,}" if score[token_id] > 0 else "unused here; the budget had room"
-            yield Kept(token_id, "corpus", why)
 
 
-def _best_share(
-    selector: Selector, teacher: Path, corpora: Mapping[str, Path], weights: Mapping[str, float]
-) -> Selection:
-    """The share of grafts that spends the fewest tokens on the validation text, relative to the teacher.
+@dataclass(frozen=True)
+class _Candidates:
+    """Tokens in the order in which they are offered the budget, each once.
 
-    What one more graft saves and one more teacher token would have saved is measured, not estimated: each share's
-    tokenizer is built and cuts the validation text of every language.
+    Attributes:
+        ids: int64, shape (C,): teacher ids.
+        languages: int64, shape (C,): number of the language whose floor the token is in, -1 for none.
+        ranks: int64, shape (C,): rank in that floor, from 1, or by weighted frequency; 0 for tokens without uses.
+        names: the languages.
+        floors: tokens in each language's floor.
     """
-    texts = {
-        lang: list(_texts({lang: path}, [lang], "validation"))[:_MEASURED_PASSAGES] for lang, path in corpora.items()
-    }
-    texts = {lang: found for lang, found in texts.items() if found}
-    base = {lang: sum(map(len, encode(bare_tokenizer(teacher), found))) for lang, found in texts.items()}
-    curve: list[dict[str, Any]] = []
-    tried: list[Selection] = []
-    for share in _SHARES:
-        try:
-            selection = selector.select(share)
-        except ConfigError:
-            break  # larger shares leave even less room for the mandatory tokens
-        tokens = _tokens(selector.family, selection, texts)
-        ratios = {lang: tokens[lang] / base[lang] for lang in texts}
-        cost = sum(weights[lang] * ratio for lang, ratio in ratios.items()) / sum(weights[lang] for lang in texts)
-        _LOG.info("grafts %2.0f %%: %.4f of the teacher's tokens", 100 * share, cost)
-        curve.append({"share": share, "cost": round(cost, 6), "tokens": {k: round(v, 6) for k, v in ratios.items()}})
-        tried.append(selection)
-        if len(selection.grafts) < round(share * selector.settings.size):
-            break  # there are no more grafts to be had
-    if not tried:
-        return selector.select(0.0)  # names the smallest size that holds the mandatory tokens
-    best = min(range(len(tried)), key=lambda place: float(curve[place]["cost"]))
-    chosen = tried[best]
-    return Selection(chosen.kept, chosen.grafts, chosen.share, tuple(curve))
+
+    ids: NDArray[np.int64]
+    languages: NDArray[np.int64]
+    ranks: NDArray[np.int64]
+    names: tuple[str, ...]
+    floors: tuple[int, ...]
+
+    @classmethod
+    def ranked(cls, demand: Demand, keepable: NDArray[np.bool_], mandatory: Ids, coverage: float) -> _Candidates:
+        """The floors, one language's token after another's, then all others by weighted frequency.
+
+        A floor is a language's most frequent tokens up to ``coverage`` of its uses. Languages take turns: next is the
+        one of whose uses the smallest share is covered so far, so that a budget that runs out leaves them alike. By
+        frequency, every language's uses are taken as shares, times its weight. Tokens without uses come last, in the
+        teacher's order, which in most vocabularies is about that of frequency.
+        """
+        possible = keepable.copy()
+        possible[mandatory] = True
+        before, ids, ranks, languages = [], [], [], []
+        for number, uses in enumerate(demand.uses.values()):
+            order = _most_used(np.where(possible, uses, 0))
+            covered = (np.cumsum(uses[order]) - uses[order]) / max(int(uses[order].sum()), 1)
+            order = order[covered < coverage]
+            before.append(covered[: len(order)])
+            ids.append(order)
+            ranks.append(np.arange(1, len(order) + 1))
+            languages.append(np.full(len(order), number))
+        rest = _most_used(np.where(keepable, _weighted_shares(demand), 0.0))
+        unused = np.setdiff1d(np.flatnonzero(keepable), rest)
+        ids += [rest, unused]
+        ranks += [np.arange(1, len(rest) + 1), np.zeros(len(unused), np.int64)]
+        languages += [np.full(len(rest) + len(unused), -1)]
+        turns = [*before, np.full(len(rest) + len(unused), 2.0)]  # behind every floor
+        all_ids, all_ranks, all_languages = (np.concatenate(parts) for parts in (ids, ranks, languages))
+        order = np.argsort(np.concatenate(turns), kind="stable")
+        first = np.sort(np.unique(all_ids[order], return_index=True)[1])
+        chosen = order[first]
+        floors = tuple(len(floor) for floor in before)
+        return cls(all_ids[chosen], all_languages[chosen], all_ranks[chosen], tuple(demand.uses), floors)
+
+    def reason(self, place: int) -> str:
+        """Why the token at this place is offered a row."""
+        language, rank = int(self.languages[place]), int(self.ranks[place])
+        if language >= 0:
+            return f"floor of {self.names[language]}: rank {rank:,} of {self.floors[language]:,}"
+        return f"weighted frequency rank {rank:,}" if rank else "unused here; the budget had room"
 
 
-def _tokens(family: Family, selection: Selection, texts: Mapping[str, list[str]]) -> dict[str, int]:
-    from tokenizers import Tokenizer
-
-    spec = family.write(family.layout(selection.ids, selection.grafts, 0)).tokenizer
-    tokenizer = Tokenizer.from_str(json.dumps(spec))
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    return {lang: sum(map(len, encode(tokenizer, found))) for lang, found in texts.items()}
+def _most_used(score: NDArray[Any]) -> NDArray[np.int64]:
+    """Ids with a positive score, the highest first, ties by id."""
+    used = np.flatnonzero(score > 0)
+    return used[np.argsort(-score[used], kind="stable")]
 
 
-def _texts(corpora: Mapping[str, Path], langs: Sequence[str], split: str) -> Iterator[str]:
-    for lang in langs:
-        yield from read_corpus(corpora[lang], split, columns=["text"])["text"].to_pylist()
+def _weighted_shares(demand: Demand) -> NDArray[np.float64]:
+    shares = [demand.weights[lang] * uses / max(int(uses.sum()), 1) for lang, uses in demand.uses.items()]
+    return np.asarray(np.sum(shares, axis=0), np.float64)
 
 
-def _check_filled(selection: Selection, settings: VocabularySettings) -> None:
-    if len(selection) < settings.size:
-        _LOG.warning(
-            "the corpus uses only %s of the %s tokens of vocabulary.size (%s of the teacher's, %s grafts); the table "
-            "has no more. Lower the size, or min_count, or give more text.",
-            *(f"{n:,}" for n in (len(selection), settings.size, len(selection.kept), len(selection.grafts))),
-        )
+# -- the table ---------------------------------------------------------------------------------------------------------
 
 
-def _layout(family: Family, selection: Selection, settings: VocabularySettings) -> Layout:
-    unit = settings.pad_to_multiple_of
-    return family.layout(selection.ids, selection.grafts, -len(selection) % unit)
-
-
-def _table(layout: Layout, selection: Selection, uses: Uses) -> Any:
+def _table(family: Family, layout: Layout, selection: Selection, uses: Uses) -> pa.Table:
     total = np.sum(list(uses.values()), axis=0)
-    counts, origins, reasons = [], [], []
+    reasons = _graft_reasons(family, selection)
+    rows: list[tuple[int, Origin, str]] = []
     for token, teacher_id in zip(layout.tokens, layout.teacher_ids.tolist(), strict=True):
         if teacher_id >= 0:
             kept = selection.kept[teacher_id]
-            row: tuple[int, Origin, str] = (int(total[teacher_id]), kept.origin, kept.reason)
+            rows.append((int(total[teacher_id]), kept.origin, kept.reason))
         elif token in layout.padding:
-            row = (0, "padding", "fills the table to a multiple")
+            rows.append((0, "padding", "fills the table to a multiple"))
         else:
-            graft = layout.grafts[token]
-            why = f"used {graft.count:,} times in the target languages"
-            row = (graft.count, graft.origin, why if graft.origin == "target-language" else "builds a later graft")
-        counts.append(row[0])
-        origins.append(row[1])
-        reasons.append(row[2])
-    return layout_to_table(layout, counts, origins, reasons)
+            rows.append((layout.grafts[token].count, layout.grafts[token].origin, reasons[token]))
+    return layout_to_table(layout, *(list(column) for column in zip(*rows, strict=True)))
 
 
-def _facts(family: Family, selection: Selection, layout: Layout, uses: Uses) -> dict[str, Any]:
-    ids = selection.ids
+def _graft_reasons(family: Family, selection: Selection) -> dict[str, str]:
+    """By graft, what it saves in the target languages' train split, or which graft it builds."""
+    builds: dict[str, str] = {}
+    for graft in selection.grafts:
+        for part in graft.merge or ():
+            builds.setdefault(part, graft.token)
+    pruned = family.write(family.layout(selection.ids, (), 0)).tokenizer
+    tokens = [graft.token for graft in selection.grafts]
+    reasons = {}
+    for graft, pieces, text in zip(selection.grafts, segment(pruned, tokens), family.surfaces(tokens), strict=True):
+        # A merge saves one token each time. Text that the kept tokens cannot write counts a token a character.
+        saved = 1 if graft.merge else max((len(pieces) or len(text or "")) - 1, 1)
+        reasons[graft.token] = f"saves {saved * graft.count:,} tokens"
+        if graft.origin == "closure":
+            reasons[graft.token] = f"closure of {builds.get(graft.token, 'a graft')}"
+    return reasons
+
+
+def _facts(family: Family, selection: Selection, floor: Ids, layout: Layout, uses: Uses) -> dict[str, Any]:
     origins = Counter(kept.origin for kept in selection.kept.values())
     origins.update(graft.origin for graft in selection.grafts)
     origins["padding"] = len(layout.padding)
     return {
         "family": family.name,
         "size": len(layout),
-        "teacher_tokens": int(sum(token is not None for token in family.tokens)),
+        "teacher_tokens": sum(token is not None for token in family.tokens),
         "origins": {origin: n for origin, n in sorted(origins.items()) if n},
+        "closure": origins["closure"],
+        "grafts": len(selection.grafts),
         "graft_share": selection.share,
-        "coverage": {lang: round(float(n[ids].sum() / max(int(n.sum()), 1)), 6) for lang, n in uses.items()},
-        "teacher_used": {lang: int((n > 0).sum()) for lang, n in uses.items()},
-        "marginal_curve": list(selection.curve),
+        "floor_coverage": _coverage(uses, floor),
+        "coverage": _coverage(uses, selection.ids),
     }
+
+
+def _coverage(uses: Uses, ids: Ids) -> dict[str, float]:
+    """By language, the share of its uses that these tokens have."""
+    return {lang: round(float(found[ids].sum() / max(int(found.sum()), 1)), 6) for lang, found in uses.items()}

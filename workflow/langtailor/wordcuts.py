@@ -1,27 +1,30 @@
 """Where raw text can be cut so that its parts, tokenized one by one, give the tokens of the whole.
 
-Most words of a corpus are repeated, and to look a word up is many times faster than to tokenize it. So counting wants to
-tokenize each distinct word once. That is exact only where a word's tokens do not depend on its neighbours, which has to be
-proved for each tokenizer.
+Most words of a corpus are repeated, and to look a word up is many times faster than to tokenize it. So counting wants
+to tokenize each distinct word once. That is exact only where a word's tokens do not depend on its neighbours, which
+has to be proved for each tokenizer.
 
-**The cuts.** A text is cut before each space (U+0020). Texts in which a space follows white space or the mark ``▁``, or that
-begin with a space or end with white space, are left whole; so every cut has a black character on its left.
+**The cuts.** A text is cut before each space (U+0020). Texts in which a space follows white space or the mark ``▁``,
+or that begin with a space or end with white space, are left whole; so every cut has a black character on its left.
 
 **The claim.** Let :func:`prove_word_cuts` hold. Then the tokens of a text are those of its first part followed by those
 of its other parts, each tokenized behind any other text. The library works in this order
 (``tokenizers/src/tokenizer/mod.rs``), and the claim is checked step by step:
 
 1. *Added tokens* are found in the raw text, leftmost first, the longest first, and once more in the normalised text. No
-   added token holds a black character followed by a space, so no match reaches over a cut, and each part finds its own. A
-   token that swallows the space behind it (``rstrip``) changes the next part: words that end with one are *open*.
+   added token holds a black character followed by a space, so no match reaches over a cut, and each part finds its
+   own. A token that swallows the space behind it (``rstrip``) changes the next part: words that end with one are
+   *open*.
 2. *The normalizer* runs on what lies between added tokens. Each supported one works character by character, or on
    combining sequences and graphemes, none of which continues with a space, but for rare characters and odd tables; so
    the step is tried on the last grapheme of each word, and where the rest changes with it, the word is open. One that
    writes at the beginning (``Prepend``) makes words open that end with an added token.
-3. *The pre-tokenizer* parts the text at every such place: it drops white space, starts a piece with every space mark, or
+3. *The pre-tokenizer* parts the text at every such place: it drops white space, starts a piece with every space mark,
+or
    is a regular expression none of whose matches holds a black character and a space behind it
    (:func:`_no_match_crosses`).
-4. *The model* sees one piece at a time. Where nothing parts the pieces (Gemma, Llama), it is BPE, and no merge makes a token
+4. *The model* sees one piece at a time. Where nothing parts the pieces (Gemma, Llama), it is BPE, and no merge makes a
+token
    with a black character before the space mark; so no merge ever joins the two sides of a cut, and merges on one side
    do not see the other.
 
@@ -253,11 +256,11 @@ _WHITE_CLASS = re.compile(r"\\[srntfv]")
 def _no_match_crosses(pattern: str) -> bool:
     r"""Whether every space behind a black character begins a match, by the pattern's form alone.
 
-    Read is a choice between sequences of characters, sets and classes with their repetitions, as GPT-2, Qwen and Llama have
-    them; anything else counts as unproven. In each sequence nothing that may be a space follows what may be black. So no
-    match, and no attempt at one, goes on from a black character to a space, and what stands behind such a space has no say
-    in the matches before it (the one lookahead allowed, ``(?!\S)``, sees a space as it sees the end). And ``\s+`` is one of
-    the choices, so that no space is left between matches.
+    Read is a choice between sequences of characters, sets and classes with their repetitions, as GPT-2, Qwen and Llama
+    have them; anything else counts as unproven. In each sequence nothing that may be a space follows what may be
+    black. So no match, and no attempt at one, goes on from a black character to a space, and what stands behind such a
+    space has no say in the matches before it (the one lookahead allowed, ``(?!\S)``, sees a space as it sees the end).
+    And ``\s+`` is one of the choices, so that no space is left between matches.
     """
     return r"\s+" in _alternatives(pattern) and all(map(_goes_straight, _alternatives(pattern)))
 

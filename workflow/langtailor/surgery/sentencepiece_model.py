@@ -14,6 +14,7 @@ import struct
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 from typing import NamedTuple
 
 from langtailor.surgery.base import Layout
@@ -55,23 +56,25 @@ class Field(NamedTuple):
     value: int | bytes
 
 
-def read_pieces(model: bytes) -> list[Piece]:
+@lru_cache(maxsize=2)
+def read_pieces(model: bytes) -> tuple[Piece, ...]:
     """The pieces of a model file, by SentencePiece id.
 
     Raises:
         ValueError: the bytes are no SentencePiece model.
     """
     fields = (field for field in read_fields(model) if field.number == _PIECES)
-    pieces = [_piece(value) for _, _, value in fields if isinstance(value, bytes)]
+    pieces = tuple(_piece(value) for _, _, value in fields if isinstance(value, bytes))
     if sum(piece.kind is Kind.UNKNOWN for piece in pieces) != 1:
         raise ValueError("not a SentencePiece model: there is not exactly one unknown piece")
     return pieces
 
 
 def is_sentencepiece(data: bytes) -> bool:
-    """Whether a file holds a SentencePiece model; other formats use the name ``tokenizer.model``, too."""
+    """Whether a file starts as a SentencePiece model does; other formats use the name ``tokenizer.model``, too."""
     try:
-        return bool(read_pieces(data))
+        number, _, value = next(read_fields(data), Field(0, _VARINT, 0))
+        return number == _PIECES and isinstance(value, bytes) and _piece(value).text != ""
     except ValueError:
         return False
 

@@ -12,9 +12,9 @@ Two limits of this. (1) A word that was ``[UNK]`` gives no such promise although
 had run into a dead end, a shorter first token may now lead out of it. Such a change only makes an unknown word known.
 (2) A word with a dropped token gets other tokens, and becomes ``[UNK]`` if one of its characters has no token in the
 needed form (initial or ``##``) any more. So both forms of all characters of small scripts belong to the alphabet,
-which always stays: about two thousand tokens in MiniLM. CJK ideographs and Hangul syllables, of which there are
-thousands, compete by their counts instead; :mod:`langtailor.surgery.unknowns` finds those that given text cannot do
-without.
+which always stays, as far as the teacher emits them at all: 1,410 tokens in MiniLM. CJK ideographs and Hangul
+syllables, of which there are thousands, compete by their counts instead; :mod:`langtailor.surgery.unknowns` finds
+those that given text cannot do without.
 
 **Grafts.** A new token takes part in every word from the moment it is there, so a candidate's uses are those in the
 real segmentation by kept tokens and all other grafts together. It comes in the initial form, the ``##`` form or both,

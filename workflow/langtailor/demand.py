@@ -1,0 +1,102 @@
+"""What the kept languages ask of a vocabulary: how often they use each token, and their words."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from langtailor.counting import load_for_counting, read_counts
+from langtailor.surgery.base import Family
+from langtailor.surgery.registry import model_of
+from langtailor.surgery.spelling import spelling_of
+from langtailor.surgery.unknowns import unknown_id
+from langtailor.surgery.wordwise import bare, encoded, whole
+from langtailor.wordcuts import PROBE, WordCuts
+from langtailor.words import WeightedTexts, passages
+
+_LOG = logging.getLogger("langtailor")
+Uses = Mapping[str, NDArray[np.int64]]
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What the kept languages ask of a vocabulary.
+
+    Attributes:
+        uses: uses of each teacher token in the train split by language; int64, shape (tokens,).
+        weights: weight of each of these languages.
+        words: pieces of the target languages' train split with their uses, as :meth:`Family.words` gives them.
+        fragile: pieces of any language's train and validation split that could become unknown.
+    """
+
+    uses: Uses
+    weights: Mapping[str, float]
+    words: Mapping[str, int]
+    fragile: Sequence[str] = ()
+
+
+def read_demand(
+    family: Family,
+    teacher: Path,
+    counts: Mapping[str, Path],
+    corpora: Mapping[str, Path],
+    weights: Mapping[str, float],
+    targets: Sequence[str],
+) -> Demand:
+    """Read it from counts and corpora; see :func:`langtailor.selection.select_vocabulary` for the arguments.
+
+    Raises:
+        ArtifactError: counts or corpora are damaged.
+    """
+    _, cuts = load_for_counting(teacher)
+    uses = {lang: _by_token(read_counts(path).uses, len(family.tokens)) for lang, path in counts.items()}
+    words = _words(family, cuts, [corpora[lang] for lang in targets])
+    fragile = _fragile_words(family, cuts, list(corpora.values()))
+    _LOG.info("%s: %s distinct pieces of text in the target languages", family.name, f"{len(words):,}")
+    return Demand(uses, weights, words, fragile)
+
+
+def _words(family: Family, cuts: WordCuts, corpora: Iterable[Path]) -> Counter[str]:
+    """What :meth:`Family.words` finds in the train splits.
+
+    A text that stands for many is read once for each binary digit of its weight.
+    """
+    total: Counter[str] = Counter()
+    texts = [text for corpus in corpora for text in WeightedTexts(passages(corpus, ["train"]), cuts)]
+    for digit in range(max((weight for _, weight in texts), default=0).bit_length()):
+        found = family.words(text for text, weight in texts if weight > 0 and weight >> digit & 1)
+        for word, count in found.items():
+            total[word] += count << digit
+    surplus = sum(weight for _, weight in texts if weight < 0)
+    for word, count in family.words([PROBE] if surplus else []).items():
+        total[word] += surplus * count
+    return +total
+
+
+def _fragile_words(family: Family, cuts: WordCuts, corpora: Iterable[Path]) -> list[str]:
+    """Distinct pieces, sorted, that the mandatory tokens alone cannot write; none where bytes write any text."""
+    if unknown_id(family.spec) is None or spelling_of(family.spec) is not None:
+        return []
+    mandatory = np.union1d(family.special_ids(), family.alphabet_ids()).astype(np.int32)
+    pruned = family.write(family.layout(mandatory, (), 0)).tokenizer
+    unknown, tokenizer = unknown_id(pruned), whole(pruned)
+    hidden: set[str] = set()
+    for corpus in corpora:
+        texts = [text for text, _ in WeightedTexts(passages(corpus, ["train", "validation"]), cuts)]
+        hidden.update(text for text, ids in zip(texts, encoded(tokenizer, texts), strict=True) if unknown in ids)
+    words = sorted(family.words(sorted(hidden)))
+    model = bare(model_of(pruned))
+    return [word for word, ids in zip(words, encoded(model, words), strict=True) if unknown in ids]
+
+
+def _by_token(uses: NDArray[np.int64], tokens: int) -> NDArray[np.int64]:
+    """Uses of each token: a table may have more rows than there are tokens, or none for tokens that no text uses."""
+    found = np.zeros(tokens, np.int64)
+    found[: len(uses)] = uses[:tokens]
+    return found
