@@ -4,7 +4,7 @@ Three sides count the same text with the same tokenizer, alternating, and must a
 
 - ``counter``: ``tokenizers`` ``encode_batch`` and ``collections.Counter``;
 - ``bincount``: ``encode_batch_fast`` and ``numpy.bincount``;
-- ``langtailor``: :class:`langtailor.counting.TokenCounter`.
+- ``langtailor``: :class:`langtailor.counting.count_ids`.
 
 The text is drawn, line by line and with replacement, from the files given, up to ``--mb``; ``--mb 0`` takes each line once.
 ``--growth`` counts 1, 4 and 16 parts of it in fresh processes and reports seconds and peak memory. The tokenizers are trained
@@ -38,8 +38,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
-from langtailor.counting import TokenCounter
+from langtailor.counting import count_ids
 from langtailor.wordcuts import prove_word_cuts
+from langtailor.words import WeightedTexts
 
 _LOG = logging.getLogger("langtailor")
 _BATCH = 1_000
@@ -112,10 +113,8 @@ def _bincount(tokenizer: Tokenizer, texts: Sequence[str], rows: int) -> Counts:
 
 
 def _langtailor(tokenizer: Tokenizer, spec: dict[str, Any], texts: pa.StringArray) -> Counts:
-    counter = TokenCounter(tokenizer, prove_word_cuts(spec, tokenizer))
-    for start in range(0, len(texts), _ROWS):
-        counter.add(texts.slice(start, _ROWS))
-    return counter.finish()
+    stream = (texts.slice(start, _ROWS) for start in range(0, len(texts), _ROWS))
+    return count_ids(tokenizer, WeightedTexts(stream, prove_word_cuts(spec, tokenizer)))
 
 
 def _compare(name: str, text: str, texts: Sequence[str], repeats: int) -> dict[str, Any]:
@@ -174,10 +173,9 @@ def _child(corpus: Path, tokenizer: Path) -> None:
     loaded = _load(text)
     before = _peak_megabytes()
     begin = time.perf_counter()
-    counter = TokenCounter(loaded, prove_word_cuts(json.loads(text), loaded))
-    for batch in pq.ParquetFile(corpus).iter_batches(_ROWS):
-        counter.add(batch["text"])
-    tokens = int(counter.finish().sum())
+    stream = (batch["text"] for batch in pq.ParquetFile(corpus).iter_batches(_ROWS))
+    texts = WeightedTexts(stream, prove_word_cuts(json.loads(text), loaded))
+    tokens = int(count_ids(loaded, texts).sum())
     seconds = round(time.perf_counter() - begin, 3)
     sys.stdout.write(
         json.dumps({"seconds": seconds, "tokens": tokens, "peak_mb": _peak_megabytes(), "peak_mb_before": before})

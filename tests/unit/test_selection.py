@@ -179,8 +179,10 @@ def test_equal_settings_give_equal_bytes(workshops):
 
 def test_padding_fills_to_the_multiple(workshops):
     workshop = workshops("WordPiece")
-    rows, _ = workshop.select(size=64 * 40, pad_to_multiple_of=64, graft=GraftSettings(share=0.0))
-    assert len(rows) % 64 == 0
+    rows, manifest = workshop.select(size=576, min_count=1, pad_to_multiple_of=64, graft=GraftSettings(share=0.0))
+    filled = int((rows["origin"] != "padding").sum())
+    assert filled % 64 != 0
+    assert len(rows) - filled == manifest.facts["origins"]["padding"] == -filled % 64
 
 
 def test_named_tokens_stay_and_unknown_ones_are_an_error(workshops):
@@ -201,9 +203,16 @@ def test_a_pattern_drops_what_it_matches(workshops):
 
 def test_unused_tokens_fill_the_budget_only_when_asked(workshops):
     workshop = workshops("WordPiece")
-    used, _ = workshop.select("u", size=5_000, min_count=1, graft=GraftSettings(share=0.0))
-    filled, _ = workshop.select("w", size=5_000, min_count=0, graft=GraftSettings(share=0.0))
-    assert len(filled) > len(used)
+    size = sum(token is not None for token in workshop.family.tokens)
+    used, _ = workshop.select("u", size=size, min_count=1, graft=GraftSettings(share=0.0))
+    filled, _ = workshop.select("w", size=size, min_count=0, graft=GraftSettings(share=0.0))
+    assert len(used) < len(filled) == size - len(workshop.family.placeholder_ids())
+
+
+def test_a_size_beyond_everything_there_is_is_an_error(workshops):
+    workshop = workshops("WordPiece")
+    with pytest.raises(ConfigError, match=r"vocabulary\.size.*1,000,000 is more than there is"):
+        workshop.select(size=1_000_000, graft=GraftSettings(share=0.0))
 
 
 def test_the_marginal_policy_takes_the_cheapest_share_that_it_measured(workshops):
@@ -212,4 +221,4 @@ def test_the_marginal_policy_takes_the_cheapest_share_that_it_measured(workshops
     _, manifest = workshop.select(size=size, graft=GraftSettings(policy="marginal"))
     curve = manifest.facts["marginal_curve"]
     assert len(curve) > 1
-    assert manifest.facts["graft_share"] == min(curve, key=lambda point: point["cost"])["share"]
+    assert manifest.facts["graft_share"] == min(curve, key=lambda point: point["objective"])["share"]

@@ -16,8 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
-from langtailor.counting import TokenCounter
+from langtailor.counting import count_ids
 from langtailor.wordcuts import WHITE, WordCuts, _no_match_crosses, prove_word_cuts
+from langtailor.words import WeightedTexts
 from tests.unit.surgery_teachers import TEXTS, byte_level_spec, sentencepiece_model, unigram_spec, wordpiece_spec
 
 QWEN = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -164,9 +165,7 @@ def counted_whole(tokenizer: Tokenizer, texts: Sequence[str]) -> list[int]:
 
 
 def counted_in_parts(tokenizer: Tokenizer, cuts: WordCuts, texts: Sequence[str]) -> list[int]:
-    counter = TokenCounter(tokenizer, cuts)
-    counter.add(pa.array(texts, pa.string()))
-    found: list[int] = counter.finish().tolist()
+    found: list[int] = count_ids(tokenizer, WeightedTexts([pa.array(texts, pa.string())], cuts)).tolist()
     return found
 
 
@@ -223,11 +222,10 @@ def test_parts_have_the_tokens_of_the_whole_beside_odd_characters(name: str) -> 
 
 @pytest.mark.parametrize("name", PROVEN)
 def test_natural_text_is_really_cut(name: str) -> None:
-    tokenizer, cuts = proven(name)
-    counter = TokenCounter(tokenizer, cuts)
-    counter.add(pa.array(TEXTS * 3))
-    counter.finish()
-    assert counter.method()["texts_cut"] == 3 * len(TEXTS)
+    _, cuts = proven(name)
+    texts = WeightedTexts([pa.array(TEXTS * 3)], cuts)
+    assert len(list(texts)) > 0
+    assert (texts.cut, texts.whole) == (3 * len(TEXTS), 0)
 
 
 def test_no_normal_form_ends_a_word_in_white_space() -> None:

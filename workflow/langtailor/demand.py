@@ -32,12 +32,14 @@ class Demand:
         uses: uses of each teacher token in the train split by language; int64, shape (tokens,).
         weights: weight of each of these languages.
         words: pieces of the target languages' train split with their uses, as :meth:`Family.words` gives them.
+        rows: rows of the teacher's embedding table. EmbeddingGemma's tokenizer names one special token more than that.
         fragile: pieces of any language's train and validation split that could become unknown.
     """
 
     uses: Uses
     weights: Mapping[str, float]
     words: Mapping[str, int]
+    rows: int
     fragile: Sequence[str] = ()
 
 
@@ -55,11 +57,13 @@ def read_demand(
         ArtifactError: counts or corpora are damaged.
     """
     _, cuts = load_for_counting(teacher)
-    uses = {lang: _by_token(read_counts(path).uses, len(family.tokens)) for lang, path in counts.items()}
+    by_row = {lang: read_counts(path).uses for lang, path in counts.items()}
+    uses = {lang: _by_token(found, len(family.tokens)) for lang, found in by_row.items()}
+    rows = max(len(found) for found in by_row.values())
     words = _words(family, cuts, [corpora[lang] for lang in targets])
     fragile = _fragile_words(family, cuts, list(corpora.values()))
     _LOG.info("%s: %s distinct pieces of text in the target languages", family.name, f"{len(words):,}")
-    return Demand(uses, weights, words, fragile)
+    return Demand(uses, weights, words, rows, fragile)
 
 
 def _words(family: Family, cuts: WordCuts, corpora: Iterable[Path]) -> Counter[str]:

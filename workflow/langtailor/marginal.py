@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -108,7 +108,7 @@ def _middles(trials: Mapping[float, _Trial]) -> list[float]:
     shares = sorted(trials)
     at = shares.index(_best(trials))
     around = shares[max(at - 1, 0) : at + 2]
-    return [round((left + right) / 2, 4) for left, right in zip(around, around[1:], strict=False)]
+    return [round((left + right) / 2, 4) for left, right in pairwise(around)]
 
 
 def _spent(spec: Mapping[str, Any], texts: Mapping[str, list[str]]) -> dict[str, int]:

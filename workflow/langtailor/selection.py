@@ -233,12 +233,14 @@ class Selector:
 
     def _mandatory_tokens(self) -> dict[int, Kept]:
         found: dict[int, Kept] = {}
-        for i in self._family.special_ids().tolist():
+        special = self._family.special_ids()
+        for i in special[special < self._demand.rows].tolist():
             found[i] = Kept(i, "special", "special, or named by a configuration")
         for i in self._family.alphabet_ids().tolist():
             origin: Origin = "byte" if self._family.tokens[i] in BYTE_TOKENS else "alphabet"
             found.setdefault(i, Kept(i, origin, "without it some text cannot be written"))
-        ids = {token: i for i, token in enumerate(self._family.tokens) if token is not None}
+        tokens = self._family.tokens[: self._demand.rows]
+        ids = {token: i for i, token in enumerate(tokens) if token is not None}
         for token in self._settings.keep_tokens:
             if token not in ids:
                 raise ConfigError(
@@ -258,6 +260,7 @@ class Selector:
         keepable = (total >= self._settings.min_count) & ~self._unwanted
         keepable[[i for i, token in enumerate(self._family.tokens) if token is None]] = False
         keepable[self._family.placeholder_ids()] = False
+        keepable[self._demand.rows :] = False
         return np.asarray(keepable, dtype=np.bool_)
 
     def _matched_by_pattern(self) -> NDArray[np.bool_]:

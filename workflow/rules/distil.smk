@@ -7,22 +7,22 @@ rule tokenize_corpora:
         clone="<results>/clone/{variant}",
     output:
         tokens=per_language("<results>/tokens/{variant}/{lang}.arrow"),
-    params:
-        languages=LANGUAGES,
-        max_length=lambda wildcards: SETTINGS.variant(wildcards.variant).distillation.max_length,
-        teacher=section(SETTINGS.teacher, "model", "prompt", "trust_remote_code"),
-        code=code_digest("distillation.tokens"),
     log:
         "<logs>/tokenize_corpora/{variant}.log",
     benchmark:
         "<benchmarks>/tokenize_corpora/{variant}.tsv"
+    conda:
+        "../../envs/cpu.yaml"
     threads: 2
     resources:
         mem_mb=4000,
         runtime=120,
         disk_mb=8000,
-    conda:
-        "../../envs/cpu.yaml"
+    params:
+        languages=LANGUAGES,
+        max_length=lambda wildcards: SETTINGS.variant(wildcards.variant).distillation.max_length,
+        teacher=section(SETTINGS.teacher, "model", "prompt", "trust_remote_code"),
+        code=code_digest("distillation.tokens"),
     script:
         "../scripts/tokenize_corpora.py"
 
