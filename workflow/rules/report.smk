@@ -35,7 +35,6 @@ rule write_report:
         targets=SETTINGS.target_languages,
         languages=LANGUAGES,
         variants={name: section(SETTINGS.variant(name)) for name in VARIANTS},
-        root=str(SETTINGS.root),
         tasks=TASKS,
         bootstrap=SETTINGS.evaluation.bootstrap,
         seed=SETTINGS.seed,

@@ -8,10 +8,11 @@ from langtailor.reporting.page import gather_page, write_report
 
 with job(snakemake):
     params = snakemake.params
-    root = Path(params.root)
+    out = Path(snakemake.output[0])
+    root = out.parent
     comparisons = {
         name: read_comparisons(root / "evaluation", name, params.tasks, resamples=params.bootstrap, seed=params.seed)
         for name in params.variants
     }
     page = gather_page(root, params.run, params.title, params.languages, params.targets, params.variants, comparisons)
-    write_report(page, Path(snakemake.output[0]))
+    write_report(page, out)
