@@ -108,6 +108,13 @@ def test_what_is_missing_is_named(
     assert message in failure(download_file, repo, name, revision, tmp_path, BRISK)
 
 
+@pytest.mark.parametrize("status", [400, 404, 410, 416, 520])
+def test_an_odd_answer_is_not_taken_for_a_missing_file(hub: Hub, model: Repo, tmp_path: Path, status: int) -> None:
+    hub.fail("/tree/", status=status)
+    error = failure(fetch_all, tmp_path)
+    assert f"{hub.endpoint} answers {status} for /api/models/someone/teacher/tree/" in error
+
+
 def test_a_missing_file_is_answered_with_names_close_to_it(model: Repo, tmp_path: Path) -> None:
     assert "close to it are config.json" in failure(fetch, tmp_path, "confg.json")
 

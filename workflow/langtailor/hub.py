@@ -332,6 +332,11 @@ def _refusal(repository: Repository, response: httpx2.Response) -> str | None:
         return f"{repository.page} has no revision {repository.revision!r}; give a branch, a tag or a whole commit"
     if status == httpx2.codes.FORBIDDEN:
         return f"{_place(response.request)} refuses access to {repository.page} (403{': ' if said else ''}{said})"
+    if response.is_error and code != "EntryNotFound":
+        # The client takes some of these for "there is no such file", and would go on without it.
+        return (
+            f"{_place(response.request)} answers {status} for {response.request.url.path}{': ' if said else ''}{said}"
+        )
     return None
 
 
@@ -359,8 +364,6 @@ def _explain(repository: Repository, error: Exception) -> str:
         return f"{repository.page} is needed, but HF_HUB_OFFLINE is set; unset it, or name a local folder instead"
     if isinstance(error, HFValidationError):
         return f"{repository.name!r} is no repository name of the Hub, which is written owner/name"
-    if isinstance(error, HfHubHTTPError):
-        return f"{_place(error.request)} answers {error.response.status_code} for {error.request.url.path}"
     return f"{repository.page}: fetching broke off: {_reason(error)}. Run again: what was fetched is kept"
 
 
