@@ -28,7 +28,7 @@ class Workflow:
                 "quotas": {"train": 80, "validation": 16, "test": 16},
                 "cleaning": {"min_characters": 8, "near_duplicate_similarity": None},
             },
-            "vocabulary": {"size": 300, "min_count": 0, "graft": {"share": 0.1}},
+            "vocabulary": {"size": 420, "min_count": 0, "graft": {"share": 0.1}},
             "distillation": {"epochs": 2, "batch_size": 16, "learning_rate": 1e-3, "validate_every": 5},
             "evaluation": {
                 "bootstrap": 50,

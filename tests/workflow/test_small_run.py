@@ -50,7 +50,7 @@ def test_a_second_run_does_nothing(finished):
 
 def test_a_second_variant_shares_corpus_counts_and_vectors(finished):
     config = copy.deepcopy(finished.config)
-    config["variants"] = {"tailored": {}, "smaller": {"vocabulary": {"size": 250}}}
+    config["variants"] = {"tailored": {}, "smaller": {"vocabulary": {"size": 380}}}
     jobs = finished.planned(config)
     assert jobs == {
         "select_vocabulary": 1,
