@@ -27,6 +27,7 @@ import torch
 from numpy.typing import NDArray
 
 from langtailor import tables
+from langtailor.alignment import Links, align_corpora
 from langtailor.artifacts import (
     MANIFEST_NAME,
     Manifest,
@@ -105,6 +106,7 @@ def clone_model(
     seed: int,
     out: Path,
     *,
+    corpora: Mapping[str, Path] | None = None,
     trust_remote_code: bool = False,
 ) -> None:
     """Give the teacher a new vocabulary.
@@ -118,6 +120,7 @@ def clone_model(
         out: the clone (kind ``clone``): a sentence-transformers folder with ``mapping.parquet``. The manifest's facts
             give parameters, bytes and rows ``before`` and ``after``, mean norms of kept and new rows, number and digest
             of the tensors that are identical, and the number of texts that were compared at the end.
+        corpora: corpus by language, whose sentence pairs the method ``aligned`` reads.
         trust_remote_code: run Python code that comes with the model for that comparison; without, such a model is
             not compared.
 
@@ -130,7 +133,10 @@ def clone_model(
     _check_origin(read_manifest(tokenizer, "tokenizer"), teacher, tokenizer, vocabulary)
     layout, family, where = table_to_layout(table), load_family(teacher), find_vocabulary_tensors(teacher)
     embeddings = read_tensor(where.files[where.embedding], where.embedding)
-    mapping = _mapping(table, layout, family, embeddings, settings)
+    links = None
+    if settings.method == "aligned":
+        links = align_corpora(corpora or {}, teacher, tokenizer, len(layout), where.rows)
+    mapping = _mapping(table, layout, family, embeddings, settings, links)
     fresh = np.flatnonzero([token in layout.grafts for token in layout.tokens])
     drawn = fresh if settings.method == "random" else fresh[:0]
     del embeddings
@@ -149,11 +155,13 @@ def clone_model(
             "compared_texts": _compare(teacher, folder, family, table, trust_remote_code),
         }
         made_by = settings.model_dump(mode="json") | {"seed": seed}
-        inputs = {
+        inputs: dict[str, Any] = {
             "teacher": directory_digest(teacher),
             "tokenizer": directory_digest(tokenizer),
             "vocabulary": sha256_file(vocabulary),
         }
+        if links is not None:
+            inputs["corpora"] = {lang: sha256_file(path) for lang, path in (corpora or {}).items()}
         seal_directory(folder, Manifest("clone", made_by, inputs, facts))
     _LOG.info(
         "clone: %s -> %s parameters, %s -> %s rows, %d other tensors identical, %d texts give the teacher's vectors",
@@ -214,7 +222,12 @@ def _check_origin(made: Manifest, teacher: Path, tokenizer: Path, vocabulary: Pa
 
 
 def _mapping(
-    table: pa.Table, layout: Layout, family: Family, embeddings: torch.Tensor, settings: InitialisationSettings
+    table: pa.Table,
+    layout: Layout,
+    family: Family,
+    embeddings: torch.Tensor,
+    settings: InitialisationSettings,
+    links: Links | None,
 ) -> RowMapping:
     # EmbeddingGemma's <image_soft_token> has an id one past the table. As for padding, there is nothing to copy.
     teacher_ids = np.where(layout.teacher_ids < len(embeddings), layout.teacher_ids, np.int32(-1))
@@ -224,7 +237,7 @@ def _mapping(
         raise LangtailorError(f"the teacher has no piece for the new token {silent[0]!r}; choose another donor")
     special = np.array([origin == "special" for origin in table["origin"].to_pylist()])
     ordinary = np.flatnonzero((teacher_ids >= 0) & ~special)
-    if not len(ordinary) and settings.method in ("norm-matched", "similarity"):
+    if not len(ordinary) and settings.method in ("norm-matched", "similarity", "aligned"):
         raise LangtailorError(f"initialisation.method {settings.method!r} needs kept tokens besides the special ones")
     without = [layout.tokens[row] for row in np.flatnonzero(teacher_ids < 0)]
     return compose(
@@ -234,6 +247,7 @@ def _mapping(
         ordinary,
         embeddings,
         settings,
+        links,
     )
 
 

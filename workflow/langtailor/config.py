@@ -219,10 +219,11 @@ class VocabularySettings(Section):
 class InitialisationSettings(Section):
     """How the row of a new token is made from the teacher's rows."""
 
-    method: Literal["mean", "length-weighted", "norm-matched", "similarity", "random"] = "mean"
+    method: Literal["mean", "length-weighted", "norm-matched", "similarity", "aligned", "random"] = "mean"
     """`mean` of the teacher's rows for the token's text (the paper's); `length-weighted` by characters; `norm-matched`
-    rescaled to the kept rows' mean norm; `similarity`: weighted kept tokens near the mean (FOCUS-like); `random`
-    from the teacher's distribution (the control)."""
+    rescaled to the kept rows' mean norm; `similarity`: weighted kept tokens near the mean (FOCUS-like); `aligned`:
+    weighted teacher tokens that translate the token in the corpus's sentence pairs; `random` from the teacher's
+    distribution (the control)."""
     neighbours: Annotated[int, Field(ge=1)] = 8
     """Kept tokens that `similarity` combines."""
     temperature: Annotated[float, Field(gt=0)] = 0.1

@@ -6,6 +6,7 @@ rule clone_model:
         teacher="<results>/teacher/model",
         tokenizer="<results>/tokenizer/{variant}",
         vocabulary="<results>/vocabulary/{variant}.parquet",
+        corpora=aligned_corpora,
     output:
         clone=directory("<results>/clone/{variant}"),
     log:
@@ -21,7 +22,9 @@ rule clone_model:
         disk_mb=4000,
     params:
         settings=variant_section("initialisation"),
+        languages=aligned_languages,
         seed=SETTINGS.seed,
+        trust_remote_code=SETTINGS.teacher.trust_remote_code,
         code=code_digest("cloning"),
     script:
         "../scripts/clone_model.py"

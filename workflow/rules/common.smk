@@ -72,6 +72,15 @@ def per_language(pattern, langs=LANGUAGES):
     return expand(pattern, lang=langs, allow_missing=True)
 
 
+def aligned_languages(wildcards):
+    """Languages whose sentence pairs the initialisation of new rows reads."""
+    return LANGUAGES if SETTINGS.variant(wildcards.variant).initialisation.method == "aligned" else []
+
+
+def aligned_corpora(wildcards):
+    return per_language("<results>/corpus/{lang}.parquet", aligned_languages(wildcards))
+
+
 def evaluation_inputs(wildcards):
     """Corpora and stored vectors that a task looks at, and the user's own files, so that a change of them is seen."""
     needs = SETTINGS.task_needs(wildcards.task)

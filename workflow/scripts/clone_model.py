@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from job import job
+from job import by_language, job
 from langtailor.cloning import clone_model
 from langtailor.config import InitialisationSettings
 
@@ -14,4 +14,6 @@ with job(snakemake):
         settings=InitialisationSettings(**snakemake.params.settings),
         seed=snakemake.params.seed,
         out=Path(snakemake.output.clone),
+        corpora=by_language(snakemake.params.languages, snakemake.input.corpora),
+        trust_remote_code=snakemake.params.trust_remote_code,
     )
