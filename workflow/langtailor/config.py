@@ -216,6 +216,17 @@ class VocabularySettings(Section):
         return self
 
 
+class TokenDistillationSettings(Section):
+    """Fit new rows so that hidden states with a new token are those with its old pieces (arXiv 2505.20133)."""
+
+    steps: Annotated[int, Field(ge=0)] = 0
+    """Steps of training the new rows; 0 leaves them as they were made."""
+    batch_size: Annotated[int, Field(ge=1)] = 32
+    """Passages in one step."""
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    """Peak learning rate; it falls linearly to 0."""
+
+
 class InitialisationSettings(Section):
     """How the row of a new token is made from the teacher's rows."""
 
@@ -228,6 +239,13 @@ class InitialisationSettings(Section):
     """Kept tokens that `similarity` combines."""
     temperature: Annotated[float, Field(gt=0)] = 0.1
     """Softmax temperature of `similarity` over cosine similarities."""
+    token_distillation: TokenDistillationSettings = TokenDistillationSettings()
+    """Fit the rows that the method made."""
+
+    @property
+    def reads_corpus(self) -> bool:
+        """Whether new rows depend on the corpus."""
+        return self.method == "aligned" or self.token_distillation.steps > 0
 
 
 class VectorSettings(Section):

@@ -72,13 +72,13 @@ def per_language(pattern, langs=LANGUAGES):
     return expand(pattern, lang=langs, allow_missing=True)
 
 
-def aligned_languages(wildcards):
-    """Languages whose sentence pairs the initialisation of new rows reads."""
-    return LANGUAGES if SETTINGS.variant(wildcards.variant).initialisation.method == "aligned" else []
+def initialisation_languages(wildcards):
+    """Languages whose corpus the new rows depend on."""
+    return LANGUAGES if SETTINGS.variant(wildcards.variant).initialisation.reads_corpus else []
 
 
-def aligned_corpora(wildcards):
-    return per_language("<results>/corpus/{lang}.parquet", aligned_languages(wildcards))
+def initialisation_corpora(wildcards):
+    return per_language("<results>/corpus/{lang}.parquet", initialisation_languages(wildcards))
 
 
 def evaluation_inputs(wildcards):
