@@ -24,7 +24,7 @@ def package(tmp_path, monkeypatch):
 
 def digest():
     codedigest.code_digest.cache_clear()
-    codedigest._imports.cache_clear()
+    codedigest._module.cache_clear()
     return codedigest.code_digest("stage")
 
 
@@ -55,7 +55,7 @@ def test_an_unknown_module_is_an_error(package):
 
 def test_every_stage_of_the_real_package_has_a_digest_of_its_own():
     codedigest.code_digest.cache_clear()
-    codedigest._imports.cache_clear()
+    codedigest._module.cache_clear()
     stages = ["teacher", "corpus.sources", "corpus.build", "counting", "selection", "cloning", "vectors"]
     digests = [codedigest.code_digest(stage) for stage in stages]
     assert len(set(digests)) == len(stages)
