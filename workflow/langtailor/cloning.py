@@ -27,10 +27,12 @@ import torch
 from numpy.typing import NDArray
 
 from langtailor import tables
+from langtailor.alignment import Links, align_corpora
 from langtailor.artifacts import (
     MANIFEST_NAME,
     Manifest,
     atomic_directory,
+    atomic_file,
     directory_digest,
     read_manifest,
     seal_directory,
@@ -45,6 +47,7 @@ from langtailor.surgery.layout_table import table_to_layout
 from langtailor.surgery.registry import load_family
 from langtailor.surgery.segmentation import segment
 from langtailor.teacher import TeacherInfo, load_sentence_transformer, weight_files
+from langtailor.token_distillation import fit_rows
 from langtailor.weights import Remake, StoredTensor, read_tensor, rewrite_weights, stored_tensors, tensor_digests
 
 _LOG = logging.getLogger("langtailor")
@@ -105,6 +108,8 @@ def clone_model(
     seed: int,
     out: Path,
     *,
+    corpora: Mapping[str, Path] | None = None,
+    device: str = "cpu",
     trust_remote_code: bool = False,
 ) -> None:
     """Give the teacher a new vocabulary.
@@ -118,6 +123,8 @@ def clone_model(
         out: the clone (kind ``clone``): a sentence-transformers folder with ``mapping.parquet``. The manifest's facts
             give parameters, bytes and rows ``before`` and ``after``, mean norms of kept and new rows, number and digest
             of the tensors that are identical, and the number of texts that were compared at the end.
+        corpora: corpus by language: the method ``aligned`` reads its sentence pairs, token distillation its passages.
+        device: ``cpu`` or ``cuda``, for token distillation.
         trust_remote_code: run Python code that comes with the model for that comparison; without, such a model is
             not compared.
 
@@ -130,7 +137,11 @@ def clone_model(
     _check_origin(read_manifest(tokenizer, "tokenizer"), teacher, tokenizer, vocabulary)
     layout, family, where = table_to_layout(table), load_family(teacher), find_vocabulary_tensors(teacher)
     embeddings = read_tensor(where.files[where.embedding], where.embedding)
-    mapping = _mapping(table, layout, family, embeddings, settings)
+    corpora = (corpora or {}) if settings.reads_corpus else {}
+    links = None
+    if settings.method == "aligned":
+        links = align_corpora(corpora, teacher, tokenizer, len(layout), where.rows)
+    mapping = _mapping(table, layout, family, embeddings, settings, links)
     fresh = np.flatnonzero([token in layout.grafts for token in layout.tokens])
     drawn = fresh if settings.method == "random" else fresh[:0]
     del embeddings
@@ -140,6 +151,20 @@ def clone_model(
         identical = _write_weights(teacher, folder, where, partial(_new_table, mapping, drawn, seed), len(layout))
         _write_configs(folder, layout, where.rows)
         _write_mapping(folder / MAPPING_NAME, mapping, fresh)
+        fitted: dict[str, Any] = {}
+        if settings.token_distillation.steps and len(fresh):
+            fit = fit_rows(
+                teacher,
+                folder,
+                fresh,
+                corpora,
+                settings.token_distillation,
+                seed,
+                device=device,
+                trust_remote_code=trust_remote_code,
+            )
+            _replace_rows(folder, where, fresh, fit.rows)
+            fitted = {"token_distillation": {"before": fit.before, "after": fit.after, "passages": fit.passages}}
         facts = {
             **_sizes(teacher, folder),
             **_norms(folder, where, layout, fresh),
@@ -147,13 +172,16 @@ def clone_model(
             "identical_tensors": len(identical),
             "identical_sha256": _digest(identical),
             "compared_texts": _compare(teacher, folder, family, table, trust_remote_code),
+            **fitted,
         }
         made_by = settings.model_dump(mode="json") | {"seed": seed}
-        inputs = {
+        inputs: dict[str, Any] = {
             "teacher": directory_digest(teacher),
             "tokenizer": directory_digest(tokenizer),
             "vocabulary": sha256_file(vocabulary),
         }
+        if corpora:
+            inputs["corpora"] = {lang: sha256_file(path) for lang, path in corpora.items()}
         seal_directory(folder, Manifest("clone", made_by, inputs, facts))
     _LOG.info(
         "clone: %s -> %s parameters, %s -> %s rows, %d other tensors identical, %d texts give the teacher's vectors",
@@ -214,7 +242,12 @@ def _check_origin(made: Manifest, teacher: Path, tokenizer: Path, vocabulary: Pa
 
 
 def _mapping(
-    table: pa.Table, layout: Layout, family: Family, embeddings: torch.Tensor, settings: InitialisationSettings
+    table: pa.Table,
+    layout: Layout,
+    family: Family,
+    embeddings: torch.Tensor,
+    settings: InitialisationSettings,
+    links: Links | None,
 ) -> RowMapping:
     # EmbeddingGemma's <image_soft_token> has an id one past the table. As for padding, there is nothing to copy.
     teacher_ids = np.where(layout.teacher_ids < len(embeddings), layout.teacher_ids, np.int32(-1))
@@ -224,7 +257,7 @@ def _mapping(
         raise LangtailorError(f"the teacher has no piece for the new token {silent[0]!r}; choose another donor")
     special = np.array([origin == "special" for origin in table["origin"].to_pylist()])
     ordinary = np.flatnonzero((teacher_ids >= 0) & ~special)
-    if not len(ordinary) and settings.method in ("norm-matched", "similarity"):
+    if not len(ordinary) and settings.method in ("norm-matched", "similarity", "aligned"):
         raise LangtailorError(f"initialisation.method {settings.method!r} needs kept tokens besides the special ones")
     without = [layout.tokens[row] for row in np.flatnonzero(teacher_ids < 0)]
     return compose(
@@ -234,6 +267,7 @@ def _mapping(
         ordinary,
         embeddings,
         settings,
+        links,
     )
 
 
@@ -285,6 +319,21 @@ def _write_weights(teacher: Path, folder: Path, where: VocabularyTensors, remake
     for index in folder.rglob(_INDEX):
         _write_index(index)
     return identical
+
+
+def _replace_rows(folder: Path, where: VocabularyTensors, rows: Rows, values: torch.Tensor) -> None:
+    """Put other values into rows of the clone's input embeddings."""
+    file = _embedding_file(folder, where)
+
+    def replaced(table: torch.Tensor) -> torch.Tensor:
+        return table.index_copy(0, torch.from_numpy(rows), values.to(table.dtype))
+
+    with atomic_file(file) as temporary:
+        rewrite_weights(file, temporary, len(read_tensor(file, where.embedding)), {where.embedding: replaced})
+
+
+def _embedding_file(folder: Path, where: VocabularyTensors) -> Path:
+    return next(file for file in weight_files(folder) if any(t.name == where.embedding for t in stored_tensors(file)))
 
 
 def _write_index(path: Path) -> None:
@@ -398,8 +447,7 @@ def _sizes(teacher: Path, folder: Path) -> dict[str, dict[str, int]]:
 
 def _norms(folder: Path, where: VocabularyTensors, layout: Layout, fresh: Rows) -> dict[str, Any]:
     """Numbers and mean norms of kept and of new rows."""
-    file = next(file for file in weight_files(folder) if any(t.name == where.embedding for t in stored_tensors(file)))
-    table = read_tensor(file, where.embedding)
+    table = read_tensor(_embedding_file(folder, where), where.embedding)
     kept = np.flatnonzero((layout.teacher_ids >= 0) & (layout.teacher_ids < where.rows))
     parts = {"kept": kept, "new": fresh}
     return {name: {"rows": len(rows), "mean_norm": _mean_norm(table, rows)} for name, rows in parts.items()}

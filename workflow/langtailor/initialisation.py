@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from langtailor.alignment import Links
 from langtailor.config import InitialisationSettings
 from langtailor.surgery.base import Ids
 
@@ -111,6 +112,7 @@ def compose(
     ordinary: Rows,
     table: torch.Tensor,
     settings: InitialisationSettings,
+    links: Links | None = None,
 ) -> Mapping:
     """Say how each row of the new table is made.
 
@@ -123,6 +125,7 @@ def compose(
         ordinary: new ids of the kept rows that ``norm-matched`` measures and ``similarity`` combines.
         table: the teacher's input embeddings, shape (teacher rows, d).
         settings: the method and its parameters.
+        links: what new tokens translate to, for ``aligned``.
 
     Returns:
         The mapping. For ``random`` new rows have no entries; :func:`draw` makes them.
@@ -136,6 +139,10 @@ def compose(
             return _length_weighted(mean, characters)
         case "norm-matched":
             return _norm_matched(mean, fresh, ordinary, table)
+        case "aligned":
+            if links is None:
+                raise ValueError("aligned needs links")
+            return _aligned(mean, fresh, links, ordinary, table)
         case "similarity":
             return _by_similarity(mean, fresh, ordinary, table, settings)
     return mean
@@ -224,7 +231,26 @@ def _by_similarity(
             part = slice(done, done := done + len(found.indices))
             ids[part] = candidates[found.indices.numpy()]
             weights[part] = torch.softmax(found.values / settings.temperature, dim=1).numpy()
-    return _with_entries(mean, fresh, ids, weights)
+    return _with_entries(mean, np.repeat(fresh, near), ids.reshape(-1), weights.reshape(-1))
+
+
+def _aligned(mean: Mapping, fresh: Rows, links: Links, ordinary: Rows, table: torch.Tensor) -> Mapping:
+    """``e(t) = λ · Σⱼ p(j | t) · e(j) + (1 - λ) · m(t)``, brought to the kept rows' mean norm.
+
+    ``p(j | t)`` says how often teacher token ``j`` translates ``t`` (:mod:`langtailor.alignment`), and
+    ``λ = n / (n + 1)`` for the ``n`` sentence pairs in which ``t`` occurs: without any, the mean of the pieces is left.
+    """
+    trust = (links.uses / (links.uses + 1))[links.student_ids]
+    new = np.isin(links.student_ids, fresh)
+    linked = np.zeros(len(mean))
+    np.maximum.at(linked, links.student_ids[new], trust[new])
+    pieces = linked[mean.owners] > 0
+    owners = np.concatenate([links.student_ids[new].astype(np.int64), mean.owners[pieces]])
+    ids = np.concatenate([links.teacher_ids[new], mean.teacher_ids[pieces]])
+    weights = np.concatenate(
+        [links.probabilities[new] * trust[new], mean.weights[pieces] * (1 - linked[mean.owners[pieces]])]
+    )
+    return _norm_matched(_with_entries(mean, owners, ids, weights.astype(np.float32)), fresh, ordinary, table)
 
 
 def _own_ids(mean: Mapping, kept: Rows) -> Rows:
@@ -232,14 +258,16 @@ def _own_ids(mean: Mapping, kept: Rows) -> Rows:
     return mean.teacher_ids[mean.offsets[kept]].astype(np.int64)
 
 
-def _with_entries(mapping: Mapping, rows: Rows, ids: Ids, weights: NDArray[np.float32]) -> Mapping:
-    """The mapping with other entries for some rows, equally many in each; ``ids`` and ``weights``: shape (rows, n)."""
-    counts = mapping.counts.copy()
-    counts[rows] = ids.shape[1]
+def _with_entries(mapping: Mapping, owners: Rows, ids: Ids, weights: NDArray[np.float32]) -> Mapping:
+    """The mapping with other entries for the rows that are named; all three of shape (entries,)."""
     changed = np.zeros(len(mapping), bool)
-    changed[rows] = True
-    to, since = np.repeat(changed, counts), changed[mapping.owners]
-    new_ids, new_weights = np.empty(len(to), np.int32), np.empty(len(to), np.float32)
-    new_ids[to], new_weights[to] = ids.reshape(-1), weights.reshape(-1)
-    new_ids[~to], new_weights[~to] = mapping.teacher_ids[~since], mapping.weights[~since]
-    return Mapping(np.concatenate([[0], np.cumsum(counts)]), new_ids, new_weights)
+    changed[owners] = True
+    stay = ~changed[mapping.owners]
+    all_owners = np.concatenate([mapping.owners[stay], owners])
+    order = np.argsort(all_owners, kind="stable")
+    offsets = np.cumsum(np.bincount(all_owners, minlength=len(mapping)))
+    return Mapping(
+        np.concatenate([[0], offsets]),
+        np.concatenate([mapping.teacher_ids[stay], ids])[order],
+        np.concatenate([mapping.weights[stay], weights])[order],
+    )

@@ -6,6 +6,7 @@ rule clone_model:
         teacher="<results>/teacher/model",
         tokenizer="<results>/tokenizer/{variant}",
         vocabulary="<results>/vocabulary/{variant}.parquet",
+        corpora=initialisation_corpora,
     output:
         clone=directory("<results>/clone/{variant}"),
     log:
@@ -13,15 +14,19 @@ rule clone_model:
     benchmark:
         "<benchmarks>/clone_model/{variant}.tsv"
     conda:
-        "../../envs/cpu.yaml"
+        "../../envs/gpu.yaml"
     threads: 2
     resources:
         mem_mb=8000,
         runtime=30,
         disk_mb=4000,
+        # Only token distillation trains.
+        gpu=lambda wildcards: int(SETTINGS.variant(wildcards.variant).initialisation.token_distillation.steps > 0),
     params:
         settings=variant_section("initialisation"),
+        languages=initialisation_languages,
         seed=SETTINGS.seed,
+        trust_remote_code=SETTINGS.teacher.trust_remote_code,
         code=code_digest("cloning"),
     script:
         "../scripts/clone_model.py"

@@ -104,6 +104,15 @@ def donor_files(wildcards):
     return [str(file)] if file and file.is_file() else []
 
 
+def initialisation_languages(wildcards):
+    """Languages whose corpus the new rows depend on."""
+    return LANGUAGES if SETTINGS.variant(wildcards.variant).initialisation.reads_corpus else []
+
+
+def initialisation_corpora(wildcards):
+    return per_language("<results>/corpus/{lang}.parquet", initialisation_languages(wildcards))
+
+
 def evaluation_inputs(wildcards):
     """Corpora and stored vectors that a task looks at, and the user's own files, so that a change of them is seen."""
     needs = SETTINGS.task_needs(wildcards.task)

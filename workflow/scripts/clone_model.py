@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from job import job
+from job import by_language, device, job
 from langtailor.cloning import clone_model
 from langtailor.config import InitialisationSettings
 
@@ -14,4 +14,7 @@ with job(snakemake):
         settings=InitialisationSettings(**snakemake.params.settings),
         seed=snakemake.params.seed,
         out=Path(snakemake.output.clone),
+        corpora=by_language(snakemake.params.languages, snakemake.input.corpora),
+        device=device(snakemake),
+        trust_remote_code=snakemake.params.trust_remote_code,
     )

@@ -74,6 +74,8 @@ class VariantPart:
     token_columns: Sequence[str]
     token_rows: Sequence[Mapping[str, Any]]
     graft_rows: Sequence[Mapping[str, Any]]
+    share_rows: Sequence[Mapping[str, Any]]
+    share_plot: str
     checks: Sequence[Mapping[str, str]]
     sizes: Sequence[Mapping[str, str]]
     training_plots: Sequence[Plot]
@@ -178,6 +180,8 @@ def _variant_part(
         token_columns=_TOKEN_COLUMNS,
         token_rows=_token_rows(certificate, made),
         graft_rows=_graft_rows(vocabulary),
+        share_rows=_share_rows(made, settings["vocabulary"]["graft"]["share"]),
+        share_plot=_share_plot(made) if made.facts["marginal_curve"] else "",
         checks=_checks(certificate),
         sizes=_sizes(before, after),
         training_plots=_training_plots(distilled / "training.jsonl", training),
@@ -305,6 +309,27 @@ def _graft_rows(vocabulary: pa.Table) -> list[dict[str, Any]]:
     best = grafts.sort_by([("count", "descending"), ("new_id", "ascending")]).slice(0, _GRAFTS_SHOWN)
     rows: list[dict[str, Any]] = best.select(["token", "count", "reason"]).to_pylist()
     return rows
+
+
+def _share_rows(vocabulary: Manifest, fixed: float) -> list[dict[str, Any]]:
+    """The shares that the marginal policy tried, and what each spends; nothing for the fixed policy."""
+    return [
+        {
+            "share": _percent(point["share"]),
+            "grafts": f"{point['grafts']:,}",
+            "objective": _percent(point["objective"]),
+            "fertility": ", ".join(f"{lang} {value:.2f}" for lang, value in point["fertility"].items()),
+            "chosen": point["share"] == vocabulary.facts["graft_share"],
+            "fixed": point["share"] == fixed,
+        }
+        for point in vocabulary.facts["marginal_curve"]
+    ]
+
+
+def _share_plot(vocabulary: Manifest) -> str:
+    curve = vocabulary.facts["marginal_curve"]
+    points = ([point["share"] for point in curve], [100 * point["objective"] for point in curve])
+    return plots.curves({"all languages": points}, "share of the budget for new tokens", "tokens, % of the teacher's")
 
 
 def _checks(certificate: Mapping[str, Any]) -> list[dict[str, str]]:

@@ -1,0 +1,84 @@
+"""Fitted rows: the loss falls, nothing else changes, and the same seed gives the same bytes."""
+
+import pyarrow as pa
+import pytest
+import torch
+from safetensors.torch import load_file
+from tokenizers import Tokenizer
+
+from langtailor import tables
+from langtailor.artifacts import Manifest, read_manifest
+from langtailor.cloning import clone_model
+from langtailor.config import InitialisationSettings
+from langtailor.errors import ConfigError
+from langtailor.token_distillation import _shared_ends
+from tests.unit.surgery_teachers import TARGET, TEXTS
+from tests.unit.test_cloning import embedding, make_workshop
+
+
+@pytest.fixture(scope="module", params=["bert", "gemma", "xlmr"])
+def workshop(request, tmp_path_factory):
+    return make_workshop(tmp_path_factory.mktemp(request.param), request.param)
+
+
+def write_corpus(path, texts):
+    rows = {
+        "id": [str(i) for i in range(len(texts))],
+        "lang": ["tr"] * len(texts),
+        "text": texts,
+        "split": ["train"] * len(texts),
+        "pair": [None] * len(texts),
+    }
+    facts = {"passages": {"train": len(texts), "validation": 0, "test": 0}}
+    tables.write_table(path, pa.table(rows, schema=tables.CORPUS), Manifest("corpus", facts=facts))
+    return {"tr": path}
+
+
+def fitted(workshop, name, corpora, seed=3, **settings):
+    out = workshop.root / name
+    chosen = InitialisationSettings(
+        token_distillation={"steps": 80, "batch_size": 8, "learning_rate": 0.01, **settings}
+    )
+    inputs = (workshop.teacher, workshop.root / "tokenizer", workshop.root / "vocabulary.parquet")
+    clone_model(*inputs, chosen, seed, out, corpora=corpora)
+    return out
+
+
+def test_new_rows_alone_are_fitted(workshop):
+    corpora = write_corpus(workshop.root / "tr.parquet", [*TEXTS, *TARGET])
+    plain, fit = workshop.clone("plain"), fitted(workshop, "fit", corpora)
+    facts = read_manifest(fit, "clone").facts["token_distillation"]
+    assert facts["after"] < 0.95 * facts["before"]
+    old, new = (load_file(folder / "model.safetensors") for folder in (plain, fit))
+    name = embedding(old)
+    others = [key for key in old if key != name]
+    assert all(torch.equal(old[key], new[key]) for key in others)
+    changed = (old[name] != new[name]).any(dim=1)
+    assert set(changed.nonzero().flatten().tolist()) <= set(workshop.new)
+    assert changed.any()
+
+
+def test_the_same_seed_gives_the_same_bytes(workshop):
+    corpora = write_corpus(workshop.root / "again.parquet", [*TEXTS, *TARGET])
+    one, other = (fitted(workshop, name, corpora, steps=4) / "model.safetensors" for name in ("one", "other"))
+    assert one.read_bytes() == other.read_bytes()
+
+
+def test_text_without_a_new_token_is_an_error(workshop):
+    corpora = write_corpus(workshop.root / "none.parquet", ["."])
+    with pytest.raises(ConfigError, match="no train passage has a new token"):
+        fitted(workshop, "never", corpora)
+    assert not (workshop.root / "never").exists()
+
+
+def test_positions_that_end_alike_are_compared(workshop):
+    old, new = (
+        Tokenizer.from_file(str(folder / "tokenizer.json"))
+        for folder in (workshop.teacher, workshop.root / "tokenizer")
+    )
+    text = " ".join(TARGET)[:200]
+    one, other = old.encode(text), new.encode(text)
+    pairs = list(_shared_ends(one, other))
+    assert pairs
+    assert all(one.offsets[i][1] == other.offsets[j][1] for i, j in pairs)
+    assert len({j for _, j in pairs}) == len(pairs)
