@@ -1,8 +1,14 @@
 """A stage's digest changes when its code does, and only then."""
 
+import ast
+import re
+from pathlib import Path
+
 import pytest
 
 from langtailor import codedigest
+
+WORKFLOW = Path(__file__).parents[2] / "workflow"
 
 
 @pytest.fixture
@@ -24,7 +30,7 @@ def package(tmp_path, monkeypatch):
 
 def digest():
     codedigest.code_digest.cache_clear()
-    codedigest._imports.cache_clear()
+    codedigest._module.cache_clear()
     return codedigest.code_digest("stage")
 
 
@@ -48,6 +54,30 @@ def test_comments_docstrings_and_layout_do_not_count(package):
     assert digest() == before
 
 
+def test_a_template_that_a_module_names_is_part_of_it(package):
+    (package / "stage.py").write_text((package / "stage.py").read_text() + 'PAGE = "page.jinja"\n')
+    before = digest()
+    (package / "page.jinja").write_text("{{ page }}")
+    with_template = digest()
+    assert with_template != before
+    (package / "page.jinja").write_text("{{ another }}")
+    assert digest() not in (before, with_template)
+
+
+@pytest.mark.parametrize("rules", sorted((WORKFLOW / "rules").glob("*.smk")), ids=lambda path: path.stem)
+def test_every_rule_names_the_modules_that_its_script_imports(rules):
+    codedigest._module.cache_clear()
+    text = rules.read_text(encoding="utf-8")
+    pairs = re.findall(r'code=code_digest\((.+?)\),\n *script:\n *"\.\./scripts/(\w+)\.py"', text)
+    assert len(pairs) == len(re.findall(r"^ *script:$", text, re.MULTILINE))
+    for named, script in pairs:
+        tree = ast.parse((WORKFLOW / "scripts" / f"{script}.py").read_text(encoding="utf-8"))
+        modules = re.findall(r'"([\w.]+)"', named)
+        reached = codedigest._reachable([f"langtailor.{module}" for module in modules]) | codedigest._NEUTRAL
+        imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+        assert {name for name in imported if name.startswith("langtailor")} <= reached, script
+
+
 def test_an_unknown_module_is_an_error(package):
     with pytest.raises(ModuleNotFoundError):
         codedigest.code_digest("nowhere")
@@ -55,7 +85,7 @@ def test_an_unknown_module_is_an_error(package):
 
 def test_every_stage_of_the_real_package_has_a_digest_of_its_own():
     codedigest.code_digest.cache_clear()
-    codedigest._imports.cache_clear()
+    codedigest._module.cache_clear()
     stages = ["teacher", "corpus.sources", "corpus.build", "counting", "selection", "cloning", "vectors"]
     digests = [codedigest.code_digest(stage) for stage in stages]
     assert len(set(digests)) == len(stages)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
 
+from langtailor import encoder, vectors
 from langtailor.artifacts import Manifest, seal_directory
 from langtailor.config import TeacherSettings, VectorSettings
 from langtailor.corpus import read_corpus
@@ -55,9 +57,18 @@ def corpus(tmp_path_factory) -> Path:
     return write_corpus(tmp_path_factory.mktemp("corpus") / "tr.parquet")
 
 
-def encode(corpus: Path, teacher: Path, out: Path, shard: int = 0, passages: int = 16, **how: Any) -> Path:
-    settings = VectorSettings(shard_passages=passages, batch_tokens=256)
-    encode_shard(corpus, shard, teacher, TeacherSettings(model="tiny", **how), settings, "cpu", out)
+def encode(
+    corpus: Path,
+    teacher: Path,
+    out: Path,
+    shard: int = 0,
+    passages: int = 16,
+    kept: Path | None = None,
+    batch_tokens: int = 256,
+    **how: Any,
+) -> Path:
+    settings = VectorSettings(shard_passages=passages, batch_tokens=batch_tokens)
+    encode_shard(corpus, shard, teacher, TeacherSettings(model="tiny", **how), settings, "cpu", out, kept)
     return out
 
 
@@ -111,6 +122,66 @@ def test_a_split_is_read_across_shards(shards, corpus):
 def test_a_rerun_gives_the_same_bytes(shards, teacher, corpus, tmp_path):
     again = encode(corpus, teacher, tmp_path / "again.arrow", 1)
     assert again.read_bytes() == shards[1].read_bytes()
+
+
+class Encoders:
+    """Counts the encoders that were made: one for each shard that was computed."""
+
+    made = 0
+
+    def __init__(self, real: type) -> None:
+        self.real = real
+
+    def __call__(self, *arguments: Any) -> Any:
+        self.made += 1
+        return self.real(*arguments)
+
+
+@pytest.fixture
+def encoders(monkeypatch) -> Encoders:
+    counted = Encoders(encoder.Encoder)
+    monkeypatch.setattr(encoder, "Encoder", counted)
+    return counted
+
+
+def test_a_kept_shard_is_taken_back_when_its_passages_are_the_same(teacher, corpus, tmp_path, encoders):
+    out, kept = tmp_path / "0.arrow", tmp_path / "kept"
+    before = encode(corpus, teacher, out, kept=kept).read_bytes()
+    assert encoders.made == 1
+    out.unlink()
+    start = time.time_ns()
+    assert encode(corpus, teacher, out, kept=kept).read_bytes() == before
+    assert encoders.made == 1
+    assert out.stat().st_mtime_ns >= start - 50_000_000, "Snakemake asks for an output that is newer than its inputs"
+    assert out.stat().st_nlink == 2, "a shard that is kept takes no space of its own"
+
+
+@pytest.mark.parametrize("how", ["text", "settings", "batch", "damage", "code"])
+def test_a_kept_shard_is_not_taken_for_another(teacher, corpus, tmp_path, encoders, monkeypatch, how):
+    out, kept = tmp_path / "0.arrow", tmp_path / "kept"
+    encode(corpus, teacher, out, kept=kept)
+    out.unlink()
+    changes: dict[str, Any] = {}
+    match how:
+        case "text":
+            texts = read_corpus(corpus)["text"].to_pylist()
+            corpus = write_corpus(tmp_path / "tr.parquet", [texts[0] + ".", *texts[1:]])
+        case "settings":
+            changes = {"max_length": 16}
+        case "batch":
+            changes = {"batch_tokens": 128}
+        case "damage":
+            (file,) = kept.iterdir()
+            data = bytearray(file.read_bytes())
+            data[len(data) // 2] ^= 1
+            file.write_bytes(data)
+        case "code":
+            monkeypatch.setattr(vectors, "code_digest", lambda module: "another")
+    encode(corpus, teacher, out, kept=kept, **changes)
+    assert encoders.made == 2
+    VectorShard.open(out)
+    (file,) = kept.iterdir()
+    assert file.samefile(out), "only the last shard of a number is kept"
 
 
 def test_a_shard_past_the_end_is_empty_and_valid(teacher, corpus, tmp_path):

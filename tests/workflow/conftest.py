@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from tests.models import make_tiny_bert_teacher
+from tests.workflow.planner import dry_run
 
 ROOT = Path(__file__).parents[2]
 
@@ -42,28 +43,24 @@ class Workflow:
 
     def snakemake(self, *arguments: str, config: dict | None = None, cores: int = 2) -> subprocess.CompletedProcess:
         """Run snakemake on a configuration and return what it said."""
-        file = self.folder / "config.yaml"
-        file.write_text(yaml.safe_dump(config or self.config), encoding="utf-8")
-        command = [
-            sys.executable,
-            "-m",
-            "snakemake",
-            "--snakefile",
-            str(ROOT / "Snakefile"),
-            "--directory",
-            str(self.folder),
-        ]
-        command += ["--cores", str(cores), *arguments, "--configfile", str(file)]
+        command = [sys.executable, "-m", "snakemake", *self._arguments(config, cores, arguments)]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=900, check=False)
 
     def planned(self, config: dict | None = None, *arguments: str) -> dict[str, int]:
         """Jobs by rule that a dry run names."""
-        done = self.snakemake("-n", *arguments, config=config)
-        assert done.returncode == 0, done.stderr
-        table = re.search(r"Job stats:\njob +count\n-[- ]+\n(.*?)\n\n", done.stdout + done.stderr, re.DOTALL)
+        code, said = dry_run(self._arguments(config, 2, arguments))
+        assert code == 0, said
+        table = re.search(r"Job stats:\njob +count\n-[- ]+\n(.*?)\n\n", said, re.DOTALL)
+        assert table or "Nothing to be done" in said, said
         jobs = dict(re.findall(r"^(\w+) +(\d+)$", table[1], re.MULTILINE)) if table else {}
         return {rule: int(count) for rule, count in jobs.items() if rule not in ("all", "total")}
+
+    def _arguments(self, config: dict | None, cores: int, further: tuple[str, ...]) -> list[str]:
+        file = self.folder / "config.yaml"
+        file.write_text(yaml.safe_dump(config or self.config), encoding="utf-8")
+        place = ["--snakefile", str(ROOT / "Snakefile"), "--directory", str(self.folder), "--cores", str(cores)]
+        return [*place, *further, "--configfile", str(file)]
 
     @property
     def results(self) -> Path:

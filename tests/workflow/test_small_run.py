@@ -1,6 +1,5 @@
-"""A whole small run of the real workflow, and what reruns after it."""
+"""A whole small run of the real workflow; `test_reruns.py` says what reruns after it."""
 
-import copy
 import re
 
 import pytest
@@ -46,55 +45,6 @@ def test_a_second_run_does_nothing(finished):
     assert done.returncode == 0
     assert "Nothing to be done" in done.stdout + done.stderr
     assert finished.planned() == {}
-
-
-def test_a_second_variant_shares_corpus_counts_and_vectors(finished):
-    config = copy.deepcopy(finished.config)
-    config["variants"] = {"tailored": {}, "smaller": {"vocabulary": {"size": 380}}}
-    jobs = finished.planned(config)
-    assert jobs == {
-        "select_vocabulary": 1,
-        "write_tokenizer": 1,
-        "clone_model": 1,
-        "tokenize_corpora": 1,
-        "distil": 1,
-        "evaluate": 6,
-        "publish_student": 1,
-        "write_report": 1,
-    }
-
-
-@pytest.mark.parametrize(
-    ("change", "jobs"),
-    [
-        (("report", {"title": "Another title"}), {"write_report": 1}),
-        (
-            ("distillation", {"learning_rate": 2e-3}),
-            {"distil": 1, "evaluate": 3, "publish_student": 1, "write_report": 1},
-        ),
-        (
-            ("initialisation", {"method": "norm-matched"}),
-            {
-                "clone_model": 1,
-                "tokenize_corpora": 1,
-                "distil": 1,
-                "evaluate": 6,
-                "publish_student": 1,
-                "write_report": 1,
-            },
-        ),
-    ],
-    ids=["report title", "learning rate", "initialisation"],
-)
-def test_a_change_reruns_what_it_can_affect(finished, change, jobs):
-    section, values = change
-    config = copy.deepcopy(finished.config)
-    config[section] = {**config.get(section, {}), **values}
-    assert finished.planned(config) == jobs
-
-
-def test_threads_and_gpu_are_no_reason_to_rerun(finished):
-    assert finished.planned(None, "--set-threads", "distil=1", "--resources", "gpu=4") == {}
 
 
 def test_a_damaged_artifact_is_named_and_rebuilt_by_its_rule(finished):

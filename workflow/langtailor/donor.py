@@ -12,6 +12,11 @@ from langtailor.errors import ConfigError
 _KEY = "vocabulary.graft.donor"
 
 
+def donor_file(donor: str) -> Path | None:
+    """The ``tokenizer.json`` of a donor in the user's own folder; ``None`` for any other donor."""
+    return Path(donor).expanduser() / "tokenizer.json" if donor.startswith((".", "/", "~")) else None
+
+
 def load_donor(settings: GraftSettings, work: Path) -> dict[str, Any] | None:
     """Content of the donor's ``tokenizer.json``; ``None`` when new tokens are trained from the corpus.
 
@@ -25,9 +30,8 @@ def load_donor(settings: GraftSettings, work: Path) -> dict[str, Any] | None:
     """
     if settings.donor == "trained":
         return None
-    if settings.donor.startswith((".", "/", "~")):
-        file = Path(settings.donor).expanduser() / "tokenizer.json"
-    else:
+    file = donor_file(settings.donor)
+    if file is None:
         from langtailor.hub import download_file
 
         file = download_file(settings.donor, "tokenizer.json", settings.donor_revision, work)

@@ -14,7 +14,7 @@ import logging
 import math
 import shutil
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
@@ -234,6 +234,20 @@ def tensor_shapes(file: Path, *, parameters_only: bool = False) -> dict[str, tup
     return {name: tuple(entry["shape"]) for name, entry in wanted.items()}
 
 
+def local_files(settings: TeacherSettings) -> list[Path]:
+    """Files of a teacher in the user's own folder, for Snakemake to watch; empty for any other teacher.
+
+    A folder that is not there gives none: :func:`fetch_teacher` says what is wrong with it.
+
+    Raises:
+        ConfigError: the folder holds no model that can be used.
+    """
+    source = Path(settings.model).expanduser()
+    if settings.model.startswith("package:") or not is_local(settings.model) or not source.is_dir():
+        return []
+    return [source / name for name in _needed(_names_below(source), settings.model)]
+
+
 def _fetch_into(folder: Path, settings: TeacherSettings, downloads: Path) -> str | None:
     """Put the model's files into ``folder``; returns the commit of a Hub model."""
     if settings.model.startswith("package:"):
@@ -275,8 +289,11 @@ def _package_folder(name: str) -> Path:
 
 
 def _copy_files(source: Path, folder: Path, model: str) -> None:
-    present = (path.relative_to(source).as_posix() for path in sorted(source.rglob("*")) if path.is_file())
-    _copy(_needed(present, model), source, folder)
+    _copy(_needed(_names_below(source), model), source, folder)
+
+
+def _names_below(source: Path) -> Iterator[str]:
+    return (path.relative_to(source).as_posix() for path in sorted(source.rglob("*")) if path.is_file())
 
 
 def _copy(names: Iterable[str], source: Path, folder: Path) -> None:

@@ -2,7 +2,9 @@
 
 A shard holds consecutive passages of one language's corpus, whatever their split. As the corpus stands in the order
 train, validation, test, and a raised quota only appends to a split, such a quota leaves all full shards of training
-passages as they are.
+passages as they are. Snakemake cannot know this: it deletes the shards of a changed corpus and runs their jobs again.
+Each shard therefore has a second name (a hard link) in a folder that no rule declares, and is taken back from there
+when teacher, settings, code and passages are the same.
 
 A shard is one uncompressed Arrow IPC file (https://arrow.apache.org/docs/format/Columnar.html#ipc-file-format) with a
 single record batch: passage id, split, digest of what the teacher read, and the vector in float16. Being uncompressed
@@ -13,17 +15,19 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from langtailor.artifacts import Manifest, atomic_file, directory_digest, read_manifest
+from langtailor.artifacts import Manifest, atomic_file, canonical_json, directory_digest, read_manifest
+from langtailor.codedigest import code_digest
 from langtailor.config import TeacherSettings, VectorSettings
 from langtailor.errors import ArtifactError, LangtailorError
 from langtailor.tables import CORPUS, manifest_of, read_batches, with_manifest
@@ -196,8 +200,9 @@ def encode_shard(
     settings: VectorSettings,
     device: str,
     out: Path,
+    kept: Path | None = None,
 ) -> None:
-    """Compute and store the vectors of one shard.
+    """Compute and store the vectors of one shard, or take it back where it was kept and would be the same.
 
     Args:
         corpus: ``corpus/{lang}.parquet``.
@@ -208,6 +213,7 @@ def encode_shard(
         settings: size of shards and batches.
         device: ``cpu`` or ``cuda``.
         out: the shard's file.
+        kept: folder, on the same disk, where shards of the language outlive their rule's next run; ``None`` keeps none.
 
     Raises:
         LangtailorError: a vector does not fit float16 or is not finite.
@@ -218,21 +224,76 @@ def encode_shard(
     info = TeacherInfo.read(teacher)
     table = _passages(corpus, shard * settings.shard_passages, settings.shard_passages)
     texts, prompt = _texts_read(table, teacher_settings.reads), resolve_prompt(info, teacher_settings)
-    vectors, tokens, padding = np.empty((0, info.dimension), np.float16), 0, 0.0
-    if texts:
-        encoder = Encoder(load_teacher(teacher, teacher_settings, device), prompt, settings.batch_tokens)
-        vectors = _to_float16(encoder.encode(texts, f"encoding {corpus.stem}/{shard:05d}"), out)
-        tokens, padding = encoder.tokens, round(encoder.padding_share, 4)
-        _LOG.info("%s passages, %s tokens, padded by %.1f %%", f"{len(texts):,}", f"{tokens:,}", 100 * padding)
     ids, splits = (pa.array(table[name].to_pylist(), pa.string()) for name in ("id", "split"))
+    digests = _digests(texts, prompt)
     made_by = teacher_settings.model_dump(mode="json") | {
         "prompt": prompt,
         "pooling": info.pooling,
         "max_length": teacher_settings.max_length or info.max_length,
     }
     inputs = {"teacher": directory_digest(teacher), "commit": known.inputs.get("commit"), "shard": shard}
+    spare = None if kept is None else _Spare.of(kept, shard, made_by, inputs, settings)
+    if spare is not None and spare.give(out, [ids, splits, digests]):
+        _LOG.info("%s passages are those of the shard that was here before: taken back", f"{len(texts):,}")
+        return
+    vectors, tokens, padding = np.empty((0, info.dimension), np.float16), 0, 0.0
+    if texts:
+        encoder = Encoder(load_teacher(teacher, teacher_settings, device), prompt, settings.batch_tokens)
+        vectors = _to_float16(encoder.encode(texts, f"encoding {corpus.stem}/{shard:05d}"), out)
+        tokens, padding = encoder.tokens, round(encoder.padding_share, 4)
+        _LOG.info("%s passages, %s tokens, padded by %.1f %%", f"{len(texts):,}", f"{tokens:,}", 100 * padding)
     facts = {"tokens": tokens, "padding_share": padding}
-    write_shard(out, ids, splits, _digests(texts, prompt), vectors, Manifest(_KIND, made_by, inputs, facts))
+    write_shard(out, ids, splits, digests, vectors, Manifest(_KIND, made_by, inputs, facts))
+    if spare is not None:
+        spare.keep(out)
+
+
+@dataclass(frozen=True)
+class _Spare:
+    """Second name of a shard, which says what made it.
+
+    Attributes:
+        path: the name.
+        others: pattern of the names of the same shard made otherwise.
+    """
+
+    path: Path
+    others: str
+
+    @classmethod
+    def of(
+        cls, folder: Path, shard: int, made_by: dict[str, Any], inputs: dict[str, Any], settings: VectorSettings
+    ) -> Self:
+        """The name for this teacher, these settings and this code."""
+        made = canonical_json([made_by, inputs, settings.batch_tokens, code_digest("vectors")])
+        key = hashlib.blake2b(made.encode(), digest_size=_DIGEST_BYTES).hexdigest()
+        return cls(folder / f"{shard:05d}.{key}.arrow", f"{shard:05d}.*.arrow")
+
+    def give(self, out: Path, passages: list[pa.Array]) -> bool:
+        """Put the kept shard in its place, if there is a whole one of these ids, splits and digests."""
+        try:
+            shard = VectorShard.open(self.path)
+        except ArtifactError:
+            return False
+        if not all(
+            have.equals(want) for have, want in zip([shard.ids, shard.splits, shard.digests], passages, strict=True)
+        ):
+            return False
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.unlink(missing_ok=True)
+        out.hardlink_to(self.path)
+        os.utime(out)  # newer than the corpus, as a shard made now would be
+        return True
+
+    def keep(self, out: Path) -> None:
+        """Give a new shard its second name, in place of those of its predecessors."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        for other in self.path.parent.glob(self.others):
+            other.unlink()
+        try:
+            self.path.hardlink_to(out)
+        except OSError as error:
+            _LOG.info("%s is not kept for later runs: this disk has no hard links (%s)", out, error)
 
 
 def write_shard(

@@ -10,8 +10,11 @@ from snakemake.utils import validate
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
 
 from langtailor.codedigest import code_digest
-from langtailor.config import explain_invalid, is_local, load_settings
-from langtailor.errors import ConfigError
+from langtailor.config import FilesSource, SampleSource, explain_invalid, is_local, load_settings
+from langtailor.corpus.local import files_corpus, sample_corpus
+from langtailor.donor import donor_file
+from langtailor.errors import ConfigError, LangtailorError, SourceError
+from langtailor.teacher import local_files
 
 # A file given with --configfile stands alone; it is not laid over the demo's.
 if not workflow.overwrite_configfiles:
@@ -32,6 +35,18 @@ LANGUAGES = sorted(SETTINGS.corpus.languages)
 VARIANTS = sorted(SETTINGS.variants)
 TASKS = sorted(SETTINGS.evaluation.tasks)
 HUB_RETRIES = 2
+
+try:
+    # The user's own teacher: a change of its files is seen.
+    TEACHER_FILES = [str(path) for path in local_files(SETTINGS.teacher)]
+    # The sample ships with the code: when its files were written says nothing, so that its content is a parameter.
+    SAMPLE_REVISIONS = {
+        lang: sample_corpus(SETTINGS.name_in_source(lang)).revision()
+        for lang in LANGUAGES
+        if isinstance(SETTINGS.source(lang), SampleSource)
+    }
+except LangtailorError as error:
+    raise WorkflowError(str(error)) from None
 
 
 pathvars:
@@ -70,6 +85,23 @@ def all_vectors(wildcards):
 def per_language(pattern, langs=LANGUAGES):
     """Paths of a per-language artifact, in the order of LANGUAGES."""
     return expand(pattern, lang=langs, allow_missing=True)
+
+
+def source_files(wildcards):
+    """The user's own files of a language, so that a change of them is seen. Where some are missing, the job says so."""
+    source = SETTINGS.source(wildcards.lang)
+    if not isinstance(source, FilesSource):
+        return []
+    try:
+        return [str(path) for path in files_corpus(source, SETTINGS.name_in_source(wildcards.lang)).paths.values()]
+    except SourceError:
+        return []
+
+
+def donor_files(wildcards):
+    """The user's own tokenizer that gives a variant's grafts."""
+    file = donor_file(SETTINGS.variant(wildcards.variant).vocabulary.graft.donor)
+    return [str(file)] if file and file.is_file() else []
 
 
 def initialisation_languages(wildcards):

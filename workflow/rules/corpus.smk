@@ -2,6 +2,8 @@
 
 
 rule fetch_documents:
+    input:
+        files=source_files,
     output:
         documents="<results>/documents/{lang}.parquet",
     log:
@@ -20,6 +22,7 @@ rule fetch_documents:
         source=lambda wildcards: section(SETTINGS.source(wildcards.lang)),
         source_lang=lambda wildcards: SETTINGS.name_in_source(wildcards.lang),
         quotas=lambda wildcards: section(SETTINGS.quotas(wildcards.lang)),
+        revision=lambda wildcards: SAMPLE_REVISIONS.get(wildcards.lang),
         seed=SETTINGS.seed,
         work=str(SETTINGS.root / "downloads" / "{lang}"),
         code=code_digest("corpus.sources"),

@@ -26,7 +26,7 @@ rule evaluate:
     params:
         task=lambda wildcards: section(SETTINGS.evaluation.tasks[wildcards.task]),
         languages=lambda wildcards: SETTINGS.task_needs(wildcards.task).languages,
-        teacher=section(SETTINGS.teacher, "prompt", "max_length", "dtype", "reads", "model", "trust_remote_code"),
+        teacher=section(SETTINGS.teacher, "prompt", "max_length", "dtype", "model", "trust_remote_code"),
         bootstrap=SETTINGS.evaluation.bootstrap,
         seed=SETTINGS.seed,
         code=code_digest("evaluation.run"),

@@ -2,6 +2,8 @@
 
 
 rule fetch_teacher:
+    input:
+        files=lambda wildcards: TEACHER_FILES,
     output:
         model=directory("<results>/teacher/model"),
     log:

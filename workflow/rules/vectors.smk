@@ -22,6 +22,7 @@ rule teacher_vectors:
     params:
         teacher=section(SETTINGS.teacher),
         settings=section(SETTINGS.vectors),
+        kept=str(SETTINGS.root / "kept" / "vectors" / "{lang}"),
         code=code_digest("vectors"),
     script:
         "../scripts/teacher_vectors.py"

@@ -6,6 +6,7 @@ rule select_vocabulary:
         teacher="<results>/teacher/model",
         corpora=per_language("<results>/corpus/{lang}.parquet"),
         counts=per_language("<results>/counts/{lang}.parquet"),
+        donor=donor_files,
     output:
         vocabulary="<results>/vocabulary/{variant}.parquet",
     log:
@@ -26,7 +27,7 @@ rule select_vocabulary:
         weights={lang: SETTINGS.corpus.languages[lang].weight for lang in LANGUAGES},
         targets=SETTINGS.target_languages,
         work=str(SETTINGS.root / "downloads" / "donor"),
-        code=code_digest("selection"),
+        code=code_digest("selection", "donor"),
     script:
         "../scripts/select_vocabulary.py"
 

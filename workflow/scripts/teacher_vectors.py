@@ -15,4 +15,5 @@ with job(snakemake):
         settings=VectorSettings(**snakemake.params.settings),
         device=device(snakemake),
         out=Path(snakemake.output.vectors),
+        kept=Path(snakemake.params.kept),
     )

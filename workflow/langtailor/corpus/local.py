@@ -61,8 +61,12 @@ class LocalCorpus:
 
     def revision(self) -> str:
         """SHA-256 over names and contents of all files."""
-        paths = {**self.files, **({} if self.pair_path is None else {"pair": self.pair_path})}
-        return sha256_bytes(canonical_json({name: sha256_file(path) for name, path in paths.items()}).encode())
+        return sha256_bytes(canonical_json({name: sha256_file(path) for name, path in self.paths.items()}).encode())
+
+    @property
+    def paths(self) -> dict[str, Path]:
+        """All files that are read, by name."""
+        return {**self.files, **({} if self.pair_path is None else {"pair": self.pair_path})}
 
     def _rows(self, path: Path) -> Iterator[_Row]:
         kind = path.name.removesuffix(".gz").rpartition(".")[2]

@@ -1,0 +1,326 @@
+"""What reruns after a change of the finished small run: exactly what the change can affect.
+
+Each row of the tables below stands, in the same words, in ``docs/reruns.md``. The small run has two languages, one
+variant and three evaluation tasks, for which there are three evaluations of the teacher and six of clone and student.
+"""
+
+import copy
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.workflow.conftest import ROOT
+
+pytestmark = pytest.mark.timeout(900)
+
+REMOVED = object()
+Jobs = dict[str, int]
+
+NOTHING: Jobs = {}
+REPORT: Jobs = {"write_report": 1}
+CARD_AND_REPORT = REPORT | {"publish_student": 1}
+SCORES = CARD_AND_REPORT | {"evaluate": 6, "evaluate_teacher": 3}
+STUDENT = CARD_AND_REPORT | {"distil": 1, "evaluate": 3}
+CLONE = STUDENT | {"clone_model": 1, "tokenize_corpora": 1, "evaluate": 6}
+TOKENIZER = CLONE | {"write_tokenizer": 1}
+VOCABULARY = TOKENIZER | {"select_vocabulary": 1}
+#: Stored vectors are what students train on and what the task `agreement`, for all three models, compares with.
+VECTORS = STUDENT | {"teacher_vectors": 2, "evaluate": 4, "evaluate_teacher": 1}
+COUNTS = VOCABULARY | {"count_tokens": 2}
+CORPUS = COUNTS | {"build_corpus": 2, "teacher_vectors": 2, "evaluate_teacher": 3}
+DOCUMENTS = CORPUS | {"fetch_documents": 2}
+TEACHER = CORPUS | {"fetch_teacher": 1}
+ONE_LANGUAGE = VOCABULARY | {"build_corpus": 1, "count_tokens": 1, "teacher_vectors": 1, "fetch_documents": 1}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A change and what it makes run, in words and in jobs."""
+
+    name: str
+    words: str
+    jobs: Jobs
+    values: Mapping[str, Any] = field(default_factory=dict)
+    arguments: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Edit:
+    """An edit below ``workflow/`` and what it makes run."""
+
+    name: str
+    words: str
+    jobs: Jobs
+    files: tuple[str, ...]
+    added: str = "\nEDITED = True\n"
+
+
+SETTINGS = [
+    Row("report title", "report", REPORT, {"report.title": "Another title"}),
+    Row("bootstrap count", "all evaluations, card, report", SCORES, {"evaluation.bootstrap": 60}),
+    Row(
+        "evaluation task added",
+        "this task for each model, card, report",
+        CARD_AND_REPORT | {"evaluate": 2, "evaluate_teacher": 1},
+        {"evaluation.tasks.margin": {"kind": "bitext", "source": "tr", "margin": True}},
+    ),
+    Row(
+        "evaluation task changed",
+        "this task for each model, card, report",
+        CARD_AND_REPORT | {"evaluate": 2, "evaluate_teacher": 1},
+        {"evaluation.tasks.bitext.margin": True},
+    ),
+    Row("evaluation task removed", "card, report", CARD_AND_REPORT, {"evaluation.tasks.bitext": REMOVED}),
+    Row("objective", "training and what follows", STUDENT, {"distillation.objective": {"relational": 1.0}}),
+    Row("learning rate", "training and what follows", STUDENT, {"distillation.learning_rate": 2e-3}),
+    Row("batch size", "training and what follows", STUDENT, {"distillation.batch_size": 32}),
+    Row("epochs", "training and what follows", STUDENT, {"distillation.epochs": 3}),
+    Row("training weight of a language", "training and what follows", STUDENT, {"distillation.language_weights.tr": 2}),
+    Row(
+        "length of training texts",
+        "tokens, then training and what follows",
+        STUDENT | {"tokenize_corpora": 1},
+        {"distillation.max_length": 64},
+    ),
+    Row("initialisation", "clone and what follows", CLONE, {"initialisation.method": "norm-matched"}),
+    Row("vocabulary size", "vocabulary and what follows", VOCABULARY, {"vocabulary.size": 400}),
+    Row("graft share", "vocabulary and what follows", VOCABULARY, {"vocabulary.graft.share": 0.05}),
+    Row("language weight", "vocabulary and what follows", VOCABULARY, {"corpus.languages.tr.weight": 2.0}),
+    Row(
+        "second variant",
+        "vocabulary and what follows, of this variant alone; report",
+        VOCABULARY,
+        {"variants": {"tailored": {}, "smaller": {"vocabulary": {"size": 380}}}},
+    ),
+    Row(
+        "shard size",
+        "all vectors, training and what follows, agreement with the teacher",
+        VECTORS | {"teacher_vectors": 6},
+        {"vectors.shard_passages": 50},
+    ),
+    Row(
+        "teacher batch",
+        "all vectors, training and what follows, agreement with the teacher",
+        VECTORS,
+        {"vectors.batch_tokens": 2_048},
+    ),
+    Row(
+        "what the teacher reads",
+        "all vectors, training and what follows, agreement with the teacher",
+        VECTORS,
+        {"teacher.reads": "text"},
+    ),
+    Row(
+        "teacher prompt",
+        "all vectors, tokens, training and what follows, all evaluations; not the clone",
+        SCORES | {"teacher_vectors": 2, "tokenize_corpora": 1, "distil": 1},
+        {"teacher.prompt": "query: "},
+    ),
+    Row(
+        "quota raised",
+        "this language's documents, corpus, counts and vectors; vocabulary and what follows; evaluations that read it",
+        ONE_LANGUAGE | {"evaluate_teacher": 2},
+        {"corpus.languages.en.quotas": {"train": 90, "validation": 16, "test": 16}},
+    ),
+    Row(
+        "language added",
+        "its documents, corpus, counts and vectors; vocabulary and what follows; evaluations of all languages",
+        ONE_LANGUAGE | {"evaluate_teacher": 2},
+        {"corpus.languages.de": {}},
+    ),
+    Row(
+        "language removed",
+        "vocabulary and what follows; evaluations of all languages",
+        VOCABULARY | {"evaluate_teacher": 2},
+        {"corpus.languages.en": REMOVED},
+    ),
+    Row("cleaning", "corpus and what follows; not the documents", CORPUS, {"corpus.cleaning.min_characters": 12}),
+    Row("passage length", "corpus and what follows; not the documents", CORPUS, {"corpus.chunk_tokens": 256}),
+    Row("seed", "everything but the teacher", DOCUMENTS, {"seed": 7}),
+    Row(
+        "threads, cores, memory, GPU or profile",
+        "nothing",
+        NOTHING,
+        arguments=(
+            *("--cores", "8", "--set-threads", "distil=1", "teacher_vectors=4", "--set-resources", "distil:mem_mb=99"),
+            *("--resources", "gpu=4", "--workflow-profile", "none"),
+        ),
+    ),
+]
+
+CODE = [
+    Edit(
+        "code of the corpus",
+        "corpus and what follows; not the documents",
+        CORPUS,
+        ("langtailor/corpus/cleaning.py",),
+    ),
+    Edit("code of counting", "counts; vocabulary and what follows", COUNTS, ("langtailor/counting.py",)),
+    Edit("code of the selection", "vocabulary and what follows", VOCABULARY, ("langtailor/selection.py",)),
+    Edit("code of the donor", "vocabulary and what follows", VOCABULARY, ("langtailor/donor.py",)),
+    Edit("code of the surgery", "vocabulary and what follows", VOCABULARY, ("langtailor/surgery/wordpiece.py",)),
+    Edit("code of the certificate", "tokenizer and what follows", TOKENIZER, ("langtailor/surgery/certificate.py",)),
+    Edit("code of the initialisation", "clone and what follows", CLONE, ("langtailor/initialisation.py",)),
+    Edit(
+        "code of the encoder",
+        "all vectors, training and what follows, all evaluations",
+        SCORES | {"teacher_vectors": 2, "distil": 1},
+        ("langtailor/encoder.py",),
+    ),
+    Edit(
+        "code of the training",
+        "training and what follows",
+        STUDENT,
+        ("langtailor/distillation/objectives.py",),
+    ),
+    Edit("code of an evaluation", "all evaluations, card, report", SCORES, ("langtailor/evaluation/bitext.py",)),
+    Edit("code of the comparison", "card, report", CARD_AND_REPORT, ("langtailor/evaluation/comparison.py",)),
+    Edit("template of the card", "card", {"publish_student": 1}, ("langtailor/card.md.jinja",)),
+    Edit(
+        "code or template of the report",
+        "report",
+        REPORT,
+        ("langtailor/reporting/plots.py", "langtailor/reporting/page.html.jinja"),
+    ),
+    Edit("code of the teacher", "everything but the documents", TEACHER, ("langtailor/teacher.py",)),
+    Edit("code that all stages share", "everything", TEACHER | DOCUMENTS, ("langtailor/artifacts.py",)),
+    Edit(
+        "sample corpus",
+        "the documents of the languages concerned, and what follows",
+        ONE_LANGUAGE | {"evaluate_teacher": 3},
+        ("resources/sample/tr.txt",),
+        added="Bu satır yeni.\n",
+    ),
+    Edit("script of a rule", "its rule and what follows", STUDENT, ("scripts/distil.py",)),
+    Edit(
+        "comments and docstrings of the package",
+        "nothing",
+        NOTHING,
+        ("langtailor/artifacts.py", "langtailor/corpus/build.py", "langtailor/distillation/train.py"),
+        added='\n# Said better.\n"""And longer."""\n',
+    ),
+    Edit(
+        "code that shapes no file: settings, errors, progress, logging",
+        "nothing",
+        NOTHING,
+        ("langtailor/config.py", "langtailor/errors.py", "langtailor/progress.py", "scripts/job.py"),
+    ),
+]
+
+#: Rows of the document that the tests at the end of this file hold.
+FILES = {
+    "own file touched, not changed": "nothing",
+    "own file of text changed, added or removed": "the documents of its language, and what follows",
+    "own teacher folder changed": "everything but the documents",
+    "intermediate file deleted": "nothing, until a job that reads it runs; then its rule, and what follows from it",
+}
+
+
+@pytest.fixture(scope="module")
+def code(tmp_path_factory) -> Path:
+    """A copy of the code, with the times of its files, so that no test edits the repository."""
+    copied = tmp_path_factory.mktemp("code")
+    for folder in ("config", "envs", "profiles", "workflow"):
+        shutil.copytree(ROOT / folder, copied / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy2(ROOT / "Snakefile", copied)
+    return copied
+
+
+@contextmanager
+def restored(*paths: Path) -> Iterator[None]:
+    """Put files back as they were, their times included."""
+    before = {path: (path.read_bytes(), path.stat()) for path in paths}
+    try:
+        yield
+    finally:
+        for path, (content, status) in before.items():
+            path.write_bytes(content)
+            os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def changed(config: dict[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration with some values, named by their dotted keys, set or removed."""
+    config = copy.deepcopy(config)
+    for key, value in values.items():
+        *sections, name = key.split(".")
+        section = config
+        for part in sections:
+            section = section.setdefault(part, {})
+        if value is REMOVED:
+            del section[name]
+        else:
+            section[name] = value
+    return config
+
+
+@pytest.mark.parametrize("row", SETTINGS, ids=lambda row: row.name)
+def test_a_changed_setting_reruns_what_it_can_affect(finished, row):
+    assert finished.planned(changed(finished.config, row.values), *row.arguments) == row.jobs
+
+
+@pytest.mark.parametrize("edit", CODE, ids=lambda edit: edit.name)
+def test_edited_code_reruns_the_stages_that_stand_on_it(finished, code, edit):
+    paths = [code / "workflow" / name for name in edit.files]
+    with restored(*paths):
+        for path in paths:
+            path.write_text(path.read_text(encoding="utf-8") + edit.added, encoding="utf-8")
+        assert finished.planned(None, "--snakefile", str(code / "Snakefile")) == edit.jobs
+
+
+def test_a_touched_input_reruns_nothing_and_a_changed_teacher_all_that_reads_it(finished):
+    teacher = Path(finished.config["teacher"]["model"])
+    with restored(teacher / "config.json"), restored(finished.results / "counts" / "tr.parquet"):
+        os.utime(teacher / "config.json")
+        os.utime(finished.results / "counts" / "tr.parquet")
+        assert finished.planned() == NOTHING
+        with (teacher / "config.json").open("a", encoding="utf-8") as stream:
+            stream.write("\n")
+        assert finished.planned() == TEACHER
+
+
+def test_a_deleted_intermediate_is_made_again_when_a_job_reads_it(finished):
+    documents = finished.results / "documents" / "tr.parquet"
+    with restored(documents):
+        documents.unlink()
+        assert finished.planned() == NOTHING
+        assert finished.planned(changed(finished.config, {"initialisation.method": "random"})) == CLONE
+        recleaned = finished.planned(changed(finished.config, {"corpus.cleaning.min_characters": 12}))
+        assert recleaned == CORPUS | {"fetch_documents": 1}
+
+
+def test_own_files_are_watched(finished):
+    folder = finished.folder / "mine"
+    folder.mkdir()
+    first, second = folder / "first.txt", folder / "second.txt"
+    for path in (first, second):
+        path.write_text(f"A sentence of {path.stem}.\nAnother one, which is longer.\n", encoding="utf-8")
+    mine = {
+        "run": "mine",
+        "corpus.sources.mine": {"kind": "files", "path": "mine"},
+        "corpus.languages.tr.source": "mine",
+    }
+    config = changed(finished.config, {**mine, "corpus.languages.en.source": "sample"})
+    documents = "results/mine/documents/tr.parquet"
+    done = finished.snakemake(documents, config=config)
+    assert done.returncode == 0, done.stderr
+    os.utime(first)
+    assert finished.planned(config, documents) == NOTHING
+    with restored(first):
+        first.write_text("A sentence of the first file, changed.\n", encoding="utf-8")
+        assert finished.planned(config, documents) == {"fetch_documents": 1}
+    assert finished.planned(config, documents) == NOTHING
+    second.unlink()
+    assert finished.planned(config, documents) == {"fetch_documents": 1}
+
+
+def test_the_document_says_the_same():
+    text = (ROOT / "docs" / "reruns.md").read_text(encoding="utf-8")
+    said = dict(re.findall(r"^\| (?!Change |--)([^|]+) \| ([^|]+) \|$", text, re.MULTILINE))
+    assert said == {row.name: row.words for row in (*SETTINGS, *CODE)} | FILES
