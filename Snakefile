@@ -54,9 +54,14 @@ rule vectors:
         all_vectors,
 
 
+rule clone_evaluation:
+    input:
+        evaluations("teacher", "clone"),
+
+
 rule evaluation:
     input:
-        all_evaluations,
+        evaluations("teacher", "clone", "student"),
 
 
 rule student:

@@ -123,10 +123,10 @@ def evaluation_inputs(wildcards):
     }
 
 
-def all_evaluations(wildcards):
-    return expand("<results>/evaluation/teacher/{task}.json", task=TASKS) + expand(
-        "<results>/evaluation/{variant}/{model}/{task}.json",
-        variant=VARIANTS,
-        model=["clone", "student"],
-        task=TASKS,
+def evaluations(*models):
+    """Scores of all tasks for some of the models: teacher, clone, student."""
+    paths = expand("<results>/evaluation/teacher/{task}.json", task=TASKS) if "teacher" in models else []
+    mine = [model for model in models if model != "teacher"]
+    return paths + expand(
+        "<results>/evaluation/{variant}/{model}/{task}.json", variant=VARIANTS, model=mine, task=TASKS
     )

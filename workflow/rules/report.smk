@@ -10,7 +10,7 @@ rule write_report:
         tokenizers=expand("<results>/tokenizer/{variant}", variant=VARIANTS),
         clones=expand("<results>/clone/{variant}", variant=VARIANTS),
         models=expand("<results>/distilled/{variant}", variant=VARIANTS),
-        scores=all_evaluations,
+        scores=evaluations("teacher", "clone", "student"),
     output:
         report(
             "<results>/report.html",
