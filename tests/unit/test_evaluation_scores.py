@@ -12,6 +12,8 @@ from langtailor.evaluation.bitext import bitext_scores
 from langtailor.evaluation.encoding import encode_texts, unit
 from langtailor.evaluation.scores import Evaluation, Score, bootstrap, interval, mean_score
 from langtailor.evaluation.similarity import read_pairs, sts_scores
+from langtailor.teacher import load_sentence_transformer
+from tests.models import make_tiny_bert_teacher
 
 GENERATOR = np.random.default_rng(0)
 
@@ -105,19 +107,14 @@ def test_margin_scores_follow_their_formula():
     )
 
 
-def test_texts_are_encoded_once_and_come_back_in_order():
-    class Model:
-        seen = 0
-
-        def encode(self, texts, prompt, **_):
-            self.seen += len(texts)
-            assert prompt == "p: "
-            return np.asarray([[len(text), 1.0] for text in texts], dtype=np.float32)
-
-    model = Model()
-    found = encode_texts(model, ["aa", "b", "aa"], "p: ", "x")
-    assert model.seen == 2
-    assert np.allclose(found, unit(np.asarray([[2, 1], [1, 1], [2, 1]], dtype=np.float32)))
+def test_texts_are_encoded_once_and_come_back_in_order(tmp_path):
+    model = load_sentence_transformer(make_tiny_bert_teacher(tmp_path / "teacher"), "cpu")
+    calls = []
+    model.register_forward_pre_hook(lambda _, inputs: calls.append(len(inputs[0]["input_ids"])))
+    texts = ["the old ferry", "eski vapur", "the old ferry"]
+    found = encode_texts(model, texts, "p: ", "x")
+    assert sum(calls) == 2
+    assert np.allclose(found, unit(model.encode(texts, prompt="p: ")), atol=1e-6)
 
 
 def test_an_evaluation_round_trips_and_notices_damage(tmp_path):

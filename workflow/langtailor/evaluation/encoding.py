@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from langtailor.progress import Progress
+from langtailor.encoder import Encoder
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-_AT_ONCE = 1_024
+#: Most tokens of a forward pass; halved when the device runs out of memory.
+_BATCH_TOKENS = 16_384
 
 
 def encode_texts(model: SentenceTransformer, texts: Sequence[str], prompt: str, label: str) -> NDArray[np.float32]:
@@ -29,16 +30,9 @@ def encode_texts(model: SentenceTransformer, texts: Sequence[str], prompt: str, 
         float32, shape (texts, dimension), each row of length 1. Equal texts are encoded once.
     """
     distinct = list(dict.fromkeys(texts))
-    parts = []
-    with Progress(label, len(distinct), "text") as progress:
-        for start in range(0, len(distinct), _AT_ONCE):
-            part = distinct[start : start + _AT_ONCE]
-            # An explicit prompt, the empty one too, keeps the model from adding its default.
-            vectors = model.encode(part, prompt=prompt, show_progress_bar=False, convert_to_numpy=True)
-            parts.append(np.asarray(vectors, dtype=np.float32))
-            progress.update(len(part))
+    vectors = Encoder(model, prompt, _BATCH_TOKENS).encode(distinct, label)
     row = {text: index for index, text in enumerate(distinct)}
-    return unit(np.concatenate(parts)[[row[text] for text in texts]])
+    return unit(vectors[[row[text] for text in texts]])
 
 
 def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
