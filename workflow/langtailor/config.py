@@ -393,7 +393,70 @@ class StsTask(Section):
         return self
 
 
-Task = Annotated[AgreementTask | FertilityTask | BitextTask | StsTask, Field(discriminator="kind")]
+class RetrievalTask(Section):
+    """Finding the documents that answer a query: nDCG@10. Files as BEIR lays them out."""
+
+    kind: Literal["retrieval"]
+    corpus: str
+    """JSON Lines with `_id`, `text` and perhaps `title`."""
+    queries: str
+    """JSON Lines with `_id` and `text`."""
+    qrels: str
+    """TSV with the columns `query-id`, `corpus-id` and `score`."""
+    query_prompt: str | None = None
+    """Prompt before each query: a name of one of the model's prompts, or the prompt itself; `null` takes the
+    teacher's."""
+    document_prompt: str | None = None
+    """The same for documents."""
+
+
+class ClassificationTask(Section):
+    """Telling a text's class by logistic regression on frozen vectors: accuracy."""
+
+    kind: Literal["classification"]
+    train: str
+    """A CSV, TSV, JSON Lines or Parquet file."""
+    test: str
+    """A file like it."""
+    text: str | int = "text"
+    """Name of the text's column; a number counts columns of a file without a header."""
+    label: str | int = "label"
+    """The label's column."""
+
+
+class ClusteringTask(Section):
+    """Whether k-means finds again which texts belong together: v-measure."""
+
+    kind: Literal["clustering"]
+    path: str
+    """A CSV, TSV, JSON Lines or Parquet file."""
+    text: str | int = "text"
+    """Name of the text's column; a number counts columns of a file without a header."""
+    label: str | int = "label"
+    """The label's column."""
+
+
+class MtebTask(Section):
+    """A task of the Massive Text Embedding Benchmark, by name (needs the package `mteb`)."""
+
+    kind: Literal["mteb"]
+    task: str
+    """Its name in the package."""
+    languages: tuple[str, ...] = ()
+    """Languages (ISO 639-3) of a multilingual task; none named takes all."""
+
+
+Task = Annotated[
+    AgreementTask
+    | FertilityTask
+    | BitextTask
+    | StsTask
+    | RetrievalTask
+    | ClassificationTask
+    | ClusteringTask
+    | MtebTask,
+    Field(discriminator="kind"),
+]
 
 
 def parse_task(data: Mapping[str, Any]) -> Task:
@@ -562,6 +625,12 @@ class Settings(Section):
                 return TaskNeeds(files=(task.source, str(task.target)))
             case StsTask(path=str(path)):
                 return TaskNeeds(files=(path,))
+            case RetrievalTask():
+                return TaskNeeds(files=(task.corpus, task.queries, task.qrels))
+            case ClassificationTask():
+                return TaskNeeds(files=(task.train, task.test))
+            case ClusteringTask():
+                return TaskNeeds(files=(task.path,))
         return TaskNeeds()
 
     def variant(self, name: str) -> Variant:

@@ -9,13 +9,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from langtailor.artifacts import directory_digest
-from langtailor.config import AgreementTask, BitextTask, FertilityTask, StsTask, Task, TeacherSettings
+from langtailor.config import (
+    AgreementTask,
+    BitextTask,
+    ClassificationTask,
+    ClusteringTask,
+    FertilityTask,
+    MtebTask,
+    RetrievalTask,
+    StsTask,
+    Task,
+    TeacherSettings,
+)
 from langtailor.corpus import read_corpus
 from langtailor.errors import SourceError
 from langtailor.evaluation.bitext import bitext_scores
 from langtailor.evaluation.encoding import encode_texts, unit
+from langtailor.evaluation.labelled import classification_scores, clustering_scores, read_labelled
+from langtailor.evaluation.mteb_task import mteb_scores
+from langtailor.evaluation.retrieval import read_judgements, retrieval_scores
 from langtailor.evaluation.scores import Evaluation, Score, mean_score
 from langtailor.evaluation.similarity import read_pairs, sts_scores
 from langtailor.teacher import TeacherInfo, load_teacher, resolve_prompt
@@ -73,6 +88,15 @@ class Evaluator:
                 return self._bitext(task, corpora)
             case StsTask():
                 return self._sts(task)
+            case RetrievalTask():
+                return self._retrieval(task)
+            case ClassificationTask():
+                return self._classification(task)
+            case ClusteringTask():
+                texts, labels = read_labelled(task.path, task.text, task.label)
+                return clustering_scores(self._encode(texts, "encoding"), labels, self.seed), {}, ()
+            case MtebTask():
+                return mteb_scores(self.model, task), {}, ()
 
     def _agreement(self, corpora: Mapping[str, Path], vectors: Mapping[str, Sequence[Path]]) -> Result:
         cosines = {}
@@ -127,6 +151,22 @@ class Evaluator:
         cosines = np.einsum("nd,nd->n", first, second, dtype=np.float64)
         scores = sts_scores(cosines, pairs.gold, self.resamples, self.seed)
         return scores, {"cosine": _rounded(cosines)}, tuple(pairs.gold.tolist())
+
+    def _retrieval(self, task: RetrievalTask) -> Result:
+        judged = read_judgements(task)
+        queries = self._encode(judged.queries, "encoding queries", task.query_prompt)
+        documents = self._encode(judged.documents, "encoding documents", task.document_prompt)
+        return *retrieval_scores(queries, documents, judged.relevant, self.resamples, self.seed), ()
+
+    def _classification(self, task: ClassificationTask) -> Result:
+        train, test = (read_labelled(path, task.text, task.label) for path in (task.train, task.test))
+        vectors = [self._encode(texts, f"encoding {part}") for part, (texts, _) in (("train", train), ("test", test))]
+        return *classification_scores(vectors[0], train[1], vectors[1], test[1], self.resamples, self.seed), ()
+
+    def _encode(self, texts: Sequence[str], label: str, prompt: str | None = None) -> NDArray[np.float32]:
+        """Unit vectors, behind a prompt of the model's own or the task's, else the teacher's."""
+        chosen = self.prompt if prompt is None else TeacherInfo.read(self.folder).prompts.get(prompt, prompt)
+        return encode_texts(self.model, texts, chosen, label)
 
 
 def evaluate(

@@ -12,6 +12,7 @@ from scipy.stats import pearsonr, rankdata, spearmanr
 
 from langtailor.config import StsTask
 from langtailor.errors import SourceError
+from langtailor.evaluation.files import chosen, read_frame
 from langtailor.evaluation.scores import Floats, Score, bootstrap, interval
 
 
@@ -30,12 +31,11 @@ def read_pairs(task: StsTask) -> SentencePairs:
     Raises:
         SourceError: the file cannot be read, a column is missing, or a score is not a number.
     """
-    frame = _read_file(Path(task.path), task) if task.path is not None else _read_hub(task)
     label = task.path or str(task.dataset)
-    try:
-        first, second, gold = (frame[column] for column in task.columns)
-    except KeyError as error:
-        raise SourceError(f"{label}: no column {error}; it has {list(frame.columns)}. Set `columns`.") from error
+    frame = (
+        read_frame(Path(label), task.columns) if task.path is not None else chosen(_read_hub(task), task.columns, label)
+    )
+    first, second, gold = (frame[column] for column in task.columns)
     numbers = pd.to_numeric(gold, errors="coerce")
     bad = numbers.isna() | first.isna() | second.isna()
     if bad.any():
@@ -75,24 +75,6 @@ def rowwise_pearson(a: NDArray[np.float64], b: NDArray[np.float64]) -> Floats:
     spread = np.sqrt((a * a).sum(axis=1) * (b * b).sum(axis=1))
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.asarray((a * b).sum(axis=1) / spread, dtype=np.float64)
-
-
-def _read_file(path: Path, task: StsTask) -> pd.DataFrame:
-    headless = all(isinstance(column, int) for column in task.columns)
-    try:
-        if path.suffix == ".parquet":
-            return pd.read_parquet(path)
-        return pd.read_csv(
-            path,
-            sep="\t" if path.suffix == ".tsv" else ",",
-            header=None if headless else "infer",
-            # Tab-separated STS files hold bare quotation marks.
-            quoting=3 if path.suffix == ".tsv" else 0,
-            keep_default_na=False,
-            dtype=str,
-        )
-    except (OSError, ValueError) as error:
-        raise SourceError(f"{path}: cannot be read as a table of sentence pairs: {error}") from error
 
 
 def _read_hub(task: StsTask) -> pd.DataFrame:
