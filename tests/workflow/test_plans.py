@@ -17,7 +17,7 @@ def plan(config, *arguments):
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
 
 
-@pytest.mark.parametrize("recipe", ["turkish-200m", "e5-small-one-language", "local-folder"])
+@pytest.mark.parametrize("recipe", ["turkish-200m", "e5-small-one-language", "local-folder", "portuguese-sweep"])
 def test_every_recipe_plans_without_the_network(recipe, tmp_path):
     # The tests' hub knows no repository: a plan that asked for one would fail.
     done = plan(ROOT / "config" / f"{recipe}.yaml")

@@ -15,13 +15,13 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from langtailor.cores import MapFunction, each_core
 from langtailor.errors import LangtailorError
 from langtailor.progress import Progress
 
@@ -41,14 +41,6 @@ Forward = Callable[[Features], torch.Tensor]
 Rows = NDArray[np.int64]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-
-
-class MapFunction(Protocol):
-    """The built-in ``map`` or something like it."""
-
-    def __call__(self, function: Callable[[Item], Result], items: Iterable[Item], /) -> Iterator[Result]:
-        """Results in the order of the items."""
-        ...
 
 
 class Encoder:
@@ -101,7 +93,7 @@ class Encoder:
         with (
             Progress(label, len(texts), "passage") as progress,
             ThreadPoolExecutor(1) as ahead,
-            _cores(self._on_cpu) as run,
+            each_core(self._on_cpu) as run,
         ):
             tokenized = _one_ahead(ahead, lambda window: self._tokenize([texts[row] for row in window]), windows)
             for window, features in zip(windows, tokenized, strict=True):
@@ -177,21 +169,6 @@ def _batches(sizes: Rows, budget: Callable[[], int]) -> Iterator[slice]:
         end = min(fits, max(enough, similar), len(sizes))
         yield slice(start, end)
         start = end
-
-
-@contextmanager
-def _cores(on_cpu: bool) -> Iterator[MapFunction]:
-    """How batches are run: on a CPU as many at a time as torch has threads, one thread each; elsewhere in turn."""
-    if not on_cpu:
-        yield map
-        return
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with ThreadPoolExecutor(threads) as pool:
-            yield pool.map
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _one_ahead(pool: Executor, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:

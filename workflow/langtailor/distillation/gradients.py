@@ -5,6 +5,9 @@ passages, the passes' gradients add up. Where it compares passages with one anot
 as they fit into one budget; beyond that, and over several processes, the vectors are computed first without a graph,
 the objective is differentiated with respect to them, and a second forward pass carries that gradient into the model
 (Gao et al. 2021, "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup", arXiv 2101.06983).
+
+On a CPU each pass has a core of its own (:mod:`langtailor.cores`). The cut and the order in which gradients are added
+depend on the batch alone, so that the weights do not depend on the number of cores.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
+from langtailor.cores import each_core
 from langtailor.distillation.batches import Rows, cut_by_length
 from langtailor.distillation.data import Passages
 from langtailor.distillation.objectives import Objective
@@ -26,6 +30,9 @@ from langtailor.errors import TrainingError
 
 _LOG = logging.getLogger("langtailor")
 Terms = dict[str, Tensor]
+Gradients = tuple[Tensor | None, ...]
+#: Where each core has passes of its own, a batch is cut into about so many, of so many tokens at least and at most.
+_CORE_PASSES, _LEAST_TOKENS, _MOST_TOKENS = 16, 256, 2_048
 
 
 class BatchGradient:
@@ -52,6 +59,8 @@ class BatchGradient:
         self._accelerator, self._student, self._objective = accelerator, student, objective
         self._passages, self.budget, self._seed = passages, budget, seed
         self._rank, self._world = accelerator.process_index, accelerator.num_processes
+        # Dropout draws from one generator for all threads: its masks would depend on who comes first.
+        self._on_cores = accelerator.device.type == "cpu" and self._world == 1 and not student.has_dropout
 
     def __call__(self, rows: Rows, step: int) -> Terms:
         """Compute gradients, in smaller passes where memory runs out.
@@ -90,14 +99,56 @@ class BatchGradient:
         # Every process takes passages of all lengths, so that they end together.
         mine = order[self._rank :: self._world]
         lengths = self._passages.lengths[mine]
-        parts = cut_by_length(lengths, self.budget)
+        parts = cut_by_length(lengths, self._tokens_of_a_pass(int(lengths.sum())))
         encode = [self._encoder(mine[part], [step, self._rank, index]) for index, part in enumerate(parts)]
         if not self._objective.looks_across_passages:
-            return self._added_up(encode, [mine[part] for part in parts], len(order))
+            rows = [mine[part] for part in parts]
+            return self._added_up_on_cores(encode, rows) if self._on_cores else self._added_up(encode, rows, len(order))
         padded = sum(int(lengths[part][0]) * len(lengths[part]) for part in parts)
         if self._world == 1 and padded <= self.budget:
-            return self._in_one_graph(encode, mine)
+            return self._in_parts(encode, parts, mine) if self._on_cores else self._in_one_graph(encode, mine)
         return self._in_two_passes(encode, parts, order)
+
+    def _tokens_of_a_pass(self, tokens: int) -> int:
+        if not self._on_cores:
+            return self.budget
+        return min(self.budget, max(_LEAST_TOKENS, min(tokens // _CORE_PASSES, _MOST_TOKENS)))
+
+    def _added_up_on_cores(self, encode: list[Callable[[], Tensor]], parts: list[Rows]) -> Terms:
+        parameters, batch = self._thawed(), sum(map(len, parts))
+        targets = [self._targets(rows) for rows in parts]
+
+        def differentiate(index: int) -> tuple[Terms, Gradients]:
+            share = len(parts[index]) / batch
+            terms = self._objective(encode[index](), targets[index])
+            gradients = torch.autograd.grad(terms["loss"] * share, parameters, allow_unused=True)
+            return {name: share * term.detach() for name, term in terms.items()}, gradients
+
+        totals: Terms = {}
+        with each_core() as run:
+            for terms, gradients in run(differentiate, range(len(parts))):
+                _add(parameters, gradients)
+                totals = {name: totals.get(name, 0) + term for name, term in terms.items()}
+        return totals
+
+    def _in_parts(self, encode: list[Callable[[], Tensor]], parts: list[slice], rows: Rows) -> Terms:
+        """Graphs of the passes, joined by the gradient with respect to all vectors."""
+        parameters = self._thawed()
+        with each_core() as run:
+            vectors = list(run(lambda forward: forward(), encode))
+            everyone = torch.cat([part.detach() for part in vectors]).requires_grad_()
+            terms = self._objective(everyone, self._targets(rows))
+            (gradient,) = torch.autograd.grad(terms["loss"], [everyone])
+
+            def differentiate(index: int) -> Gradients:
+                return torch.autograd.grad(vectors[index], parameters, gradient[parts[index]], allow_unused=True)
+
+            for gradients in run(differentiate, range(len(parts))):
+                _add(parameters, gradients)
+        return {name: term.detach() for name, term in terms.items()}
+
+    def _thawed(self) -> list[torch.nn.Parameter]:
+        return [parameter for parameter in self._student.model.parameters() if parameter.requires_grad]
 
     def _added_up(self, encode: list[Callable[[], Tensor]], parts: list[Rows], batch: int) -> Terms:
         totals: Terms = {}
@@ -146,3 +197,9 @@ class BatchGradient:
     def _synchronised(self, wanted: bool) -> AbstractContextManager[None]:
         """Gradients are exchanged once, with the last pass."""
         return nullcontext() if wanted else self._student.alone()
+
+
+def _add(parameters: list[torch.nn.Parameter], gradients: Gradients) -> None:
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        if gradient is not None:
+            parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)

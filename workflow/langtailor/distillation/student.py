@@ -87,6 +87,11 @@ class Student:
             vectors: Tensor = forward(self._features(ids))["sentence_embedding"]
         return vectors.float()
 
+    @property
+    def has_dropout(self) -> bool:
+        """Whether it trains with dropout."""
+        return self._settings.dropout
+
     def train(self, training: bool) -> None:
         """Switch to training or to looking on. Without dropout the two differ in recomputing activations alone."""
         self.model.train(training and self._settings.dropout)

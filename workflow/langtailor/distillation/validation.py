@@ -12,10 +12,14 @@ from accelerate import Accelerator
 from torch import Tensor
 from torch.nn import functional
 
-from langtailor.distillation.batches import cut_by_length
+from langtailor.cores import each_core
+from langtailor.distillation.batches import Rows, cut_by_length
 from langtailor.distillation.data import Passages
 from langtailor.distillation.objectives import Objective
 from langtailor.distillation.student import Student
+
+#: Most tokens of a pass: more gain nothing, and a CPU shares the passes among its cores.
+_PASS_TOKENS = 4_096
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,6 @@ class Validator:
         self._student.train(True)
         return measure(vectors, self._targets, self._passages.languages, self._objective, self._batch_size)
 
-    @torch.no_grad()
     def _encode(self, budget: int) -> Tensor:
         """Vectors of all passages; float32, shape (n, d)."""
         rank, world = self._accelerator.process_index, self._accelerator.num_processes
@@ -84,11 +87,18 @@ class Validator:
         # All processes give equally many vectors; the last passage may stand in for the missing ones.
         order = np.concatenate([order, np.repeat(order[-1:], -len(order) % world)])
         mine = order[rank::world]
-        parts = [self._student(self._passages.tokens(mine[part])) for part in cut_by_length(lengths[mine], budget)]
+        with each_core(self._accelerator.device.type == "cpu" and world == 1) as run:
+            parts = list(
+                run(lambda part: self._vectors(mine[part]), cut_by_length(lengths[mine], min(budget, _PASS_TOKENS)))
+            )
         gathered: Tensor = self._accelerator.gather(torch.cat(parts))
         vectors = torch.empty_like(gathered)
         vectors[np.concatenate([order[other::world] for other in range(world)])] = gathered
         return vectors[: len(lengths)]
+
+    @torch.no_grad()  # of this thread, which may be one of many
+    def _vectors(self, rows: Rows) -> Tensor:
+        return self._student(self._passages.tokens(rows))
 
 
 @torch.no_grad()

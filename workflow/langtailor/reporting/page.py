@@ -71,6 +71,7 @@ class VariantPart:
     teacher_vocabulary_size: int
     composition_plot: str
     fertility_plot: str
+    parameters: int
     token_columns: Sequence[str]
     token_rows: Sequence[Mapping[str, Any]]
     graft_rows: Sequence[Mapping[str, Any]]
@@ -83,6 +84,15 @@ class VariantPart:
 
 
 @dataclass(frozen=True)
+class Sweep:
+    """The variants of a run side by side."""
+
+    columns: Sequence[str]
+    rows: Sequence[Mapping[str, Any]]
+    plot: str
+
+
+@dataclass(frozen=True)
 class Page:
     """What the page says; the template names each field."""
 
@@ -92,6 +102,7 @@ class Page:
     stages: Sequence[StageRun]
     corpus: Sequence[CorpusRow]
     corpus_plot: str
+    sweep: Sweep | None
     variants: Sequence[VariantPart]
     provenance: Sequence[tuple[str, str]]
 
@@ -149,6 +160,7 @@ def gather_page(
         corpus_plot=plots.grouped_bars(
             [row.lang for row in corpus], {s: [row.passages[s] for row in corpus] for s in SPLITS}, "passages"
         ),
+        sweep=_sweep(parts, comparisons, targets) if len(parts) > 1 else None,
         variants=parts,
         provenance=_provenance(teacher),
     )
@@ -177,6 +189,7 @@ def _variant_part(
         teacher_vocabulary_size=before.vocabulary_size,
         composition_plot=_composition_plot(name, vocabulary["origin"].to_pylist()),
         fertility_plot=_fertility_plot(certificate),
+        parameters=after.parameters,
         token_columns=_TOKEN_COLUMNS,
         token_rows=_token_rows(certificate, made),
         graft_rows=_graft_rows(vocabulary),
@@ -187,6 +200,39 @@ def _variant_part(
         training_plots=_training_plots(distilled / "training.jsonl", training),
         settings=yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True),
     )
+
+
+def _sweep(
+    parts: Sequence[VariantPart], comparisons: Mapping[str, Sequence[Comparison]], targets: Sequence[str]
+) -> Sweep:
+    """What each variant costs and what it keeps of the teacher."""
+    main = {part.name: {row.task: row for row in _main_rows(comparisons[part.name])} for part in parts}
+    tasks = [
+        task
+        for task, row in main[parts[0].name].items()
+        if row.metric != _FERTILITY and all(found[task].retention is not None for found in main.values())
+    ]
+    fertile = [
+        {row.group: row.scores["student"].value for row in comparisons[part.name] if row.metric == _FERTILITY}
+        for part in parts
+    ]
+    spoken = [lang for lang in targets if all(lang in found for found in fertile)]
+    rows = [
+        {
+            "name": part.name,
+            "cells": [
+                f"{part.vocabulary_size:,}",
+                _millions(part.parameters),
+                *(_two(found[lang]) for lang in spoken),
+                *(_figure(main[part.name][task].scores["student"].value) for task in tasks),
+            ],
+        }
+        for part, found in zip(parts, fertile, strict=True)
+    ]
+    kept = {task: [main[part.name][task].retention or 0.0 for part in parts] for task in tasks}
+    millions = [part.parameters / 1e6 for part in parts]
+    plot = plots.trade_off(kept, millions, [part.name for part in parts], "parameters, millions") if tasks else ""
+    return Sweep(["tokens", "parameters", *(f"tokens a word, {lang}" for lang in spoken), *tasks], rows, plot)
 
 
 def _corpus_row(path: Path, lang: str) -> CorpusRow:

@@ -84,6 +84,31 @@ def curves(series: Mapping[str, tuple[Sequence[float], Sequence[float]]], x_labe
         return _svg(figure)
 
 
+def trade_off(series: Mapping[str, Sequence[float]], x: Sequence[float], names: Sequence[str], x_label: str) -> str:
+    """Points over a common axis, joined in its order, each named at its foot. Returns an ``<svg>`` element.
+
+    Args:
+        series: values of each point by what is measured.
+        x: place of each point.
+        names: name of each point.
+        x_label: what the axis is.
+    """
+    order = sorted(range(len(x)), key=x.__getitem__)
+    with mpl.rc_context(_STYLE):
+        figure, axes = _figure(width=8.0, height=3.8)
+        for index, (name, values) in enumerate(series.items()):
+            color = _CATEGORIES[index % len(_CATEGORIES)]
+            axes.plot([x[i] for i in order], [values[i] for i in order], label=name, color=color, marker="o", lw=1.5)
+        low = min(min(values) for values in series.values())
+        for place, name in zip(x, names, strict=True):
+            axes.annotate(name, (place, low), xytext=(0, -14), textcoords="offset points", ha="center", fontsize=9)
+        axes.margins(x=0.1, y=0.15)
+        axes.set_xlabel(x_label)
+        axes.set_ylabel("student, % of the teacher")
+        _legend_above(axes, len(series))
+        return _svg(figure)
+
+
 def _figure(width: float, height: float = 3.2) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots()
