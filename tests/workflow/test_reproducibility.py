@@ -40,22 +40,27 @@ def test_another_folder_and_other_cores_give_the_same_bytes(finished, tmp_path):
 
 def test_a_raised_quota_embeds_only_new_shards(workflow):
     config = {**copy.deepcopy(workflow.config), "run": "grown", "vectors": {"shard_passages": 40}}
-    folder = workflow.folder / "results" / "grown" / "teacher" / "vectors" / "en"
+    results = workflow.folder / "results" / "grown"
 
-    def embed(train: int, shards: int) -> list[int]:
-        config["corpus"]["languages"]["en"] = {"quotas": {"train": train, "validation": 16, "test": 16}}
-        wanted = [folder / f"{shard:05d}.arrow" for shard in range(shards)]
-        done = workflow.snakemake(*(str(path.relative_to(workflow.folder)) for path in wanted), config=config)
+    def embedded(train: int, held_out: int, shards: int) -> list[int]:
+        """Shards that a run computes."""
+        quotas = {"train": train, "validation": held_out, "test": held_out}
+        config["corpus"]["languages"]["en"] = {"quotas": quotas}
+        wanted = [f"results/grown/teacher/vectors/en/{shard:05d}.arrow" for shard in range(shards)]
+        done = workflow.snakemake(*wanted, config=config)
         assert done.returncode == 0, done.stdout + done.stderr
-        return [path.stat().st_ino for path in wanted]
+        logs = sorted((results / "logs" / "teacher_vectors" / "en").glob("*.log"))
+        assert len(logs) == shards
+        return [shard for shard, log in enumerate(logs) if "taken back" not in log.read_text(encoding="utf-8")]
 
-    before = embed(train=80, shards=3)
-    after = embed(train=120, shards=4)
-    # 80 training passages fill two shards; the third, which ended in other splits, is made anew.
-    assert after[:2] == before[:2]
-    assert not set(after[2:]) & set(before)
-    fresh = [path.read_bytes() for path in sorted(folder.iterdir())]
-    shutil.rmtree(folder.parents[2] / "kept")
-    shutil.rmtree(folder)
-    embed(train=120, shards=4)
-    assert [path.read_bytes() for path in sorted(folder.iterdir())] == fresh
+    def files() -> list[bytes]:
+        return [path.read_bytes() for path in sorted((results / "teacher" / "vectors" / "en").iterdir())]
+
+    assert embedded(train=50, held_out=10, shards=2) == [0, 1]
+    # In the same ratio, so that no document changes its split. The second shard went on with passages of other splits.
+    assert embedded(train=100, held_out=20, shards=4) == [1, 2, 3]
+    grown = files()
+    shutil.rmtree(results / "kept")
+    shutil.rmtree(results / "teacher" / "vectors")
+    assert embedded(train=100, held_out=20, shards=4) == [0, 1, 2, 3]
+    assert files() == grown

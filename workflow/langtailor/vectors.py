@@ -1,10 +1,10 @@
 """The teacher's vectors: computed once, stored in shards, read by memory map.
 
 A shard holds consecutive passages of one language's corpus, whatever their split. As the corpus stands in the order
-train, validation, test, and a raised quota only appends to a split, such a quota leaves all full shards of training
-passages as they are. Snakemake cannot know this: it deletes the shards of a changed corpus and runs their jobs again.
-Each shard therefore has a second name (a hard link) in a folder that no rule declares, and is taken back from there
-when teacher, settings, code and passages are the same.
+train, validation, test, and quotas that are raised in one ratio only append to each split, they leave all full shards
+of training passages as they are. Snakemake cannot know this: it deletes the shards of a changed corpus and runs their
+jobs again. Each shard therefore has a second name (a hard link) in a folder that no rule declares, and is taken back
+from there when teacher, settings, code and passages are the same.
 
 A shard is one uncompressed Arrow IPC file (https://arrow.apache.org/docs/format/Columnar.html#ipc-file-format) with a
 single record batch: passage id, split, digest of what the teacher read, and the vector in float16. Being uncompressed
