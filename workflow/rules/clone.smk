@@ -17,8 +17,8 @@ rule clone_model:
         "../../envs/gpu.yaml"
     threads: 2
     resources:
-        mem_mb=8000,
-        runtime=30,
+        mem_mb=growing(8000),
+        runtime=growing(30),
         disk_mb=4000,
         # Only token distillation trains.
         gpu=lambda wildcards: int(SETTINGS.variant(wildcards.variant).initialisation.token_distillation.steps > 0),

@@ -63,6 +63,11 @@ wildcard_constraints:
     task="|".join(TASKS),
 
 
+def growing(amount):
+    """A resource of which each further attempt gets as much again."""
+    return lambda wildcards, attempt: amount * attempt
+
+
 def section(settings, *keys):
     """The named values of a settings section as plain data, for `params`."""
     return settings.model_dump(mode="json", include=set(keys) or None)

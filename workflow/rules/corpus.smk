@@ -15,8 +15,8 @@ rule fetch_documents:
         "../../envs/cpu.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=240,
+        mem_mb=growing(4000),
+        runtime=growing(240),
         disk_mb=20000,
     params:
         source=lambda wildcards: section(SETTINGS.source(wildcards.lang)),
@@ -44,8 +44,8 @@ rule build_corpus:
         "../../envs/cpu.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=120,
+        mem_mb=growing(4000),
+        runtime=growing(120),
         disk_mb=4000,
     params:
         chunk_tokens=SETTINGS.corpus.chunk_tokens,

@@ -15,8 +15,8 @@ rule count_tokens:
         "../../envs/cpu.yaml"
     threads: 2
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=growing(4000),
+        runtime=growing(60),
         disk_mb=100,
     params:
         code=code_digest("counting"),

@@ -15,8 +15,8 @@ rule tokenize_corpora:
         "../../envs/cpu.yaml"
     threads: 2
     resources:
-        mem_mb=4000,
-        runtime=120,
+        mem_mb=growing(4000),
+        runtime=growing(120),
         disk_mb=8000,
     params:
         languages=LANGUAGES,
@@ -42,8 +42,8 @@ rule distil:
         "../../envs/gpu.yaml"
     threads: 8
     resources:
-        mem_mb=16000,
-        runtime=720,
+        mem_mb=growing(16000),
+        runtime=growing(720),
         disk_mb=10000,
         gpu=1,
     params:

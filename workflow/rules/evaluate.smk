@@ -19,8 +19,8 @@ rule evaluate:
         "../../envs/gpu.yaml"
     threads: 8
     resources:
-        mem_mb=8000,
-        runtime=240,
+        mem_mb=growing(8000),
+        runtime=growing(240),
         disk_mb=2000,
         gpu=1,
     params:

@@ -26,8 +26,8 @@ rule write_report:
         "../../envs/cpu.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=growing(4000),
+        runtime=growing(30),
         disk_mb=200,
     params:
         run=SETTINGS.run,

@@ -20,8 +20,8 @@ rule publish_student:
         "../../envs/cpu.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=growing(4000),
+        runtime=growing(30),
         disk_mb=4000,
     params:
         run=SETTINGS.run,

@@ -15,8 +15,8 @@ rule fetch_teacher:
         "../../envs/cpu.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=growing(2000),
+        runtime=growing(60),
         disk_mb=8000,
     params:
         settings=section(SETTINGS.teacher, "model", "revision", "trust_remote_code"),

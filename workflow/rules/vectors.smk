@@ -15,8 +15,8 @@ rule teacher_vectors:
         "../../envs/gpu.yaml"
     threads: 8
     resources:
-        mem_mb=8000,
-        runtime=240,
+        mem_mb=growing(8000),
+        runtime=growing(240),
         disk_mb=500,
         gpu=1,
     params:

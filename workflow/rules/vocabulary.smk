@@ -18,8 +18,8 @@ rule select_vocabulary:
         "../../envs/cpu.yaml"
     threads: 2
     resources:
-        mem_mb=8000,
-        runtime=60,
+        mem_mb=growing(8000),
+        runtime=growing(60),
         disk_mb=500,
     params:
         settings=variant_section("vocabulary"),
@@ -47,8 +47,8 @@ rule write_tokenizer:
         "../../envs/cpu.yaml"
     threads: 2
     resources:
-        mem_mb=8000,
-        runtime=60,
+        mem_mb=growing(8000),
+        runtime=growing(60),
         disk_mb=500,
     params:
         languages=LANGUAGES,
