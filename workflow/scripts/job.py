@@ -6,9 +6,11 @@ wildcards, to the terminal. An error that the user can act on is one line withou
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,10 +43,35 @@ def job(snakemake: Any) -> Iterator[None]:
 
 
 def device(snakemake: Any) -> str:
-    """``cuda`` where the job was given a GPU and torch sees one, else ``cpu``."""
+    """``cuda`` where the job was given a GPU and torch sees one, else ``cpu``.
+
+    Of several GPUs the job takes one that no other job has.
+    """
     import torch
 
-    return "cuda" if snakemake.resources.get("gpu", 0) and torch.cuda.is_available() else "cpu"
+    if not snakemake.resources.get("gpu", 0) or not torch.cuda.is_available():
+        return "cpu"
+    torch.cuda.set_device(free_device(torch.cuda.device_count(), Path(tempfile.gettempdir())))
+    return "cuda"
+
+
+def free_device(devices: int, folder: Path) -> int:
+    """Number of a device whose lock this process now holds, to its end; where all are taken, one of them.
+
+    Args:
+        devices: how many there are.
+        folder: where the locks are.
+    """
+    for number in range(devices):
+        lock = os.open(folder / f"langtailor-{os.getuid()}-gpu-{number}.lock", os.O_CREAT | os.O_RDWR, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            continue
+        return number  # the open file is the lock
+    _LOG.warning("more GPU jobs than the %d GPUs here: set the resource `gpu` of the profile to their number", devices)
+    return os.getpid() % devices
 
 
 def by_language(languages: list[str], paths: list[str]) -> dict[str, Path]:
