@@ -2,8 +2,10 @@
 
     python benchmarks/public_data.py DATA OUT
 
-DATA holds `stsb/stsb-{en-train.csv,tr-train.tsv}` (STS benchmark and its Turkish translation, line by line). OUT gets
-`tr.tsv` (Turkish, tab, English) and `en.txt`. Development splits and Tatoeba stay out: they are what is evaluated on.
+DATA holds `stsb/stsb-{en-train.csv,tr-train.tsv}` (STS benchmark and its Turkish translation, line by line) and
+`tatoeba/*.eng`. OUT gets `tr.tsv` (Turkish, tab, English) and `en.txt` from the former: development splits and Tatoeba
+stay out, for they are what is evaluated on. `english.txt` has all English sentences of both, for `benchmarks/pruning.yaml`,
+which trains nothing and looks at the development split alone.
 """
 
 from __future__ import annotations
@@ -37,6 +39,12 @@ def main(data: Path, out: Path) -> None:
     lines = "".join(f"{source}\t{target}\n" for source, target in pairs.items())
     (out / "tr.tsv").write_text(lines, encoding="utf-8")
     (out / "en.txt").write_text("".join(f"{sentence}\n" for sentence in dict.fromkeys(en)), encoding="utf-8")
+    tatoeba = (line for file in sorted((data / "tatoeba").glob("*.eng")) for line in _lines(file))
+    (out / "english.txt").write_text("".join(f"{line}\n" for line in dict.fromkeys([*en, *tatoeba])), encoding="utf-8")
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines()
 
 
 if __name__ == "__main__":
