@@ -41,7 +41,7 @@ class Cluster:
 
     def jobs(self) -> list[dict[str, str]]:
         """All jobs that Slurm remembers: id, state, resources that they asked for, and the plugin's comment."""
-        fields = {"id": "JobID:20", "state": "State:20", "asked": "tres-alloc:120", "comment": "Comment:200"}
+        fields = {"id": "JobID:20", "state": "State:20", "asked": "tres-per-job:40", "comment": "Comment:200"}
         lines = _output("squeue", "--states=all", "--noheader", f"--Format={','.join(fields.values())}").splitlines()
         widths = [int(field.partition(":")[2]) for field in fields.values()]
         ends = list(accumulate(widths))
