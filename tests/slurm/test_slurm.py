@@ -27,7 +27,13 @@ def workflow(tmp_path_factory):
 
 
 def command_of(workflow, config, *further):
-    quick = ["--slurm-init-seconds-before-status-checks", "2", "--seconds-between-status-checks", "2"]
+    quick = [
+        "--slurm-init-seconds-before-status-checks",
+        "2",
+        "--seconds-between-status-checks",
+        "2",
+        "--slurm-keep-successful-logs",
+    ]
     arguments = workflow._arguments(config, 1, ("--profile", str(ROOT / "profiles" / "slurm"), *quick, *further, "all"))
     place = arguments.index("--cores")
     del arguments[place : place + 2]  # a cluster's limit is jobs
