@@ -5,6 +5,8 @@ import re
 import pytest
 from sentence_transformers import SentenceTransformer
 
+from langtailor.artifacts import read_json, sha256_file
+
 pytestmark = pytest.mark.timeout(900)
 
 
@@ -27,6 +29,16 @@ def test_the_report_is_one_self_contained_page(finished):
     assert not re.search(r'(src|href)="(?!#)', page), "nothing outside the page is referred to"
     for rule in ("build_corpus", "teacher_vectors", "distil"):
         assert rule in page
+
+
+def test_what_made_the_run_is_written_down(finished):
+    said = read_json(finished.results / "provenance.json", "provenance")
+    assert said["config"]["run"] == "small"
+    assert said["config"]["distillation"]["batch_size"] == 16
+    assert said["teacher"]["model"] == finished.config["teacher"]["model"]
+    assert {stage["rule"] for stage in said["stages"]} >= {"build_corpus", "distil", "evaluate"}
+    assert said["artifacts"]["corpus/tr.parquet"] == sha256_file(finished.results / "corpus" / "tr.parquet")
+    assert {"clone/tailored", "distilled/tailored", "teacher/vectors/tr/00000.arrow"} <= said["artifacts"].keys()
 
 
 def test_training_helps(finished):

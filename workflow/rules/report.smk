@@ -1,4 +1,4 @@
-# Step 7c: one self-contained page about the run.
+# Step 7c: one self-contained page about the run, and what made it for machines.
 
 
 rule write_report:
@@ -12,12 +12,13 @@ rule write_report:
         models=expand("<results>/distilled/{variant}", variant=VARIANTS),
         scores=evaluations("teacher", "clone", "student"),
     output:
-        report(
+        page=report(
             "<results>/report.html",
             caption="../report/report.rst",
             category="Report",
             labels={"run": SETTINGS.run},
         ),
+        provenance="<results>/provenance.json",
     log:
         "<logs>/write_report.log",
     benchmark:
@@ -30,6 +31,7 @@ rule write_report:
         runtime=growing(30),
         disk_mb=200,
     params:
+        config=section(SETTINGS),
         run=SETTINGS.run,
         title=SETTINGS.report.title,
         targets=SETTINGS.target_languages,
@@ -38,6 +40,6 @@ rule write_report:
         tasks=TASKS,
         bootstrap=SETTINGS.evaluation.bootstrap,
         seed=SETTINGS.seed,
-        code=code_digest("reporting.page"),
+        code=code_digest("reporting.page", "reporting.provenance"),
     script:
         "../scripts/write_report.py"

@@ -5,10 +5,11 @@ from pathlib import Path
 from job import job
 from langtailor.evaluation.comparison import read_comparisons
 from langtailor.reporting.page import gather_page, write_report
+from langtailor.reporting.provenance import write_provenance
 
 with job(snakemake):
     params = snakemake.params
-    out = Path(snakemake.output[0])
+    out = Path(snakemake.output.page)
     root = out.parent
     comparisons = {
         name: read_comparisons(root / "evaluation", name, params.tasks, resamples=params.bootstrap, seed=params.seed)
@@ -16,3 +17,4 @@ with job(snakemake):
     }
     page = gather_page(root, params.run, params.title, params.languages, params.targets, params.variants, comparisons)
     write_report(page, out)
+    write_provenance(root, params.config, Path(snakemake.output.provenance))

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import platform
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +14,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 
-from langtailor import __version__, tables
+from langtailor import tables
 from langtailor.artifacts import Manifest, atomic_file, read_json, read_manifest
 from langtailor.config import SPLITS
 from langtailor.evaluation.comparison import MODELS, Comparison
 from langtailor.reporting import plots
+from langtailor.reporting.provenance import versions
 from langtailor.reporting.stages import StageRun, read_stages
 from langtailor.teacher import TeacherInfo
 
-_LIBRARIES = ("snakemake", "torch", "transformers", "tokenizers", "sentence-transformers", "pyarrow", "numpy")
 _GRAFTS_SHOWN = 25
 _FERTILITY, _AGREEMENT = "tokens per word", "cosine"
 
@@ -437,8 +435,7 @@ def _training_plots(log: Path, training: Manifest) -> list[Plot]:
 def _provenance(teacher: Manifest) -> list[tuple[str, str]]:
     rows = [("teacher", str(teacher.made_by["model"]))]
     rows += [(f"teacher {key}", str(value)) for key, value in teacher.inputs.items() if value]
-    rows += [(name, version(name)) for name in _LIBRARIES]
-    return [*rows, ("langtailor", __version__), ("Python", platform.python_version())]
+    return [*rows, *versions().items()]
 
 
 def _duration(seconds: float) -> str:
