@@ -131,12 +131,13 @@ def write_mapping(path: Path, rows: int) -> None:
     write_table(path, pa.table(columns, schema=MAPPING), Manifest("mapping", facts=facts))
 
 
-def write_corpus(path: Path, lang: str, splits: tuple[int, int, int]) -> None:
+def write_corpus(path: Path, lang: str, splits: tuple[int, int, int], *, pairs: bool = False) -> None:
     names = [name for name, count in zip(("train", "validation", "test"), splits, strict=True) for _ in range(count)]
     draw = random.Random(lang)
     texts = [" ".join(draw.choices(WORDS, k=draw.randint(1, 12))) for _ in names]
     ids = [f"{lang}{number}#0" for number in range(len(names))]
-    columns = [ids, [lang] * len(names), texts, names, pa.nulls(len(names), pa.string())]
+    aligned = pa.array(texts[::-1]) if pairs else pa.nulls(len(names), pa.string())
+    columns = [ids, [lang] * len(names), texts, names, aligned]
     facts = {"passages": dict(zip(("train", "validation", "test"), splits, strict=True))}
     write_table(path, pa.table(columns, schema=CORPUS), Manifest("corpus", facts=facts))
 

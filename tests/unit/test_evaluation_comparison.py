@@ -73,4 +73,5 @@ def test_a_task_without_items_is_shown_without_differences(tmp_path):
         Evaluation("task", "fertility", "x", (score,)).write(tmp_path / folder / "task.json")
     (found,) = compare(tmp_path)
     assert found.to_teacher is None
-    assert found.retention == 100
+    assert found.less_is_better
+    assert found.retention is None, "fewer tokens keep no share of anything"

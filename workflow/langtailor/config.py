@@ -357,6 +357,20 @@ class FertilityTask(Section):
     kind: Literal["fertility"]
 
 
+class GeometryTask(Section):
+    """Alignment (squared distance of each test passage to its aligned text) and uniformity of the vectors, per language."""
+
+    kind: Literal["geometry"]
+
+
+class SpeedTask(Section):
+    """Passages and tokens encoded in a second: the median of three passes over test passages of all languages."""
+
+    kind: Literal["speed"]
+    passages: Annotated[int, Field(ge=1)] = 512
+    """Passages, taken from all languages alike."""
+
+
 class BitextTask(Section):
     """Finding the translation of a sentence: accuracy in both directions."""
 
@@ -449,6 +463,8 @@ class MtebTask(Section):
 Task = Annotated[
     AgreementTask
     | FertilityTask
+    | GeometryTask
+    | SpeedTask
     | BitextTask
     | StsTask
     | RetrievalTask
@@ -617,7 +633,7 @@ class Settings(Section):
         match task:
             case AgreementTask():
                 return TaskNeeds(tuple(sorted(self.corpus.languages)), vectors=True)
-            case FertilityTask():
+            case FertilityTask() | GeometryTask() | SpeedTask():
                 return TaskNeeds(tuple(sorted(self.corpus.languages)))
             case BitextTask(target=None):
                 return TaskNeeds((task.source,))

@@ -13,6 +13,8 @@ from langtailor.evaluation.scores import Evaluation, Floats, Score, bootstrap, i
 from langtailor.evaluation.similarity import rowwise_spearman
 
 MODELS = ("teacher", "clone", "student")
+#: Where less is better, a share of the teacher's figure says nothing that is kept.
+_LESS_IS_BETTER = ("alignment", "tokens per word", "uniformity")
 
 
 @dataclass(frozen=True)
@@ -56,10 +58,17 @@ class Comparison:
     to_clone: Difference | None
 
     @property
+    def less_is_better(self) -> bool:
+        """Whether the better model has the lower figure."""
+        return self.metric in _LESS_IS_BETTER
+
+    @property
     def retention(self) -> float | None:
-        """Student / teacher, in percent; ``None`` when the teacher's figure is not positive."""
+        """Student / teacher, in percent; ``None`` where less is better or the teacher's figure is not positive."""
         teacher = self.scores["teacher"].value
-        return 100 * self.scores["student"].value / teacher if teacher > 0 else None
+        if self.less_is_better or teacher <= 0:
+            return None
+        return 100 * self.scores["student"].value / teacher
 
 
 def read_comparisons(root: Path, variant: str, tasks: list[str], *, resamples: int, seed: int) -> list[Comparison]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 #: Most tokens of a forward pass; halved when the device runs out of memory.
-_BATCH_TOKENS = 16_384
+BATCH_TOKENS = 16_384
 
 
 def encode_texts(model: SentenceTransformer, texts: Sequence[str], prompt: str, label: str) -> NDArray[np.float32]:
@@ -30,7 +30,7 @@ def encode_texts(model: SentenceTransformer, texts: Sequence[str], prompt: str, 
         float32, shape (texts, dimension), each row of length 1. Equal texts are encoded once.
     """
     distinct = list(dict.fromkeys(texts))
-    vectors = Encoder(model, prompt, _BATCH_TOKENS).encode(distinct, label)
+    vectors = Encoder(model, prompt, BATCH_TOKENS).encode(distinct, label)
     row = {text: index for index, text in enumerate(distinct)}
     return unit(vectors[[row[text] for text in texts]])
 

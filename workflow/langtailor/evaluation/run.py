@@ -18,8 +18,10 @@ from langtailor.config import (
     ClassificationTask,
     ClusteringTask,
     FertilityTask,
+    GeometryTask,
     MtebTask,
     RetrievalTask,
+    SpeedTask,
     StsTask,
     Task,
     TeacherSettings,
@@ -28,11 +30,13 @@ from langtailor.corpus import read_corpus
 from langtailor.errors import SourceError
 from langtailor.evaluation.bitext import bitext_scores
 from langtailor.evaluation.encoding import encode_texts, unit
+from langtailor.evaluation.geometry import alignment, uniformity
 from langtailor.evaluation.labelled import classification_scores, clustering_scores, read_labelled
 from langtailor.evaluation.mteb_task import mteb_scores
 from langtailor.evaluation.retrieval import read_judgements, retrieval_scores
 from langtailor.evaluation.scores import Evaluation, Score, mean_score
 from langtailor.evaluation.similarity import read_pairs, sts_scores
+from langtailor.evaluation.speed import speed_scores
 from langtailor.teacher import TeacherInfo, load_teacher, resolve_prompt
 from langtailor.vectors import VectorStore
 
@@ -84,6 +88,10 @@ class Evaluator:
                 return self._agreement(corpora, vectors)
             case FertilityTask():
                 return self._fertility(corpora)
+            case GeometryTask():
+                return self._geometry(corpora)
+            case SpeedTask():
+                return self._speed(task, corpora), {}, ()
             case BitextTask():
                 return self._bitext(task, corpora)
             case StsTask():
@@ -136,6 +144,31 @@ class Evaluator:
                 Score("characters per token", round(characters / tokens, 4), None, None, len(texts), lang),
             ]
         return tuple(scores), {}, ()
+
+    def _geometry(self, corpora: Mapping[str, Path]) -> Result:
+        spread, aligned = {}, {}
+        for lang, corpus in corpora.items():
+            table = read_corpus(corpus, "test", columns=["text", "pair"])
+            texts, pairs = (table[column].to_pylist() for column in ("text", "pair"))
+            spread[lang] = self._encode(texts, f"encoding {lang}")
+            paired = [row for row, pair in enumerate(pairs) if pair]
+            if paired:
+                others = self._encode([pairs[row] for row in paired], f"encoding aligned texts of {lang}")
+                aligned[f"{lang} to aligned text"] = alignment(spread[lang][paired], others)
+        groups = {ALL_LANGUAGES: np.concatenate(list(spread.values())), **spread}
+        scores = [
+            Score("uniformity", round(uniformity(vectors), 4), None, None, len(vectors), group)
+            for group, vectors in groups.items()
+            if len(vectors) > 1
+        ]
+        scores += [mean_score("alignment", of, self.resamples, self.seed, group=group) for group, of in aligned.items()]
+        return tuple(scores), {group: _rounded(values) for group, values in aligned.items()}, ()
+
+    def _speed(self, task: SpeedTask, corpora: Mapping[str, Path]) -> tuple[Score, ...]:
+        share = -(-task.passages // len(corpora))
+        tables = [read_corpus(corpus, "test", columns=["text"]) for corpus in corpora.values()]
+        texts = [text for table in tables for text in table["text"].to_pylist()[:share]]
+        return speed_scores(self.model, self.prompt, texts) if texts else ()
 
     def _bitext(self, task: BitextTask, corpora: Mapping[str, Path]) -> Result:
         source, target = _corpus_pairs(task.source, corpora) if task.target is None else _file_pairs(task)

@@ -24,7 +24,7 @@ from langtailor.reporting.stages import StageRun, read_stages
 from langtailor.teacher import TeacherInfo
 
 _GRAFTS_SHOWN = 25
-_FERTILITY, _AGREEMENT = "tokens per word", "cosine"
+_FERTILITY, _AGREEMENT, _SPEED = "tokens per word", "cosine", "passages per second"
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Sweep:
 
     columns: Sequence[str]
     rows: Sequence[Mapping[str, Any]]
-    plot: str
+    plots: Sequence[Plot]
 
 
 @dataclass(frozen=True)
@@ -208,13 +208,22 @@ def _sweep(
     tasks = [
         task
         for task, row in main[parts[0].name].items()
-        if row.metric != _FERTILITY and all(found[task].retention is not None for found in main.values())
+        if row.metric != _SPEED and all(found[task].retention is not None for found in main.values())
     ]
+    speed = next((task for task, row in main[parts[0].name].items() if row.metric == _SPEED), None)
     fertile = [
         {row.group: row.scores["student"].value for row in comparisons[part.name] if row.metric == _FERTILITY}
         for part in parts
     ]
     spoken = [lang for lang in targets if all(lang in found for found in fertile)]
+    shown = [*tasks, *([speed] if speed else [])]
+    names = [part.name for part in parts]
+    kept = {task: [main[name][task].retention or 0.0 for name in names] for task in tasks}
+    axes = {"parameters, millions": [part.parameters / 1e6 for part in parts]}
+    if speed:
+        axes[_SPEED] = [main[name][speed].scores["student"].value for name in names]
+    caption = "Main figure of each task, student over teacher, against the student's {}."
+    drawn = [Plot(plots.trade_off(kept, x, names, label), caption.format(label)) for label, x in axes.items() if kept]
     rows = [
         {
             "name": part.name,
@@ -222,15 +231,12 @@ def _sweep(
                 f"{part.vocabulary_size:,}",
                 _millions(part.parameters),
                 *(_two(found[lang]) for lang in spoken),
-                *(_figure(main[part.name][task].scores["student"].value) for task in tasks),
+                *(_figure(main[part.name][task].scores["student"].value) for task in shown),
             ],
         }
         for part, found in zip(parts, fertile, strict=True)
     ]
-    kept = {task: [main[part.name][task].retention or 0.0 for part in parts] for task in tasks}
-    millions = [part.parameters / 1e6 for part in parts]
-    plot = plots.trade_off(kept, millions, [part.name for part in parts], "parameters, millions") if tasks else ""
-    return Sweep(["tokens", "parameters", *(f"tokens a word, {lang}" for lang in spoken), *tasks], rows, plot)
+    return Sweep(["tokens", "parameters", *(f"tokens a word, {lang}" for lang in spoken), *shown], rows, drawn)
 
 
 def _corpus_row(path: Path, lang: str) -> CorpusRow:
@@ -290,7 +296,9 @@ def _score_plots(comparisons: Sequence[Comparison]) -> list[Plot]:
         series = {model: [row.scores[model].value for row in rows] for model in MODELS}
         caption = "Mean cosine to the teacher's stored vectors on the test split, by language."
         found.append(Plot(plots.grouped_bars([str(row.group) for row in rows], series, "cosine"), caption))
-    others = [row for row in _main_rows(comparisons) if row.metric not in (_AGREEMENT, _FERTILITY)]
+    others = [
+        row for row in _main_rows(comparisons) if row.metric not in (_AGREEMENT, _SPEED) and not row.less_is_better
+    ]
     if others:
         series = {model: [row.scores[model].value for row in others] for model in MODELS}
         svg = plots.grouped_bars([row.task for row in others], series, "score")
