@@ -96,7 +96,7 @@ def _surgery(text: str, words: dict[str, int], options: argparse.Namespace, cloc
     with clock("load"):
         family = BytePairFamily.from_spec(json.loads(text), {}, None)
     with clock("select, with closure and grafts"):
-        demand = Demand(uses, dict.fromkeys(uses, 1.0), words, options.teacher_rows)
+        demand = Demand(uses, dict.fromkeys(uses, 1.0), words, options.teacher_rows, family.alphabet_ids())
         selection = Selector(family, demand, settings, None).select(settings.graft.share)
     with clock("layout"):
         layout = family.layout(selection.ids, selection.grafts, 0)

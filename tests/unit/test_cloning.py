@@ -30,8 +30,9 @@ from transformers import (
 )
 
 from langtailor.artifacts import MANIFEST_NAME, Manifest, directory_digest, read_manifest, seal_directory, sha256_file
-from langtailor.cloning import MAPPING_NAME, clone_model, find_vocabulary_tensors
+from langtailor.cloning import MAPPING_NAME, clone_model
 from langtailor.config import InitialisationSettings
+from langtailor.embeddings import find_vocabulary_tensors
 from langtailor.errors import ArtifactError, LangtailorError
 from langtailor.surgery.base import Layout, Origin
 from langtailor.surgery.layout_table import layout_to_table

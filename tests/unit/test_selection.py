@@ -1,20 +1,26 @@
 """The budget is filled in the stated order, protects small languages, and says why each token is there."""
 
 from functools import cache
+from itertools import chain
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from langtailor import tables
+from langtailor.artifacts import read_json
 from langtailor.cloning import clone_model
 from langtailor.config import CleaningSettings, GraftSettings, InitialisationSettings, Quotas, VocabularySettings
 from langtailor.config import SampleSource as Sample
+from langtailor.corpus import read_corpus
 from langtailor.corpus.build import build_corpus
 from langtailor.corpus.sources import fetch_documents
 from langtailor.counting import bare_tokenizer, count_tokens, encode, read_counts
 from langtailor.errors import ConfigError
 from langtailor.selection import select_vocabulary
 from langtailor.surgery.registry import load_family
+from langtailor.surgery.segmentation import segment
 from langtailor.surgery.write import write_tokenizer
 from langtailor.teacher import TeacherInfo, load_sentence_transformer
 from tests.models import make_tiny_bert_teacher, make_tiny_gemma_teacher, make_tiny_xlmr_teacher
@@ -83,8 +89,6 @@ def mandatory(workshop):
 
 
 def test_counts_are_those_of_a_plain_loop(workshop):
-    from langtailor.corpus import read_corpus
-
     texts = read_corpus(workshop.corpora["tr"], "train")["text"].to_pylist()
     uses = read_counts(workshop.counts["tr"]).uses
     expected = {}
@@ -149,8 +153,6 @@ def test_grafts_shorten_the_target_language(workshop):
     write_tokenizer(
         workshop.teacher, workshop.folder / "v.parquet", workshop.corpora, ["tr"], workshop.folder / "tokenizer"
     )
-    from langtailor.artifacts import read_json
-
     certificate = read_json(workshop.folder / "tokenizer" / "certificate.json", "certificate")
     tr = certificate["languages"]["tr"]["tokens_per_word"]
     assert tr["new"] < tr["pruned"]
@@ -199,6 +201,63 @@ def test_a_pattern_drops_what_it_matches(workshops):
     size = mandatory(workshop) + 200
     rows, _ = workshop.select(size=size, drop_pattern="e", graft=GraftSettings(share=0.0))
     assert not rows[rows["origin"] == "corpus"]["token"].str.contains("e").any()
+
+
+def test_an_alphabet_of_the_corpus_leaves_out_other_scripts_and_loses_no_text_of_it(workshops):
+    workshop = workshops("WordPiece")
+    settings = {"size": mandatory(workshop) + 20, "graft": GraftSettings(share=0.0)}
+    whole, _ = workshop.select("whole", **settings)
+    rows, _ = workshop.select("own", alphabet="corpus", **settings)
+    left_out = set(whole[whole["origin"] == "alphabet"]["token"]) - set(rows[rows["origin"] == "alphabet"]["token"])
+    texts = (read_corpus(path, "train", ["text"])["text"].to_pylist() for path in workshop.corpora.values())
+    text = "".join(chain.from_iterable(texts))
+    assert left_out
+    assert not {token.removeprefix("##") for token in left_out} & set(text.lower())
+    out = workshop.folder / "own-tokenizer"
+    write_tokenizer(workshop.teacher, workshop.folder / "own.parquet", workshop.corpora, ["tr"], out)
+    whole_split = read_json(out / "certificate.json", "certificate")["all"]
+    assert whole_split["unknown"] <= whole_split["teacher_unknown"]
+
+
+def test_bytes_stay_whatever_the_corpus_uses(workshops):
+    workshop = workshops("BPE")
+    rows, _ = workshop.select(size=mandatory(workshop) + 5, alphabet="corpus", graft=GraftSettings(share=0.0))
+    kept = set(rows["teacher_id"].dropna().astype(int))
+    assert set(workshop.family.alphabet_ids().tolist()) <= kept
+
+
+def test_ranked_by_loss_no_token_is_left_out_for_one_that_loses_less(workshop):
+    settings = {"size": mandatory(workshop) + 60, "coverage": 0.5, "graft": GraftSettings(share=0.0)}
+    rows, _ = workshop.select("loss", ranking="loss", **settings)
+    floor = rows[~rows["reason"].str.startswith("expected loss")]["teacher_id"].dropna().astype(int)
+    loss = distances(workshop, floor[rows["origin"] != "closure"].tolist())
+    shares = sum(uses / uses.sum() for uses in (read_counts(path).uses for path in workshop.counts.values()))
+    expected = {i: shares[i] * found for i, found in loss.items() if shares[i]}
+    ranked = rows[rows["reason"].str.startswith("expected loss")]["teacher_id"].astype(int).tolist()
+    kept = set(rows["teacher_id"].dropna().astype(int))
+    alone = [i for i in expected.keys() - kept if set(workshop.family.requirements(i)) <= kept]
+    assert len(ranked) > 10
+    assert alone
+    assert min(expected[i] for i in ranked) >= max(expected[i] for i in alone) - 1e-6
+    by_frequency, _ = workshop.select("frequency", **settings)
+    assert set(by_frequency["teacher_id"].dropna()) != set(rows["teacher_id"].dropna())
+
+
+def distances(workshop, floor):
+    """By id, the squared distance of each token's row to the mean of the pieces that floors and mandatory tokens give it."""
+    family = workshop.family
+    closed = {needed for i in floor for needed in (i, *family.requirements(i))}
+    layout = family.layout(np.array(sorted(closed), np.int32), (), 0)
+    table = (
+        load_sentence_transformer(workshop.teacher, "cpu")[0].auto_model.get_input_embeddings().weight.detach().double()
+    )
+    found = {}
+    for i, token in enumerate(family.tokens[: len(table)]):
+        if token is not None and i not in closed:
+            pieces = layout.teacher_ids[list(segment(family.write(layout).tokenizer, [token])[0])]
+            mean, row = table[torch.from_numpy(pieces).long()].mean(0), table[i]
+            found[i] = float(1 - mean @ row / mean.norm() / row.norm()) ** 2
+    return found
 
 
 def test_unused_tokens_fill_the_budget_only_when_asked(workshops):

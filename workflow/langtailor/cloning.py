@@ -14,7 +14,6 @@ import math
 import re
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -39,6 +38,7 @@ from langtailor.artifacts import (
     sha256_file,
 )
 from langtailor.config import InitialisationSettings
+from langtailor.embeddings import COMPUTED_IN, VocabularyTensors, embedding_file, find_vocabulary_tensors
 from langtailor.errors import ArtifactError, LangtailorError
 from langtailor.initialisation import Mapping as RowMapping
 from langtailor.initialisation import Rows, compose, draw
@@ -48,19 +48,10 @@ from langtailor.surgery.registry import load_family
 from langtailor.surgery.segmentation import segment
 from langtailor.teacher import TeacherInfo, load_sentence_transformer, weight_files
 from langtailor.token_distillation import fit_rows
-from langtailor.weights import Remake, StoredTensor, read_tensor, rewrite_weights, stored_tensors, tensor_digests
+from langtailor.weights import Remake, read_tensor, rewrite_weights, stored_tensors, tensor_digests
 
 _LOG = logging.getLogger("langtailor")
 MAPPING_NAME = "mapping.parquet"
-#: What architectures call their input embeddings and, behind them, their output heads.
-_EMBEDDING = re.compile(r"(^|\.)(word_embeddings|embed_tokens|tok_embeddings|embed_in|wte|shared)\.weight$")
-_HEAD = re.compile(
-    r"(^|\.)(lm_head|embed_out|vocab_projector|generator_lm_head|cls\.predictions|predictions|decoder|head)"
-    r"(\.decoder|\.dense)?\.(weight|bias)$"
-)
-#: A part of a numbered layer; such a part has no row per token, whatever its size.
-_IN_LAYER = re.compile(r"\.\d+\.")
-_DTYPES = {"F32": "float32", "BF16": "bfloat16", "F16": "float32"}
 _INDEX = "model.safetensors.index.json"
 _CONFIGS = ("config.json", "generation_config.json")
 _TOKENIZER_FILES = (
@@ -83,21 +74,6 @@ _TEXTS, _WORDS_EACH, _WORDS = 32, (12, 4, 1), 192
 _WORD = re.compile(r" \S+")
 #: Same rows, same arithmetic: what two runs of one model may differ by, relative to the largest value.
 _TOLERANCE = 1e-4
-
-
-@dataclass(frozen=True)
-class VocabularyTensors:
-    """Where a model keeps what has a row per token.
-
-    Attributes:
-        embedding: name of the input embeddings.
-        rows: number of its rows.
-        files: file of each of these tensors by name, the input embeddings among them.
-    """
-
-    embedding: str
-    rows: int
-    files: Mapping[str, Path]
 
 
 def clone_model(
@@ -136,7 +112,7 @@ def clone_model(
     table, _ = tables.read_table(vocabulary, "vocabulary", tables.VOCABULARY)
     _check_origin(read_manifest(tokenizer, "tokenizer"), teacher, tokenizer, vocabulary)
     layout, family, where = table_to_layout(table), load_family(teacher), find_vocabulary_tensors(teacher)
-    embeddings = read_tensor(where.files[where.embedding], where.embedding)
+    embeddings = where.read_embeddings()
     corpora = (corpora or {}) if settings.reads_corpus else {}
     links = None
     if settings.method == "aligned":
@@ -189,44 +165,6 @@ def clone_model(
         len(identical),
         facts["compared_texts"],
     )
-
-
-def find_vocabulary_tensors(folder: Path) -> VocabularyTensors:
-    """Find the tensors of a model folder that have a row per token, by shape and by name.
-
-    Raises:
-        LangtailorError: there is no one tensor of input embeddings, a tensor with as many rows has an unknown name,
-            or one is stored in an integer precision.
-    """
-    rows = TeacherInfo.read(folder).vocabulary_size
-    found = {
-        tensor.name: (file, tensor)
-        for file in weight_files(folder)
-        for tensor in stored_tensors(file)
-        if tensor.shape[:1] == (rows,) and len(tensor.shape) <= 2 and not _IN_LAYER.search(tensor.name)
-    }
-    embeddings = sorted(name for name in found if _EMBEDDING.search(name))
-    if len(embeddings) != 1:
-        raise LangtailorError(
-            f"{folder}: expected one tensor of input embeddings with {rows:,} rows (`vocab_size` in config.json), "
-            f"found {embeddings or 'none'} among {sorted(found) or 'none'} with so many rows. Choose another teacher"
-        )
-    for name, (file, tensor) in found.items():
-        _check_vocabulary_tensor(file, tensor, name == embeddings[0])
-    return VocabularyTensors(embeddings[0], rows, {name: file for name, (file, _) in found.items()})
-
-
-def _check_vocabulary_tensor(file: Path, tensor: StoredTensor, embedding: bool) -> None:
-    if not embedding and not _HEAD.search(tensor.name):
-        raise LangtailorError(
-            f"{file}: tensor {tensor.name} has as many rows as there are tokens, but is no known output head; whether "
-            "its rows belong to tokens cannot be told. Choose another teacher"
-        )
-    if tensor.dtype not in _DTYPES:
-        raise LangtailorError(
-            f"{file}: tensor {tensor.name} is stored as {tensor.dtype}; rows can be made in {', '.join(_DTYPES)}. "
-            "Choose a teacher that is not quantised"
-        )
 
 
 def _check_origin(made: Manifest, teacher: Path, tokenizer: Path, vocabulary: Path) -> None:
@@ -323,17 +261,13 @@ def _write_weights(teacher: Path, folder: Path, where: VocabularyTensors, remake
 
 def _replace_rows(folder: Path, where: VocabularyTensors, rows: Rows, values: torch.Tensor) -> None:
     """Put other values into rows of the clone's input embeddings."""
-    file = _embedding_file(folder, where)
+    file = embedding_file(folder, where.embedding)
 
     def replaced(table: torch.Tensor) -> torch.Tensor:
         return table.index_copy(0, torch.from_numpy(rows), values.to(table.dtype))
 
     with atomic_file(file) as temporary:
         rewrite_weights(file, temporary, len(read_tensor(file, where.embedding)), {where.embedding: replaced})
-
-
-def _embedding_file(folder: Path, where: VocabularyTensors) -> Path:
-    return next(file for file in weight_files(folder) if any(t.name == where.embedding for t in stored_tensors(file)))
 
 
 def _write_index(path: Path) -> None:
@@ -430,7 +364,9 @@ def _retained_texts(teacher: Path, folder: Path, family: Family, table: pa.Table
 
 
 def _encode(model: Path, texts: list[str], trust_remote_code: bool) -> NDArray[np.float32]:
-    dtype = next(_DTYPES[t.dtype] for file in weight_files(model) for t in stored_tensors(file) if t.dtype in _DTYPES)
+    dtype = next(
+        COMPUTED_IN[t.dtype] for file in weight_files(model) for t in stored_tensors(file) if t.dtype in COMPUTED_IN
+    )
     opened = load_sentence_transformer(model, "cpu", dtype, trust_remote_code=trust_remote_code)
     vectors = opened.encode(texts, prompt="", convert_to_tensor=True, show_progress_bar=False)
     return np.asarray(vectors.float().numpy(), dtype=np.float32)
@@ -447,7 +383,7 @@ def _sizes(teacher: Path, folder: Path) -> dict[str, dict[str, int]]:
 
 def _norms(folder: Path, where: VocabularyTensors, layout: Layout, fresh: Rows) -> dict[str, Any]:
     """Numbers and mean norms of kept and of new rows."""
-    table = read_tensor(_embedding_file(folder, where), where.embedding)
+    table = read_tensor(embedding_file(folder, where.embedding), where.embedding)
     kept = np.flatnonzero((layout.teacher_ids >= 0) & (layout.teacher_ids < where.rows))
     parts = {"kept": kept, "new": fresh}
     return {name: {"rows": len(rows), "mean_norm": _mean_norm(table, rows)} for name, rows in parts.items()}

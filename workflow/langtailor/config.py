@@ -194,6 +194,12 @@ class VocabularySettings(Section):
     coverage: Share = 0.9
     """Per-language floor: the most frequent tokens of each language that reach this share of its uses come before
     the rest, so that small languages are not drowned."""
+    ranking: Literal["frequency", "loss"] = "frequency"
+    """How tokens behind the floors compete: by weighted `frequency`, or by the `loss` of leaving one out: its weighted
+    frequency times the squared distance (1 - cosine) of its row to the mean of the rows that would stand in for it."""
+    alphabet: Literal["full", "corpus"] = "full"
+    """For tokenizers that cannot write unknown characters in bytes: keep all characters of scripts that are not large
+    (`full`), or only those that the corpus uses (`corpus`), so that text in other scripts becomes unknown."""
     min_count: Annotated[int, Field(ge=0)] = 1
     """Uses, weighted and over all languages, under which a teacher token is not kept. 0 lets tokens that the corpus never uses
     fill what is left of the budget, in the teacher's order."""

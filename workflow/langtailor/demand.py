@@ -6,13 +6,14 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from langtailor.counting import load_for_counting, read_counts
-from langtailor.surgery.base import Family
+from langtailor.surgery.base import Family, Ids
 from langtailor.surgery.registry import model_of
 from langtailor.surgery.spelling import spelling_of
 from langtailor.surgery.unknowns import unknown_id
@@ -33,6 +34,7 @@ class Demand:
         weights: weight of each of these languages.
         words: pieces of the target languages' train split with their uses, as :meth:`Family.words` gives them.
         rows: rows of the teacher's embedding table. EmbeddingGemma's tokenizer names one special token more than that.
+        alphabet: ids of the alphabet that is kept, sorted.
         fragile: pieces of any language's train and validation split that could become unknown.
     """
 
@@ -40,6 +42,7 @@ class Demand:
     weights: Mapping[str, float]
     words: Mapping[str, int]
     rows: int
+    alphabet: Ids
     fragile: Sequence[str] = ()
 
 
@@ -50,8 +53,12 @@ def read_demand(
     corpora: Mapping[str, Path],
     weights: Mapping[str, float],
     targets: Sequence[str],
+    *,
+    whole_alphabet: bool = True,
 ) -> Demand:
     """Read it from counts and corpora; see :func:`langtailor.selection.select_vocabulary` for the arguments.
+
+    With ``whole_alphabet`` characters that no language uses belong to the alphabet, too.
 
     Raises:
         ArtifactError: counts or corpora are damaged.
@@ -61,9 +68,10 @@ def read_demand(
     uses = {lang: _by_token(found, len(family.tokens)) for lang, found in by_row.items()}
     rows = max(len(found) for found in by_row.values())
     words = _words(family, cuts, [corpora[lang] for lang in targets])
-    fragile = _fragile_words(family, cuts, list(corpora.values()))
+    alphabet = family.alphabet_ids() if whole_alphabet else _used_alphabet(family, uses)
+    fragile = _fragile_words(family, cuts, list(corpora.values()), alphabet)
     _LOG.info("%s: %s distinct pieces of text in the target languages", family.name, f"{len(words):,}")
-    return Demand(uses, weights, words, rows, fragile)
+    return Demand(uses, weights, words, rows, alphabet, fragile)
 
 
 def _words(family: Family, cuts: WordCuts, corpora: Iterable[Path]) -> Counter[str]:
@@ -83,11 +91,22 @@ def _words(family: Family, cuts: WordCuts, corpora: Iterable[Path]) -> Counter[s
     return +total
 
 
-def _fragile_words(family: Family, cuts: WordCuts, corpora: Iterable[Path]) -> list[str]:
+def _used_alphabet(family: Family, uses: Uses) -> Ids:
+    """The alphabet without the characters that occur in no token in use."""
+    used = np.flatnonzero(np.sum(list(uses.values()), axis=0))
+    tokens = family.surfaces([family.tokens[i] or "" for i in used.tolist()])
+    characters = set(chain.from_iterable(token for token in tokens if token))
+    alphabet, letters = family.alphabet_ids(), family.letter_ids()
+    surfaces = family.surfaces([family.tokens[i] or "" for i in letters.tolist()])
+    idle = [i for i, text in zip(letters.tolist(), surfaces, strict=True) if text and text.strip() not in characters]
+    return np.setdiff1d(alphabet, idle).astype(np.int32)
+
+
+def _fragile_words(family: Family, cuts: WordCuts, corpora: Iterable[Path], alphabet: Ids) -> list[str]:
     """Distinct pieces, sorted, that the mandatory tokens alone cannot write; none where bytes write any text."""
     if unknown_id(family.spec) is None or spelling_of(family.spec) is not None:
         return []
-    mandatory = np.union1d(family.special_ids(), family.alphabet_ids()).astype(np.int32)
+    mandatory = np.union1d(family.special_ids(), alphabet).astype(np.int32)
     pruned = family.write(family.layout(mandatory, (), 0)).tokenizer
     unknown, tokenizer = unknown_id(pruned), whole(pruned)
     hidden: set[str] = set()

@@ -1,8 +1,9 @@
 """Which tokens the student has, and why.
 
 The budget is filled in a stated order: special tokens; the alphabet, the user's own ``keep_tokens`` and what the corpus
-cannot be written without; per-language floors; the rest by weighted frequency; grafts for the target languages. A token
-brings what it needs to be reachable (for BPE, the intermediates of its derivation), and that counts against the budget.
+cannot be written without; per-language floors; the rest by weighted frequency or by expected loss; grafts for the target
+languages. A token brings what it needs to be reachable (for BPE, the intermediates of its derivation), and that counts
+against the budget.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ import logging
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from langtailor.config import VocabularySettings
 from langtailor.demand import Demand, Uses, read_demand
 from langtailor.errors import ConfigError
 from langtailor.marginal import choose_share
+from langtailor.substitution import substitution_loss
 from langtailor.surgery.base import Family, Graft, Ids, Layout, Origin
 from langtailor.surgery.layout_table import layout_to_table
 from langtailor.surgery.registry import load_family
@@ -37,6 +39,10 @@ from langtailor.surgery.unknowns import needed_to_stay_known
 _LOG = logging.getLogger("langtailor")
 #: Rounds in which budget that grafts leave goes back to the teacher's tokens.
 _ROUNDS = 4
+#: What a token that others replace without loss still counts, so that it comes before tokens that nothing uses.
+_LEAST_LOSS = 1e-9
+#: By teacher id, what is lost without a token where only the given teacher ids are kept.
+Loss = Callable[[NDArray[Any]], NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -99,8 +105,10 @@ def select_vocabulary(
         ArtifactError: counts or corpora are damaged.
     """
     family = load_family(teacher)
-    demand = read_demand(family, teacher, counts, corpora, weights, targets)
-    selector = Selector(family, demand, settings, donor)
+    whole = settings.alphabet == "full"
+    demand = read_demand(family, teacher, counts, corpora, weights, targets, whole_alphabet=whole)
+    loss = partial(substitution_loss, family, teacher) if settings.ranking == "loss" else None
+    selector = Selector(family, demand, settings, donor, loss)
     curve: list[dict[str, Any]] = []
     if settings.graft.policy == "marginal":
         selection, curve = choose_share(family, selector.select, corpora, weights, settings.graft.share)
@@ -131,19 +139,26 @@ class Selector:
         demand: what the kept languages ask for.
         settings: budget and policy.
         donor: ``tokenizer.json`` of a given donor, or ``None``.
+        loss: by teacher id, what is lost without a token where only the given ids are kept; ``None`` counts all alike.
 
     Raises:
         ConfigError: a token that shall be kept is unknown.
     """
 
     def __init__(
-        self, family: Family, demand: Demand, settings: VocabularySettings, donor: Mapping[str, Any] | None
+        self,
+        family: Family,
+        demand: Demand,
+        settings: VocabularySettings,
+        donor: Mapping[str, Any] | None,
+        loss: Loss | None = None,
     ) -> None:
         self._family, self._demand, self._settings, self._donor = family, demand, settings, donor
         self._requirements = cache(family.requirements)
         self._mandatory = self._mandatory_tokens()
         self._unwanted = self._matched_by_pattern()
-        self._candidates = _Candidates.ranked(demand, self._keepable(), self.mandatory_ids, settings.coverage)
+        weigh = partial(self._weighed, loss) if loss else None
+        self._candidates = _Candidates.ranked(demand, self._keepable(), self.mandatory_ids, settings.coverage, weigh)
 
     @property
     def mandatory_ids(self) -> Ids:
@@ -229,6 +244,11 @@ class Selector:
     def _candidate(self, place: int) -> Kept:
         return Kept(int(self._candidates.ids[place]), "corpus", self._candidates.reason(place))
 
+    def _weighed(self, loss: Loss, floor: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The loss by id where mandatory tokens and floors are kept, with what they need."""
+        needed = (i for token_id in floor.tolist() for i in (token_id, *self._requirements(token_id)))
+        return loss(np.union1d(self.mandatory_ids, list(needed)).astype(np.int32))
+
     # -- what must and what may stay -----------------------------------------------------------------------------------
 
     def _mandatory_tokens(self) -> dict[int, Kept]:
@@ -236,7 +256,7 @@ class Selector:
         special = self._family.special_ids()
         for i in special[special < self._demand.rows].tolist():
             found[i] = Kept(i, "special", "special, or named by a configuration")
-        for i in self._family.alphabet_ids().tolist():
+        for i in self._demand.alphabet.tolist():
             origin: Origin = "byte" if self._family.tokens[i] in BYTE_TOKENS else "alphabet"
             found.setdefault(i, Kept(i, origin, "without it some text cannot be written"))
         tokens = self._family.tokens[: self._demand.rows]
@@ -305,9 +325,10 @@ class _Candidates:
     Attributes:
         ids: int64, shape (C,): teacher ids.
         languages: int64, shape (C,): number of the language whose floor the token is in, -1 for none.
-        ranks: int64, shape (C,): rank in that floor, from 1, or by weighted frequency; 0 for tokens without uses.
+        ranks: int64, shape (C,): rank in that floor, from 1, or behind the floors; 0 for tokens without uses.
         names: the languages.
         floors: tokens in each language's floor.
+        measure: what tokens behind the floors are ranked by.
     """
 
     ids: NDArray[np.int64]
@@ -315,15 +336,24 @@ class _Candidates:
     ranks: NDArray[np.int64]
     names: tuple[str, ...]
     floors: tuple[int, ...]
+    measure: str
 
     @classmethod
-    def ranked(cls, demand: Demand, keepable: NDArray[np.bool_], mandatory: Ids, coverage: float) -> _Candidates:
+    def ranked(
+        cls,
+        demand: Demand,
+        keepable: NDArray[np.bool_],
+        mandatory: Ids,
+        coverage: float,
+        weigh: Loss | None,
+    ) -> _Candidates:
         """The floors, one language's token after another's, then all others by weighted frequency.
 
         A floor is a language's most frequent tokens up to ``coverage`` of its uses. Languages take turns: next is the
         one of whose uses the smallest share is covered so far, so that a budget that runs out leaves them alike. By
-        frequency, every language's uses are taken as shares, times its weight. Tokens without uses come last, in the
-        teacher's order, which in most vocabularies is about that of frequency.
+        frequency, every language's uses are taken as shares, times its weight, times what ``weigh`` says of the token
+        when the floors are kept. Tokens without uses come last, in the teacher's order, which in most vocabularies is
+        about that of frequency.
         """
         possible = keepable.copy()
         possible[mandatory] = True
@@ -336,7 +366,11 @@ class _Candidates:
             ids.append(order)
             ranks.append(np.arange(1, len(order) + 1))
             languages.append(np.full(len(order), number))
-        rest = _most_used(np.where(keepable, _weighted_shares(demand), 0.0))
+        shares = _weighted_shares(demand)
+        if weigh is not None:
+            # Used tokens stay before unused ones, even those that lose nothing.
+            shares *= np.maximum(weigh(np.concatenate(ids)), _LEAST_LOSS)
+        rest = _most_used(np.where(keepable, shares, 0.0))
         unused = np.setdiff1d(np.flatnonzero(keepable), rest)
         ids += [rest, unused]
         ranks += [np.arange(1, len(rest) + 1), np.zeros(len(unused), np.int64)]
@@ -347,14 +381,15 @@ class _Candidates:
         first = np.sort(np.unique(all_ids[order], return_index=True)[1])
         chosen = order[first]
         floors = tuple(len(floor) for floor in before)
-        return cls(all_ids[chosen], all_languages[chosen], all_ranks[chosen], tuple(demand.uses), floors)
+        measure = "weighted frequency" if weigh is None else "expected loss"
+        return cls(all_ids[chosen], all_languages[chosen], all_ranks[chosen], tuple(demand.uses), floors, measure)
 
     def reason(self, place: int) -> str:
         """Why the token at this place is offered a row."""
         language, rank = int(self.languages[place]), int(self.ranks[place])
         if language >= 0:
             return f"floor of {self.names[language]}: rank {rank:,} of {self.floors[language]:,}"
-        return f"weighted frequency rank {rank:,}" if rank else "unused here; the budget had room"
+        return f"{self.measure} rank {rank:,}" if rank else "unused here; the budget had room"
 
 
 def _most_used(score: NDArray[Any]) -> NDArray[np.int64]:

@@ -98,6 +98,13 @@ class Family(Protocol):
         """Ids without which some text cannot be written: bytes, the byte-level alphabet. Sorted; may be empty."""
         ...
 
+    def letter_ids(self) -> Ids:
+        """Those of the alphabet that stand for one character each: without them only text with this character suffers.
+
+        Sorted; empty for families that write any character in bytes.
+        """
+        ...
+
     def placeholder_ids(self) -> Ids:
         """Ids of slots that no text reaches (``[unused5]``, ``<unused7>``, image slots). Sorted."""
         ...

@@ -137,10 +137,23 @@ class UnigramFamily(WordwiseFamily):
 
     def alphabet_ids(self) -> Ids:
         """Byte tokens, or else pieces of one character of small scripts; the space mark; the piece of lowest score."""
-        plain = [token for token in self._vocab if token not in self._special and token not in self._slots]
-        single = self._bytes or {token for token in plain if of_small_script(token)}
-        lowest = min(self._scores, key=self._scores.__getitem__)
-        return self._sorted_ids({*single, self._mark, lowest})
+        return self._sorted_ids({*self._bytes, *self._letters, *self._anchors})
+
+    def letter_ids(self) -> Ids:
+        """Pieces of one character of small scripts; none where bytes stand in for them."""
+        return self._sorted_ids(self._letters)
+
+    @cached_property
+    def _letters(self) -> set[str]:
+        if self._bytes:
+            return set()
+        plain = (token for token in self._vocab if token not in self._special and token not in self._slots)
+        return {token for token in plain if of_small_script(token)} - self._anchors
+
+    @cached_property
+    def _anchors(self) -> set[str]:
+        """The space mark, and the piece of lowest score, by which unknown characters are scored."""
+        return {self._mark, min(self._scores, key=self._scores.__getitem__)}
 
     def surface(self, token: str) -> str | None:
         """The text of a piece, a space for each mark; ``None`` for byte tokens, which stand for parts of characters."""

@@ -106,6 +106,10 @@ class WordPieceFamily(WordwiseFamily):
         """
         return self._sorted_ids(self._alphabet)
 
+    def letter_ids(self) -> Ids:
+        """The whole alphabet."""
+        return self.alphabet_ids()
+
     @cached_property
     def _alphabet(self) -> set[str]:
         plain = (token for token in self._vocab if token not in self._special and token not in self._slots)

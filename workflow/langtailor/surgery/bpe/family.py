@@ -123,6 +123,10 @@ class BytePairFamily:
         """The byte tokens and the space mark, or the byte letters; those that the teacher has."""
         return self._sorted_ids(self.spelling.alphabet)
 
+    def letter_ids(self) -> Ids:
+        """None: what is left of a character without a token are its bytes."""
+        return self._sorted_ids(())
+
     def placeholder_ids(self) -> Ids:
         """Numbered slots and media tokens that no config and no processor names."""
         return self._sorted_ids(self._slots)
