@@ -1,11 +1,15 @@
 """What surgery does to each tokenizer family, with its certificate, on public text.
 
 For each family a multilingual tokenizer is trained on all of DATA's Tatoeba sentences (112 languages), a random model is put
-behind it, and the workflow's own stages cut it in half for English and Turkish (STS benchmark, train part), once without and
-once with new Turkish tokens. Shown is what each certificate says of held-out sentences::
+behind it, and the workflow's own stages cut it in half for English and Turkish (STS benchmark, train part): without new
+tokens, with a fixed share of Turkish tokens trained on from the pruned vocabulary or taken from a donor, and with the
+share that marginal fertility chooses. The donor is a Turkish byte-level BPE trained on the same text. Shown is what each
+certificate says of held-out sentences. ``--tokenizer`` adds folders with real tokenizers::
 
     python benchmarks/public_data.py DATA benchmarks/data
     PYTHONPATH=workflow python benchmarks/bench_families.py DATA --out families.json
+
+For BPE it also shows what becomes of a donor's merges when they are appended as they are: tokens that no text reaches.
 """
 
 from __future__ import annotations
@@ -14,7 +18,6 @@ import argparse
 import json
 import logging
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +30,12 @@ from langtailor.config import CleaningSettings, FilesSource, GraftSettings, Quot
 from langtailor.corpus.build import build_corpus
 from langtailor.corpus.sources import fetch_documents
 from langtailor.counting import count_tokens
+from langtailor.donor import load_donor
 from langtailor.selection import select_vocabulary
+from langtailor.surgery.registry import model_of
+from langtailor.surgery.wordwise import bare, encoded
 from langtailor.surgery.write import write_tokenizer
+from langtailor.tables import VOCABULARY, read_table_manifest
 from langtailor.teacher import fetch_teacher
 
 _LOG = logging.getLogger("bench")
@@ -36,8 +43,9 @@ _HERE = Path(__file__).parent
 _SOURCES = {"en": "data/en.txt", "tr": "data/tr.tsv"}
 _QUOTAS = Quotas(train=9_000, validation=600, test=600)
 _COLUMNS = (
-    "family",
-    "grafts",
+    "tokenizer",
+    "way",
+    "new tokens",
     "retained",
     "identical",
     "unreachable",
@@ -46,7 +54,10 @@ _COLUMNS = (
     "tr now",
     "en",
     "en now",
+    "tr untouched",
+    "en untouched",
 )
+_DONOR_SIZE = 16_000
 
 
 def main() -> None:
@@ -56,22 +67,39 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="folder with tatoeba/")
     parser.add_argument("--size", type=int, default=32_000, help="tokens of each teacher")
     parser.add_argument("--share", type=float, default=0.2, help="share of the budget for new tokens")
+    parser.add_argument("--tokenizer", type=Path, nargs="*", default=[], help="folders with a tokenizer.json")
     parser.add_argument("--out", type=Path, default=Path("families.json"))
     options = parser.parse_args()
-    files = sorted(file for file in (options.data / "tatoeba").iterdir() if file.suffix != ".md")
-    lines = [line for file in files for line in file.read_text(encoding="utf-8").splitlines()]
-    rows = []
-    for family in FAMILIES:
-        with tempfile.TemporaryDirectory() as folder:
-            rows += _run(family, lines, Path(folder), options.size, (0.0, options.share))
-    options.out.write_text(json.dumps({"size": options.size, "rows": rows}, indent=2) + "\n", encoding="utf-8")
+    lines = [line for file in sorted((options.data / "tatoeba").iterdir()) for line in _lines(file)]
+    turkish = [line.split("\t")[0] for line in _lines(_HERE / _SOURCES["tr"])]
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as place:
+        donor = Path(place) / "donor"
+        donor.mkdir()
+        donated = FAMILIES["byte-level BPE"](turkish, _DONOR_SIZE)
+        (donor / "tokenizer.json").write_text(donated, encoding="utf-8")
+        teachers = {name: lambda make=make: make(lines, options.size) for name, make in FAMILIES.items()}
+        teachers |= {p.name: (p / "tokenizer.json").read_text for p in options.tokenizer}
+        for number, (name, spec) in enumerate(teachers.items()):
+            folder = Path(place) / str(number)
+            folder.mkdir()
+            rows += _run(name, spec(), folder, options.share, donor)
+        appended = _appended(FAMILIES["byte-level BPE"](lines, options.size), json.loads(donated))
+    options.out.write_text(
+        json.dumps({"size": options.size, "rows": rows, "appended": appended}, indent=2) + "\n", encoding="utf-8"
+    )
     _LOG.info("| %s |\n|%s", " | ".join(_COLUMNS), "---|" * len(_COLUMNS))
     for row in rows:
         _LOG.info("| %s |", " | ".join(str(row[column]) for column in _COLUMNS))
+    _LOG.info("a donor's merges, appended: %s", appended)
 
 
-def _run(family: str, lines: Sequence[str], folder: Path, size: int, shares: Sequence[float]) -> list[dict[str, Any]]:
-    teacher = _teacher(family, lines, size, folder)
+def _lines(file: Path) -> list[str]:
+    return file.read_text(encoding="utf-8").splitlines()
+
+
+def _run(name: str, spec: str, folder: Path, share: float, donor: Path) -> list[dict[str, Any]]:
+    teacher, size = _teacher(spec, folder)
     corpora, counts = {}, {}
     for lang, place in _SOURCES.items():
         documents, corpora[lang] = folder / f"documents-{lang}.parquet", folder / f"corpus-{lang}.parquet"
@@ -81,35 +109,58 @@ def _run(family: str, lines: Sequence[str], folder: Path, size: int, shares: Seq
         )
         build_corpus(documents, teacher, lang, 256, CleaningSettings(min_characters=8), _QUOTAS, 0, corpora[lang])
         count_tokens(corpora[lang], teacher, counts[lang])
+    ways = {
+        "pruned only": GraftSettings(share=0.0),
+        "trained": GraftSettings(share=share),
+        "donor": GraftSettings(share=share, donor=str(donor)),
+        "marginal": GraftSettings(share=share, policy="marginal"),
+    }
     rows = []
-    for share in shares:
-        vocabulary, out = folder / f"{share}.parquet", folder / f"tokenizer-{share}"
-        settings = VocabularySettings(size=size // 2, min_count=0, graft=GraftSettings(share=share))
-        select_vocabulary(teacher, counts, corpora, None, settings, dict.fromkeys(_SOURCES, 1.0), ["tr"], vocabulary)
+    for way, grafts in ways.items():
+        vocabulary, out = folder / f"{way}.parquet", folder / f"tokenizer-{way}"
+        settings = VocabularySettings(size=size // 2, min_count=0, graft=grafts)
+        given = load_donor(grafts, folder)
+        select_vocabulary(teacher, counts, corpora, given, settings, dict.fromkeys(_SOURCES, 1.0), ["tr"], vocabulary)
         write_tokenizer(teacher, vocabulary, corpora, ["tr"], out)
-        rows.append(_row(family, share, read_json(out / "certificate.json", "certificate")))
+        new = read_table_manifest(vocabulary, "vocabulary", VOCABULARY).facts["grafts"]
+        rows.append(_row(name, way, new, read_json(out / "certificate.json", "certificate")))
     return rows
 
 
-def _row(family: str, share: float, certificate: dict[str, Any]) -> dict[str, Any]:
-    whole = certificate["all"]
-    fertility = {lang: certificate["languages"][lang]["tokens_per_word"] for lang in _SOURCES}
+def _row(name: str, way: str, new: int, certificate: dict[str, Any]) -> dict[str, Any]:
+    whole, languages = certificate["all"], certificate["languages"]
+    fertility = {lang: languages[lang]["tokens_per_word"] for lang in _SOURCES}
     return {
-        "family": family,
-        "grafts": f"{share:.0%}",
+        "tokenizer": name,
+        "way": way,
+        "new tokens": new,
         "retained": f"{whole['retained'] / whole['passages']:.1%}",
         "identical": f"{whole['retained_identical']} of {whole['retained']}",
         "unreachable": certificate["unreachable"],
         "round trips lost": f"{whole['round_trip_failures']} of {whole['round_trips']}",
         **{lang: f"{found['teacher']:.3f}" for lang, found in fertility.items()},
         **{f"{lang} now": f"{found['new']:.3f}" for lang, found in fertility.items()},
+        **{f"{lang} untouched": f"{languages[lang]['untouched_share']:.1%}" for lang in _SOURCES},
         "certificate": certificate,
     }
 
 
-def _teacher(family: str, lines: Sequence[str], size: int, folder: Path) -> Path:
-    """A random model of the smallest width behind a trained tokenizer, as a fetched teacher."""
-    spec = FAMILIES[family](lines, size)
+def _appended(text: str, donor: dict[str, Any]) -> dict[str, int]:
+    """What a byte-level BPE makes of a donor's tokens and merges that are appended to its own."""
+    spec = json.loads(text)
+    vocab, merges = spec["model"]["vocab"], spec["model"]["merges"]
+    new = [token for token in donor["model"]["vocab"] if token not in vocab]
+    for token in new:
+        vocab[token] = len(vocab)
+    known = {tuple(merge) for merge in merges}
+    merges += [merge for merge in donor["model"]["merges"] if tuple(merge) not in known]
+    model = bare(model_of(spec))
+    reached = sum(ids == [vocab[token]] for token, ids in zip(new, encoded(model, new), strict=True))
+    return {"tokens": len(new), "unreachable": len(new) - reached}
+
+
+def _teacher(spec: str, folder: Path) -> tuple[Path, int]:
+    """A random model of the smallest width behind a tokenizer, as a fetched teacher, and its number of tokens."""
     original, made = folder / "transformer", folder / "original"
     original.mkdir()
     (original / "tokenizer.json").write_text(spec, encoding="utf-8")
@@ -129,7 +180,7 @@ def _teacher(family: str, lines: Sequence[str], size: int, folder: Path) -> Path
     SentenceTransformer(str(original), device="cpu").save_pretrained(str(made))
     teacher = folder / "teacher"
     fetch_teacher(TeacherSettings(model=str(made)), teacher)
-    return teacher
+    return teacher, len(tokenizer)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The budget is filled in the stated order, protects small languages, and says why each token is there."""
 
 from functools import cache
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -226,21 +226,40 @@ def test_bytes_stay_whatever_the_corpus_uses(workshops):
     assert set(workshop.family.alphabet_ids().tolist()) <= kept
 
 
-def test_ranked_by_loss_no_token_is_left_out_for_one_that_loses_less(workshop):
+def test_ranked_by_loss_what_the_floors_replace_worst_comes_first(workshop):
     settings = {"size": mandatory(workshop) + 60, "coverage": 0.5, "graft": GraftSettings(share=0.0)}
     rows, _ = workshop.select("loss", ranking="loss", **settings)
-    floor = rows[~rows["reason"].str.startswith("expected loss")]["teacher_id"].dropna().astype(int)
-    loss = distances(workshop, floor[rows["origin"] != "closure"].tolist())
+    ranked = rows[rows["reason"].str.startswith("expected loss rank")]
+    ranks = ranked["reason"].str.rsplit(" ", n=1).str[1].astype(int)
+    first = ranked[ranks <= 64]["teacher_id"].astype(int).tolist()
+    floor = (
+        rows[(rows["origin"] != "closure") & ~rows.index.isin(ranked.index)]["teacher_id"].dropna().astype(int).tolist()
+    )
     shares = sum(uses / uses.sum() for uses in (read_counts(path).uses for path in workshop.counts.values()))
-    expected = {i: shares[i] * found for i, found in loss.items() if shares[i]}
-    ranked = rows[rows["reason"].str.startswith("expected loss")]["teacher_id"].astype(int).tolist()
-    kept = set(rows["teacher_id"].dropna().astype(int))
-    alone = [i for i in expected.keys() - kept if set(workshop.family.requirements(i)) <= kept]
-    assert len(ranked) > 10
-    assert alone
-    assert min(expected[i] for i in ranked) >= max(expected[i] for i in alone) - 1e-6
+    expected = {i: shares[i] * found for i, found in distances(workshop, floor).items() if shares[i]}
+    left_out = expected.keys() - set(rows["teacher_id"].dropna().astype(int))
+    alone = [i for i in left_out if not workshop.family.requirements(i)]
+    assert len(first) > 10
+    assert min(expected[i] for i in first) >= max((expected[i] for i in alone), default=0.0) - 1e-9
     by_frequency, _ = workshop.select("frequency", **settings)
     assert set(by_frequency["teacher_id"].dropna()) != set(rows["teacher_id"].dropna())
+
+
+def test_tokens_are_ranked_on_top_of_those_before_them():
+    from langtailor.selection import _most_missed
+
+    seen = []
+
+    def loss(kept):
+        seen.append(set(kept.tolist()))
+        return np.ones(300)
+
+    shares = np.linspace(2.0, 1.0, 300)
+    shares[:100] = 0
+    order = _most_missed(shares, np.arange(100), loss)
+    assert order.tolist() == list(range(100, 300))
+    assert [len(kept) for kept in seen] == [100, 164, 228, 292]
+    assert all(before < after for before, after in pairwise(seen))
 
 
 def distances(workshop, floor):

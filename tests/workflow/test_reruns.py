@@ -142,6 +142,7 @@ SETTINGS = [
         {"corpus.languages.en": REMOVED},
     ),
     Row("cleaning", "corpus and what follows; not the documents", CORPUS, {"corpus.cleaning.min_characters": 12}),
+    Row("short passages", "corpus and what follows; not the documents", CORPUS, {"corpus.short": {"share": 0.5}}),
     Row("passage length", "corpus and what follows; not the documents", CORPUS, {"corpus.chunk_tokens": 256}),
     Row("seed", "everything but the teacher", DOCUMENTS, {"seed": 7}),
     Row(

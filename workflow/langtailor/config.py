@@ -152,6 +152,16 @@ class CleaningSettings(Section):
     dropped; `null` removes exact duplicates only."""
 
 
+class ShortSettings(Section):
+    """Short passages among the full-length ones."""
+
+    share: Share = 0.0
+    """Share of the documents that are cut into short passages, so that students see short and long text alike. Documents
+    with an aligned text are never cut."""
+    tokens: Annotated[int, Field(ge=8)] = 64
+    """Longest short passage in tokens of the teacher."""
+
+
 class CorpusSettings(Section):
     """Where text comes from and how it is cut."""
 
@@ -163,8 +173,16 @@ class CorpusSettings(Section):
     """Passages per split of each language that does not say otherwise."""
     chunk_tokens: Annotated[int, Field(ge=8)] = 512
     """Longest passage in tokens of the teacher; longer documents are cut at sentence or paragraph ends."""
+    short: ShortSettings = ShortSettings()
+    """Short passages among the full-length ones."""
     cleaning: CleaningSettings = CleaningSettings()
     """What is done to a text before it becomes a passage."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.short.share and self.short.tokens >= self.chunk_tokens:
+            raise ValueError(f"short.tokens {self.short.tokens} must be less than chunk_tokens {self.chunk_tokens}")
+        return self
 
 
 class GraftSettings(Section):

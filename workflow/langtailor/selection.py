@@ -41,6 +41,8 @@ _LOG = logging.getLogger("langtailor")
 _ROUNDS = 4
 #: What a token that others replace without loss still counts, so that it comes before tokens that nothing uses.
 _LEAST_LOSS = 1e-9
+#: Tokens that are ranked on top of the same others, as a share of these, and at least so many.
+_TURN, _LEAST_TURN = 0.25, 64
 #: By teacher id, what is lost without a token where only the given teacher ids are kept.
 Loss = Callable[[NDArray[Any]], NDArray[np.float64]]
 
@@ -157,8 +159,8 @@ class Selector:
         self._requirements = cache(family.requirements)
         self._mandatory = self._mandatory_tokens()
         self._unwanted = self._matched_by_pattern()
-        weigh = partial(self._weighed, loss) if loss else None
-        self._candidates = _Candidates.ranked(demand, self._keepable(), self.mandatory_ids, settings.coverage, weigh)
+        closed = partial(self._with_what_they_need, loss) if loss else None
+        self._candidates = _Candidates.ranked(demand, self._keepable(), self.mandatory_ids, settings.coverage, closed)
 
     @property
     def mandatory_ids(self) -> Ids:
@@ -244,9 +246,9 @@ class Selector:
     def _candidate(self, place: int) -> Kept:
         return Kept(int(self._candidates.ids[place]), "corpus", self._candidates.reason(place))
 
-    def _weighed(self, loss: Loss, floor: NDArray[np.int64]) -> NDArray[np.float64]:
-        """The loss by id where mandatory tokens and floors are kept, with what they need."""
-        needed = (i for token_id in floor.tolist() for i in (token_id, *self._requirements(token_id)))
+    def _with_what_they_need(self, loss: Loss, ids: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The loss by id where these and the mandatory tokens are kept."""
+        needed = (i for token_id in ids.tolist() for i in (token_id, *self._requirements(token_id)))
         return loss(np.union1d(self.mandatory_ids, list(needed)).astype(np.int32))
 
     # -- what must and what may stay -----------------------------------------------------------------------------------
@@ -345,14 +347,14 @@ class _Candidates:
         keepable: NDArray[np.bool_],
         mandatory: Ids,
         coverage: float,
-        weigh: Loss | None,
+        loss: Loss | None,
     ) -> _Candidates:
         """The floors, one language's token after another's, then all others by weighted frequency.
 
         A floor is a language's most frequent tokens up to ``coverage`` of its uses. Languages take turns: next is the
         one of whose uses the smallest share is covered so far, so that a budget that runs out leaves them alike. By
-        frequency, every language's uses are taken as shares, times its weight, times what ``weigh`` says of the token
-        when the floors are kept. Tokens without uses come last, in the teacher's order, which in most vocabularies is
+        frequency, every language's uses are taken as shares, times its weight; with ``loss``, times what is lost where the
+        tokens before are kept. Tokens without uses come last, in the teacher's order, which in most vocabularies is
         about that of frequency.
         """
         possible = keepable.copy()
@@ -366,11 +368,8 @@ class _Candidates:
             ids.append(order)
             ranks.append(np.arange(1, len(order) + 1))
             languages.append(np.full(len(order), number))
-        shares = _weighted_shares(demand)
-        if weigh is not None:
-            # Used tokens stay before unused ones, even those that lose nothing.
-            shares *= np.maximum(weigh(np.concatenate(ids)), _LEAST_LOSS)
-        rest = _most_used(np.where(keepable, shares, 0.0))
+        shares = np.where(keepable, _weighted_shares(demand), 0.0)
+        rest = _most_used(shares) if loss is None else _most_missed(shares, np.concatenate(ids), loss)
         unused = np.setdiff1d(np.flatnonzero(keepable), rest)
         ids += [rest, unused]
         ranks += [np.arange(1, len(rest) + 1), np.zeros(len(unused), np.int64)]
@@ -381,7 +380,7 @@ class _Candidates:
         first = np.sort(np.unique(all_ids[order], return_index=True)[1])
         chosen = order[first]
         floors = tuple(len(floor) for floor in before)
-        measure = "weighted frequency" if weigh is None else "expected loss"
+        measure = "weighted frequency" if loss is None else "expected loss"
         return cls(all_ids[chosen], all_languages[chosen], all_ranks[chosen], tuple(demand.uses), floors, measure)
 
     def reason(self, place: int) -> str:
@@ -396,6 +395,22 @@ def _most_used(score: NDArray[Any]) -> NDArray[np.int64]:
     """Ids with a positive score, the highest first, ties by id."""
     used = np.flatnonzero(score > 0)
     return used[np.argsort(-score[used], kind="stable")]
+
+
+def _most_missed(shares: NDArray[np.float64], floor: NDArray[np.int64], loss: Loss) -> NDArray[np.int64]:
+    """Ids with a positive share, the highest share times loss first.
+
+    What is lost with a token depends on what else is kept, so they are ranked in turns, each on top of all before it.
+    """
+    order = np.zeros(0, np.int64)
+    waiting = shares.copy()
+    while waiting.any():
+        kept = np.concatenate([floor, order])
+        # Used tokens stay before unused ones, even those that lose nothing.
+        ranked = _most_used(waiting * np.maximum(loss(kept), _LEAST_LOSS))
+        order = np.concatenate([order, ranked[: max(int(_TURN * len(kept)), _LEAST_TURN)]])
+        waiting[order] = 0
+    return order
 
 
 def _weighted_shares(demand: Demand) -> NDArray[np.float64]:

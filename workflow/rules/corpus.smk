@@ -49,6 +49,7 @@ rule build_corpus:
         disk_mb=4000,
     params:
         chunk_tokens=SETTINGS.corpus.chunk_tokens,
+        short=section(SETTINGS.corpus.short),
         cleaning=section(SETTINGS.corpus.cleaning),
         quotas=lambda wildcards: section(SETTINGS.quotas(wildcards.lang)),
         seed=SETTINGS.seed,

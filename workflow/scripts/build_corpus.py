@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from job import job
-from langtailor.config import CleaningSettings, Quotas
+from langtailor.config import CleaningSettings, Quotas, ShortSettings
 from langtailor.corpus.build import build_corpus
 
 with job(snakemake):
@@ -16,4 +16,5 @@ with job(snakemake):
         quotas=Quotas(**snakemake.params.quotas),
         seed=snakemake.params.seed,
         out=Path(snakemake.output.corpus),
+        short=ShortSettings(**snakemake.params.short),
     )

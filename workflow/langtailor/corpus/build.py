@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from langtailor.artifacts import Manifest, sha256_file
-from langtailor.config import SPLITS, CleaningSettings, Quotas
+from langtailor.config import SPLITS, CleaningSettings, Quotas, ShortSettings
 from langtailor.corpus import Document, read_corpus, split_counts
 from langtailor.corpus.boundaries import grapheme_cut
 from langtailor.corpus.chunking import Chunker, load_chunker, tokenizer_file
 from langtailor.corpus.cleaning import clean, flaw
 from langtailor.corpus.deduplication import Deduplicator
-from langtailor.corpus.splitting import splitter
+from langtailor.corpus.splitting import short_documents, splitter
 from langtailor.corpus.spool import Row, record_batches, spooled
 from langtailor.errors import SourceError
 from langtailor.progress import Progress
@@ -61,6 +61,7 @@ def build_corpus(
     quotas: Quotas,
     seed: int,
     out: Path,
+    short: ShortSettings | None = None,
 ) -> None:
     """Make the corpus of one language.
 
@@ -71,9 +72,10 @@ def build_corpus(
         chunk_tokens: longest passage in the teacher's tokens, special ones included.
         cleaning: what is done to a text.
         quotas: passages per split.
-        seed: of the splits.
+        seed: of the splits, and of which documents are cut shorter.
         out: ``corpus/{lang}.parquet``. Its manifest's facts give ``passages`` and ``characters`` by split, ``dropped``
             by reason, ``documents`` read, and ``filled``, the share of the quotas that there was text for.
+        short: which documents are cut shorter; none unless given.
 
     Raises:
         SourceError: no passage is left.
@@ -81,7 +83,9 @@ def build_corpus(
     """
     origin = read_table_manifest(documents, "documents", DOCUMENTS)
     tokenizer = tokenizer_file(teacher)
-    maker = PassageMaker(load_chunker(tokenizer, chunk_tokens), cleaning)
+    short = short or ShortSettings()
+    chunkers = {is_short: load_chunker(tokenizer, n) for is_short, n in ((False, chunk_tokens), (True, short.tokens))}
+    maker = PassageMaker(chunkers, cleaning, short_documents(short.share, seed))
     splits = _Splits(quotas, seed)
     with (
         Progress(f"passages of {lang}", quotas.total, "passage") as progress,
@@ -105,6 +109,7 @@ def build_corpus(
             made_by = {
                 "lang": lang,
                 "chunk_tokens": chunk_tokens,
+                "short": short.model_dump(mode="json"),
                 "cleaning": cleaning.model_dump(mode="json"),
                 "quotas": quotas.model_dump(mode="json"),
                 "seed": seed,
@@ -120,15 +125,23 @@ class PassageMaker:
     paired document that would have to be cut); of passages ``short``, ``few_letters``, ``exact_duplicate``,
     ``near_duplicate``.
 
+    Args:
+        chunkers: what cuts the documents that are not, and those that are, cut into short passages.
+        settings: what is done to a text.
+        is_short: whether a document, by its id, is cut into short passages.
+
     Attributes:
         documents: documents read.
         cut: documents cut at ``max_characters``.
         dropped: documents and passages left out, by reason.
     """
 
-    def __init__(self, chunker: Chunker, settings: CleaningSettings) -> None:
-        self._chunker = chunker
+    def __init__(
+        self, chunkers: Mapping[bool, Chunker], settings: CleaningSettings, is_short: Callable[[str], bool]
+    ) -> None:
+        self._chunkers = chunkers
         self._settings = settings
+        self._is_short = is_short
         self._deduplicator = Deduplicator(settings.near_duplicate_similarity)
         self.documents = 0
         self.cut = 0
@@ -169,12 +182,23 @@ class PassageMaker:
 
     def _chunks(self, batch: list[Document]) -> Iterator[Passage]:
         pairs = [document.pair for document in batch if document.pair is not None]
-        pair_fits = iter(self._chunker.fits(pairs))
-        for document, chunks in zip(batch, self._chunker.chunk([document.text for document in batch]), strict=True):
+        pair_fits = iter(self._chunkers[False].fits(pairs))
+        for document, chunks in zip(batch, self._cut(batch), strict=True):
             if document.pair is None:
                 yield from (Passage(document.id, i, chunk, None) for i, chunk in enumerate(chunks))
             elif self._keep("too_long" if not next(pair_fits) or len(chunks) > 1 else None):
                 yield Passage(document.id, 0, document.text, document.pair)
+
+    def _cut(self, batch: list[Document]) -> list[list[str]]:
+        """The chunks of each document."""
+        short = [document.pair is None and self._is_short(document.id) for document in batch]
+        chunks = {
+            kind: iter(
+                chunker.chunk([document.text for document, found in zip(batch, short, strict=True) if found == kind])
+            )
+            for kind, chunker in self._chunkers.items()
+        }
+        return [next(chunks[kind]) for kind in short]
 
     def _keep(self, reason: str | None) -> bool:
         """Count the reason for leaving something out; true where there is none."""

@@ -1,4 +1,4 @@
-"""Which split a document belongs to.
+"""Which split a document belongs to, and which documents are cut short.
 
 The split hangs on the document's id alone, so that the chunks of a document, and translations that share an id, never
 straddle splits. Shares are those of the quotas: as long as their ratio stays, a raised quota moves no document.
@@ -28,3 +28,14 @@ def splitter(quotas: Quotas, seed: int) -> Callable[[str], str]:
         return "validation" if point < validation else "train"
 
     return split_of
+
+
+def short_documents(share: float, seed: int) -> Callable[[str], bool]:
+    """A function that says of a document's id whether it is among those that are cut into short passages.
+
+    Args:
+        share: of the documents, from 0 to 1.
+        seed: the seed of the corpus.
+    """
+    bound = round(share * 2**64)
+    return lambda document_id: document_hash("short", seed, document_id) < bound
