@@ -15,6 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.evaluation import EmbeddingSimilarityEvaluator
 
 from langtailor.artifacts import directory_digest, read_manifest
 from langtailor.config import DistillationSettings
@@ -24,7 +25,7 @@ from langtailor.distillation.train import check_fit, load_data
 from langtailor.errors import ArtifactError, ConfigError, TrainingError
 from langtailor.vectors import VectorStore
 from tests.models import make_tiny_bert_teacher, make_tiny_gemma_teacher
-from tests.unit.distillation_world import DEFAULTS, WEIGHTS, World, embedding_name, make_world, new_rows
+from tests.unit.distillation_world import DEFAULTS, WEIGHTS, WORDS, World, embedding_name, make_world, new_rows
 
 ROOT = Path(__file__).parents[2]
 
@@ -174,6 +175,46 @@ def test_the_kept_weights_can_be_chosen_by_cosine(world, tmp_path):
         if "validation" in line
     }
     assert found["kept_step"] == max(looks, key=looks.__getitem__)
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    """Sentence pairs that share some of their words, scored by how many; equal ones would tie but for rounding."""
+    rows = ["sentence1\tsentence2\tscore"]
+    for shared in range(5):
+        for start in range(len(WORDS) - 6):
+            left = WORDS[start : start + 5]
+            right = left[:shared] + WORDS[::-1][start : start + 5 - shared]
+            rows.append(f"{' '.join(left)}\t{' '.join(right)}\t{shared}")
+    path = tmp_path / "pairs.tsv"
+    path.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return path
+
+
+def test_the_kept_weights_can_be_chosen_by_human_scores_and_these_are_sentence_transformers_figures(
+    world, pairs, tmp_path
+):
+    student = world.distil(
+        tmp_path / "student", keep="sts", validate_every=5, validation_sts={"path": str(pairs)}, patience=2
+    )
+    looks = {
+        line["step"]: line["validation"]["sts"] for line in lines(student / "training.jsonl") if "validation" in line
+    }
+    kept = facts(student)["kept_step"]
+    assert kept == max(looks, key=looks.__getitem__)
+    first, second, scores = zip(*(line.split("\t") for line in pairs.read_text().splitlines()[1:]), strict=True)
+    asked = EmbeddingSimilarityEvaluator(first, second, [float(score) for score in scores], main_similarity="cosine")
+    found = asked(SentenceTransformer(str(student), device="cpu"))
+    assert looks[kept] == pytest.approx(100 * found["spearman_cosine"], abs=1e-3)
+    assert facts(student)["after"]["sts"] == looks[kept]
+
+
+def test_other_sentence_pairs_make_another_run(world, pairs, tmp_path):
+    settings = DistillationSettings(**DEFAULTS, validation_sts={"path": str(pairs)})
+    before = load_data(world.clone, world.tokens, world.vectors, settings).inputs
+    pairs.write_text(pairs.read_text().replace("\t4\n", "\t4.5\n"))
+    after = load_data(world.clone, world.tokens, world.vectors, settings).inputs
+    assert {name for name in after if after[name] != before[name]} == {"validation_sts"}
 
 
 def test_metrics_in_the_student_do_not_know_the_clock_and_the_live_ones_do(student):

@@ -10,8 +10,9 @@ from langtailor.config import StsTask
 from langtailor.errors import ArtifactError, SourceError
 from langtailor.evaluation.bitext import bitext_scores
 from langtailor.evaluation.encoding import encode_texts, unit
+from langtailor.evaluation.pairs import read_pairs
 from langtailor.evaluation.scores import Evaluation, Score, bootstrap, interval, mean_score
-from langtailor.evaluation.similarity import read_pairs, sts_scores
+from langtailor.evaluation.similarity import sts_scores
 from langtailor.teacher import load_sentence_transformer
 from tests.models import make_tiny_bert_teacher
 

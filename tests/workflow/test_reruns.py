@@ -21,6 +21,8 @@ from tests.workflow.conftest import ROOT
 pytestmark = pytest.mark.timeout(900)
 
 REMOVED = object()
+#: Of the Hub, so that planning looks for no file.
+WATCHED = {"dataset": "owner/pairs"}
 Jobs = dict[str, int]
 
 NOTHING: Jobs = {}
@@ -80,6 +82,7 @@ SETTINGS = [
     Row("evaluation task removed", "card, report", CARD_AND_REPORT, {"evaluation.tasks.bitext": REMOVED}),
     Row("objective", "training and what follows", STUDENT, {"distillation.objective": {"relational": 1.0}}),
     Row("learning rate", "training and what follows", STUDENT, {"distillation.learning_rate": 2e-3}),
+    Row("sentence pairs to watch", "training and what follows", STUDENT, {"distillation.validation_sts": WATCHED}),
     Row("batch size", "training and what follows", STUDENT, {"distillation.batch_size": 32}),
     Row("epochs", "training and what follows", STUDENT, {"distillation.epochs": 3}),
     Row("training weight of a language", "training and what follows", STUDENT, {"distillation.language_weights.tr": 2}),

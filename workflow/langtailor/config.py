@@ -308,6 +308,29 @@ class ObjectiveSettings(Section):
         return self
 
 
+class StsPairs(Section):
+    """Sentence pairs with human scores of how alike they are."""
+
+    path: str | None = None
+    """A CSV, TSV, JSON Lines or Parquet file."""
+    dataset: str | None = None
+    """Or a data set of the Hub, `owner/name`."""
+    subset: str | None = None
+    """Configuration of the Hub data set."""
+    split: str = "test"
+    """Split of the Hub data set."""
+    revision: str = "main"
+    """Revision of the Hub data set."""
+    columns: tuple[str | int, str | int, str | int] = ("sentence1", "sentence2", "score")
+    """Names of the two sentences' columns and of the score; numbers count columns of a file without a header."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.path is None) == (self.dataset is None):
+            raise ValueError("give exactly one of path and dataset")
+        return self
+
+
 class DistillationSettings(Section):
     """How the student is trained on the stored vectors."""
 
@@ -350,9 +373,12 @@ class DistillationSettings(Section):
     """Recompute activations in the backward pass: less memory, about a third more time."""
     validate_every: Annotated[int, Field(ge=1)] = 100
     """Steps between two looks at the validation split."""
-    keep: Literal["loss", "cosine", "last"] = "loss"
-    """Which weights become the student: those of the validation with the lowest loss, those of the one with the highest
-    mean cosine to the teacher, or the last."""
+    validation_sts: StsPairs | None = None
+    """Sentence pairs with human scores: whenever the validation split is looked at, so is Spearman's correlation on these,
+    times 100."""
+    keep: Literal["loss", "cosine", "sts", "last"] = "loss"
+    """Which weights become the student: those of the validation with the lowest loss, with the highest mean cosine to the
+    teacher or with the highest correlation on `validation_sts`, or the last."""
     patience: Annotated[int, Field(ge=1)] | None = None
     """Validations without a better value of what `keep` names after which training stops; `null` never stops early."""
     checkpoint_every: Annotated[int, Field(ge=1)] = 200
@@ -364,6 +390,8 @@ class DistillationSettings(Section):
     def _check(self) -> Self:
         if self.keep == "last" and self.patience is not None:
             raise ValueError("patience watches the validation that keep names; with keep: last it must be null")
+        if self.keep == "sts" and self.validation_sts is None:
+            raise ValueError("keep: sts needs validation_sts to say which sentence pairs are meant")
         if self.new_rows_only + self.embeddings_only > 1:
             raise ValueError("new_rows_only + embeddings_only exceed 1: no step would be left to train")
         return self
@@ -407,28 +435,10 @@ class BitextTask(Section):
     """Score by ratio margin over 4 neighbours (Artetxe and Schwenk 2019) instead of cosine."""
 
 
-class StsTask(Section):
+class StsTask(StsPairs):
     """Semantic textual similarity: correlation of cosine with human scores, times 100."""
 
     kind: Literal["sts"]
-    path: str | None = None
-    """A CSV, TSV or Parquet file."""
-    dataset: str | None = None
-    """Or a data set of the Hub, `owner/name`."""
-    subset: str | None = None
-    """Configuration of the Hub data set."""
-    split: str = "test"
-    """Split of the Hub data set."""
-    revision: str = "main"
-    """Revision of the Hub data set."""
-    columns: tuple[str | int, str | int, str | int] = ("sentence1", "sentence2", "score")
-    """Names of the two sentences' columns and of the score; numbers count columns of a file without a header."""
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if (self.path is None) == (self.dataset is None):
-            raise ValueError("give exactly one of path and dataset")
-        return self
 
 
 class RetrievalTask(Section):

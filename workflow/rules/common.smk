@@ -109,6 +109,12 @@ def donor_files(wildcards):
     return [str(file)] if file and file.is_file() else []
 
 
+def watched_files(wildcards):
+    """The user's own sentence pairs that a variant's training looks at."""
+    pairs = SETTINGS.variant(wildcards.variant).distillation.validation_sts
+    return [pairs.path] if pairs and pairs.path else []
+
+
 def initialisation_languages(wildcards):
     """Languages whose corpus the new rows depend on."""
     return LANGUAGES if SETTINGS.variant(wildcards.variant).initialisation.reads_corpus else []

@@ -32,6 +32,7 @@ rule distil:
         clone="<results>/clone/{variant}",
         tokens=per_language("<results>/tokens/{variant}/{lang}.arrow"),
         vectors=all_vectors,
+        pairs=watched_files,
     output:
         model=directory("<results>/distilled/{variant}"),
     log:

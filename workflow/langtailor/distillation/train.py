@@ -30,7 +30,7 @@ from langtailor.artifacts import (
     sha256_bytes,
 )
 from langtailor.codedigest import code_digest
-from langtailor.config import DistillationSettings
+from langtailor.config import DistillationSettings, TeacherSettings
 from langtailor.distillation.batches import Rows, Stream
 from langtailor.distillation.checkpoints import Checkpoints, Progressed, Snapshot
 from langtailor.distillation.data import Passages
@@ -42,6 +42,7 @@ from langtailor.distillation.schedule import Phase, phase_at, plan_phases, rate_
 from langtailor.distillation.student import State, Student, write_student
 from langtailor.distillation.tokens import TRAINING_SPLITS, TokenFile, tokenizer_digest
 from langtailor.distillation.validation import Validator
+from langtailor.distillation.watched import WatchedPairs, load_watched
 from langtailor.errors import ArtifactError, ConfigError, TrainingError
 from langtailor.progress import Progress
 from langtailor.vectors import VectorStore
@@ -88,6 +89,7 @@ def distil(
     Raises:
         ArtifactError: an input is damaged or the inputs do not belong together.
         ConfigError: the settings do not fit the data or the model.
+        SourceError: the sentence pairs to watch cannot be read.
         TrainingError: the loss is not finite, or a single passage does not fit into memory.
     """
     accelerator = Accelerator(
@@ -95,7 +97,7 @@ def distil(
         # Modules that the pooling does not read (BERT's own pooler) take no gradient; buffers are constants.
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=False)],
     )
-    data = load_data(clone, tokens, vectors, settings)
+    data = load_data(clone, tokens, vectors, settings, trust_remote_code=trust_remote_code)
     student = Student(clone, settings, accelerator.device, data.prompt_length, trust_remote_code=trust_remote_code)
     made_by = {**settings.model_dump(mode="json"), "seed": seed}
     store = Checkpoints(checkpoints, _fingerprint(made_by, data.inputs))
@@ -119,12 +121,14 @@ class Data:
         validation: held-out passages; may be empty.
         inputs: digests of everything read.
         prompt_length: tokens of the prompt, for models whose pooling leaves it out.
+        watched: sentence pairs with human scores that are looked at, too.
     """
 
     train: Passages
     validation: Passages
     inputs: Mapping[str, Any]
     prompt_length: int | None
+    watched: WatchedPairs | None = None
 
 
 def load_data(
@@ -132,11 +136,14 @@ def load_data(
     tokens: Mapping[str, Path],
     vectors: Mapping[str, Sequence[Path]],
     settings: DistillationSettings,
+    *,
+    trust_remote_code: bool = False,
 ) -> Data:
     """Open and check everything that a run reads; the arguments are those of :func:`distil`.
 
     Raises:
         ArtifactError: something is damaged or does not belong to the rest.
+        SourceError: the sentence pairs cannot be read.
     """
     read_manifest(clone, "clone")
     tokenizer = tokenizer_digest(clone)
@@ -148,7 +155,7 @@ def load_data(
             found = file.manifest.made_by["max_length"]
             raise ArtifactError(tokens[lang], f"was cut at {found} tokens, but max_length is {settings.max_length}")
     stores = {lang: VectorStore.open(vectors[lang]) for lang in files}
-    inputs = {
+    inputs: dict[str, Any] = {
         "clone": directory_digest(clone),
         "tokens": {lang: file.manifest.facts["sha256"] for lang, file in files.items()},
         "vectors": {lang: [shard.manifest.facts["sha256"] for shard in store.shards] for lang, store in stores.items()},
@@ -161,8 +168,14 @@ def load_data(
         )
         for split in TRAINING_SPLITS
     )
-    prompt_lengths = [file.manifest.facts["prompt_length"] for file in files.values()]
-    return Data(train, validation, inputs, prompt_lengths[0])
+    manifest = next(iter(files.values())).manifest
+    watched = None
+    if settings.validation_sts is not None:
+        prompt = manifest.made_by["prompt"]
+        reading = TeacherSettings(model=str(clone), prompt=prompt, trust_remote_code=trust_remote_code)
+        watched = load_watched(clone, settings.validation_sts, reading, settings.max_length)
+        inputs["validation_sts"] = watched.digest
+    return Data(train, validation, inputs, manifest.facts["prompt_length"], watched)
 
 
 class Run:
@@ -210,7 +223,7 @@ class Run:
         objective = Objective(settings.objective)
         self._gradient = BatchGradient(accelerator, student, objective, data.train, self._done.micro_batch_tokens, seed)
         self._validator = (
-            Validator(accelerator, student, objective, data.validation, settings.batch_size)
+            Validator(accelerator, student, objective, data.validation, settings.batch_size, data.watched)
             if len(data.validation)
             else None
         )
@@ -285,7 +298,8 @@ class Run:
         self.metrics.record(self._done.step, {"epoch": self._epoch(), "validation": found.to_json()})
         if self._settings.keep == "last":
             return
-        value = self._agreed(found.overall.loss if self._settings.keep == "loss" else -found.overall.cosine)
+        less_is_better = {"loss": found.overall.loss, "cosine": -found.overall.cosine, "sts": -(found.sts or 0.0)}
+        value = self._agreed(less_is_better[self._settings.keep])
         if self._done.best_value is None or value < self._done.best_value:
             self._done = replace(self._done, best_step=self._done.step, best_value=value, stale=0)
             self._best = self._student.state()

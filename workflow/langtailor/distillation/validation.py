@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,8 @@ from langtailor.distillation.batches import Rows, cut_by_length
 from langtailor.distillation.data import Passages
 from langtailor.distillation.objectives import Objective
 from langtailor.distillation.student import Student
+from langtailor.distillation.tokens import Ids
+from langtailor.distillation.watched import WatchedPairs
 
 #: Most tokens of a pass: more gain nothing, and a CPU shares the passes among its cores.
 _PASS_TOKENS = 4_096
@@ -44,14 +46,18 @@ class Validation:
     Attributes:
         overall: mean over all passages.
         languages: by language.
+        sts: Spearman's correlation, times 100, on the watched sentence pairs, where there are any.
     """
 
     overall: Held
     languages: Mapping[str, Held]
+    sts: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for the metrics file."""
-        return {**asdict(self.overall), "languages": {lang: asdict(held) for lang, held in self.languages.items()}}
+        languages = {lang: asdict(held) for lang, held in self.languages.items()}
+        sts = {} if self.sts is None else {"sts": self.sts}
+        return {**asdict(self.overall), **sts, "languages": languages}
 
 
 class Validator:
@@ -63,42 +69,51 @@ class Validator:
         objective: the training objective.
         passages: the validation split; not empty.
         batch_size: passages in a batch of the objective.
+        watched: sentence pairs that are looked at, too.
     """
 
     def __init__(
-        self, accelerator: Accelerator, student: Student, objective: Objective, passages: Passages, batch_size: int
+        self,
+        accelerator: Accelerator,
+        student: Student,
+        objective: Objective,
+        passages: Passages,
+        batch_size: int,
+        watched: WatchedPairs | None = None,
     ) -> None:
         self._accelerator, self._student, self._objective = accelerator, student, objective
-        self._passages, self._batch_size = passages, batch_size
+        self._passages, self._batch_size, self._watched = passages, batch_size, watched
         self._targets = torch.from_numpy(passages.targets(np.arange(len(passages)))).to(accelerator.device)
 
     def __call__(self, budget: int) -> Validation:
         """Measure the student as it is, in passes of at most ``budget`` tokens."""
         self._student.train(False)
-        vectors = self._encode(budget)
+        vectors = self._encode(self._passages.tokens, self._passages.lengths, budget)
+        sts = None
+        if self._watched is not None:
+            sts = self._watched.spearman(self._encode(self._watched.take, self._watched.lengths, budget))
         self._student.train(True)
-        return measure(vectors, self._targets, self._passages.languages, self._objective, self._batch_size)
+        found = measure(vectors, self._targets, self._passages.languages, self._objective, self._batch_size)
+        return replace(found, sts=sts)
 
-    def _encode(self, budget: int) -> Tensor:
-        """Vectors of all passages; float32, shape (n, d)."""
+    def _encode(self, tokens: Callable[[Rows], list[Ids]], lengths: Ids, budget: int) -> Tensor:
+        """Vectors of texts, given what reads some of them and the lengths of all; float32, shape (n, d)."""
         rank, world = self._accelerator.process_index, self._accelerator.num_processes
-        lengths = self._passages.lengths
         order = np.argsort(-lengths, kind="stable")
-        # All processes give equally many vectors; the last passage may stand in for the missing ones.
+        # All processes give equally many vectors; the last text may stand in for the missing ones.
         order = np.concatenate([order, np.repeat(order[-1:], -len(order) % world)])
         mine = order[rank::world]
         with each_core(self._accelerator.device.type == "cpu" and world == 1) as run:
-            parts = list(
-                run(lambda part: self._vectors(mine[part]), cut_by_length(lengths[mine], min(budget, _PASS_TOKENS)))
-            )
+            cuts = cut_by_length(lengths[mine], min(budget, _PASS_TOKENS))
+            parts = list(run(lambda part: self._vectors(tokens(mine[part])), cuts))
         gathered: Tensor = self._accelerator.gather(torch.cat(parts))
         vectors = torch.empty_like(gathered)
         vectors[np.concatenate([order[other::world] for other in range(world)])] = gathered
         return vectors[: len(lengths)]
 
     @torch.no_grad()  # of this thread, which may be one of many
-    def _vectors(self, rows: Rows) -> Tensor:
-        return self._student(self._passages.tokens(rows))
+    def _vectors(self, ids: list[Ids]) -> Tensor:
+        return self._student(ids)
 
 
 @torch.no_grad()

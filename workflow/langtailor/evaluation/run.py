@@ -33,9 +33,10 @@ from langtailor.evaluation.encoding import encode_texts, unit
 from langtailor.evaluation.geometry import alignment, uniformity
 from langtailor.evaluation.labelled import classification_scores, clustering_scores, read_labelled
 from langtailor.evaluation.mteb_task import mteb_scores
+from langtailor.evaluation.pairs import read_pairs
 from langtailor.evaluation.retrieval import read_judgements, retrieval_scores
 from langtailor.evaluation.scores import Evaluation, Score, mean_score
-from langtailor.evaluation.similarity import read_pairs, sts_scores
+from langtailor.evaluation.similarity import sts_scores
 from langtailor.evaluation.speed import speed_scores
 from langtailor.teacher import TeacherInfo, load_teacher, resolve_prompt
 from langtailor.vectors import VectorStore

@@ -437,6 +437,11 @@ def _training_plots(log: Path, training: Manifest) -> list[Plot]:
         found.append(
             Plot(plots.curves(cosine, "step", "cosine"), "Mean cosine to the teacher on the validation split.")
         )
+    if looks and "sts" in looks[0]["validation"]:
+        sts = {"validation": ([row["step"] for row in looks], [row["validation"]["sts"] for row in looks])}
+        found.append(
+            Plot(plots.curves(sts, "step", "Spearman"), "Spearman's correlation on the watched sentence pairs.")
+        )
     return found
 
 
