@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from langtailor.config import load_settings
+from langtailor.config import TASK_GROUPS, load_settings
 from langtailor.errors import ConfigError
 from langtailor.schemafile import schema_text
 
@@ -31,6 +31,20 @@ def test_the_schema_file_is_up_to_date():
 def test_every_shipped_recipe_is_valid(recipe):
     settings = load_settings(yaml.safe_load(recipe.read_text(encoding="utf-8")))
     assert settings.variants
+
+
+def test_a_group_adds_its_tasks_to_those_described():
+    described = {"fertility": {"kind": "fertility"}, "mteb-STS17": {"kind": "mteb", "task": "STS17"}}
+    settings = load_settings(minimal(evaluation={"groups": ["turkish"], "tasks": described}))
+    tasks = settings.evaluation.tasks
+    assert len(tasks) == len(TASK_GROUPS["turkish"]) + 1
+    assert tasks["mteb-STS17"].languages == ()  # as described, not as the group has it
+    assert tasks["mteb-STS22-v2"].task == "STS22.v2"
+    assert tasks["mteb-STS22-v2"].languages == ("tur",)
+    by_default = load_settings(minimal(evaluation={"groups": ["turkish"]})).evaluation.tasks
+    assert {"agreement", "fertility", "mteb-XNLI"} <= set(by_default)
+    with pytest.raises(ConfigError, match=r"evaluation\.groups"):
+        load_settings(minimal(evaluation={"groups": ["klingon"]}))
 
 
 def test_the_paper_recipe_says_what_the_paper_says():

@@ -515,9 +515,50 @@ def parse_task(data: Mapping[str, Any]) -> Task:
     return adapter.validate_python(data)
 
 
+#: Ready groups of MTEB tasks: names in the package `mteb`, and whether a task has other languages to leave out.
+TASK_GROUPS: Mapping[str, Mapping[str, bool]] = {
+    "turkish": {
+        "BelebeleRetrieval": True,
+        "FloresBitextMining": True,
+        "MKQARetrieval": True,
+        "MassiveIntentClassification": True,
+        "MassiveScenarioClassification": True,
+        "SIB200Classification.v3": True,
+        "SIB200ClusteringS2S": True,
+        "STS17": True,
+        "STS22.v2": True,
+        "Tatoeba": True,
+        "TurHistQuadRetrieval": False,
+        "TurkishConstitutionalCourtViolation": False,
+        "TurkishMovieSentimentClassification.v2": False,
+        "TurkishProductSentimentClassification.v2": False,
+        "TurkishRAGEvalRetrieval": False,
+        "WebFAQRetrieval": True,
+        "XNLI": True,
+        "XQuADRetrieval": True,
+    }
+}
+_GROUP_LANGUAGES = {"turkish": ("tur",)}
+
+
+def grouped_tasks(group: str) -> dict[str, dict[str, Any]]:
+    """The tasks of a ready group, by the names under which they are shown."""
+    return {
+        f"mteb-{task.replace('.', '-')}": {
+            "kind": "mteb",
+            "task": task,
+            "languages": _GROUP_LANGUAGES[group] if multilingual else (),
+        }
+        for task, multilingual in TASK_GROUPS[group].items()
+    }
+
+
 class EvaluationSettings(Section):
     """What teacher, clone and student are compared on."""
 
+    groups: tuple[Literal["turkish"], ...] = ()
+    """Ready groups of tasks that are added to `tasks`. `turkish`: the text tasks of the package `mteb` that have Turkish
+    (needs that package)."""
     tasks: dict[Name, Task] = {
         "agreement": AgreementTask(kind="agreement"),
         "fertility": FertilityTask(kind="fertility"),
@@ -525,6 +566,17 @@ class EvaluationSettings(Section):
     """Tasks by name."""
     bootstrap: Annotated[int, Field(ge=0)] = 1_000
     """Resamples behind each 95 % confidence interval."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_groups(cls, data: Any) -> Any:
+        """Add the tasks of the groups; one of the same name that the user describes goes before."""
+        if not isinstance(data, Mapping) or not data.get("groups"):
+            return data
+        named = [group for group in data["groups"] if group in TASK_GROUPS]
+        added = {name: task for group in named for name, task in grouped_tasks(group).items()}
+        own = data.get("tasks", cls.model_fields["tasks"].default)
+        return {**data, "tasks": {**added, **own}} if isinstance(own, Mapping) else data
 
 
 class ReportSettings(Section):
