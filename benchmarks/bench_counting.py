@@ -103,7 +103,11 @@ def _langtailor(tokenizer: Tokenizer, cuts: WordCuts, texts: pa.StringArray) -> 
 def _compare(text: str, texts: Sequence[str], options: Any) -> dict[str, Any]:
     """Time the sides on one text; the peers' seconds are those of a slice, scaled up to the whole."""
     tokenizer = load(text)
-    cuts, arrow, rows = prove_word_cuts(json.loads(text), tokenizer), pa.array(texts), 1 + max(tokenizer.get_vocab().values())
+    cuts, arrow, rows = (
+        prove_word_cuts(json.loads(text), tokenizer),
+        pa.array(texts),
+        1 + max(tokenizer.get_vocab().values()),
+    )
     whole = _megabytes(texts)
     slices = max(1, round(whole / options.slice_mb)) if options.slice_mb else 1
     turn = {peer: count() for peer in _PEERS}

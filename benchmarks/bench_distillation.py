@@ -6,7 +6,7 @@ time from the end of the last warm-up step to the end of the last step: everythi
 included. All must have learned about as much: the mean squared error over the passages is compared. ``distil-trainer`` is
 left out where it is not installed. On a GPU::
 
-    python benchmarks/bench_distillation.py DATA --device cuda --precision bfloat16 --batch-size 256 --steps 60 --out distillation.json
+    python benchmarks/bench_distillation.py DATA --device cuda --precision bfloat16 --batch-size 256 --out gpu.json
 """
 
 from __future__ import annotations
@@ -97,9 +97,7 @@ def main() -> None:
     start()
     logging.getLogger("distil_trainer").setLevel(logging.WARNING)
     with tempfile.TemporaryDirectory() as root:
-        bench = Bench(
-            Path(root), options.batch_size, options.warmup, options.steps, options.precision, options.device
-        )
+        bench = Bench(Path(root), options.batch_size, options.warmup, options.steps, options.precision, options.device)
         prepare(bench, random.Random(SEED).sample(sentences(options.data), bench.steps * bench.batch_size))
         sides: dict[str, Callable[[], Learned]] = {
             "langtailor": lambda: _clocked(bench, langtailor),
@@ -179,7 +177,7 @@ def _clocked(bench: Bench, train: Callable[[Bench], Any]) -> Learned:
 
 
 def langtailor(bench: Bench) -> Any:
-    """langtailor's training, step by step."""
+    """The workflow's own training."""
     from accelerate import Accelerator
 
     settings = DistillationSettings(

@@ -1,7 +1,7 @@
 """How cost grows: each stage at 1, 4 and 16 times the work, in a process of its own, with its seconds and peak memory.
 
-Documents are drawn sentences of DATA joined six at a time, so that none repeats. Of each stage the time must grow no faster than
-the work, and the memory above that of a process that has only loaded its libraries must stay about the same.
+Documents are drawn sentences of DATA joined six at a time, so that none repeats. From 4 to 16 times the work the time must
+grow no faster than the work, and the memory, libraries included, must stay about the same.
 """
 
 from __future__ import annotations
@@ -115,10 +115,16 @@ def run_stage(stage: str, root: Path, work: int) -> None:
     from langtailor.vectors import encode_shard
 
     teacher, clone = root / "teacher", root / "clone"
-    corpus, counts, settings = root / f"corpus-{work}.parquet", root / f"counts-{work}.parquet", TeacherSettings(model=_MINILM)
+    corpus, counts, settings = (
+        root / f"corpus-{work}.parquet",
+        root / f"counts-{work}.parquet",
+        TeacherSettings(model=_MINILM),
+    )
 
     def build(documents: Path, out: Path) -> None:
-        build_corpus(documents, teacher, "xx", 256, CleaningSettings(), Quotas(train=10**7, validation=10**5, test=10**5), 0, out)
+        build_corpus(
+            documents, teacher, "xx", 256, CleaningSettings(), Quotas(train=10**7, validation=10**5, test=10**5), 0, out
+        )
 
     idle, begin = peak_megabytes(), time.perf_counter()
     match stage:
@@ -129,7 +135,14 @@ def run_stage(stage: str, root: Path, work: int) -> None:
         case "selection":
             vocabulary = Vocabulary(size=16_384, min_count=0, graft=GraftSettings(share=0.1))
             select_vocabulary(
-                teacher, {"xx": counts}, {"xx": corpus}, None, vocabulary, {"xx": 1.0}, ["xx"], root / "vocabulary.parquet"
+                teacher,
+                {"xx": counts},
+                {"xx": corpus},
+                None,
+                vocabulary,
+                {"xx": 1.0},
+                ["xx"],
+                root / "vocabulary.parquet",
             )
         case "tokens":
             tokenize_corpus(corpus, clone, settings, 128, root / "tokens.arrow")

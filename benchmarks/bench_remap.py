@@ -13,11 +13,9 @@ often (Zipf), as text has them.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -108,7 +106,7 @@ class Case:
         return cls(family, layout, family.write(layout).tokenizer, _table(options, torch.float32))
 
     def remapped(self) -> torch.Tensor:
-        """langtailor's way: pieces, mapping, table."""
+        """The workflow's way: pieces, mapping, table."""
         new = [token for token in self.layout.tokens if token in self.layout.grafts]
         pieces = segment(self.family.spec, new)
         ordinary = np.flatnonzero(self.layout.teacher_ids >= 0)
@@ -137,7 +135,7 @@ def _against_loop(options: Any) -> Turns[torch.Tensor]:
     # Spread evenly over the new vocabulary.
     chosen = set(range(0, options.rows, max(1, options.rows // options.loop_tokens)))
     some = {token: i for token, i in student.get_vocab().items() if i in chosen}
-    held = {token: i for token, i in student.get_vocab().items()}
+    held = student.get_vocab()
     sides: dict[str, Callable[[], torch.Tensor]] = {
         "langtailor": case.remapped,
         "loop": lambda: _peer(case.table, teacher, _Target(student, some), options.rows),
@@ -193,9 +191,7 @@ def _peer(table: torch.Tensor, teacher: Any, student: Any, rows: int) -> torch.T
     cloner.org_model, cloner.org_tokenizer, cloner.target_tokenizer = model(table), teacher, student
     new = torch.empty(rows, table.shape[1], dtype=table.dtype)
     target = model(new)
-    with open(os.devnull, "w") as nothing, contextlib.redirect_stdout(nothing):
-        mapped = cloner.build_token_id_map(verbose=False)
-    for row, pieces in mapped.items():
+    for row, pieces in cloner.build_token_id_map(verbose=False).items():
         cloner._map_single_embedding(target, row, pieces, EmbeddingStrategy.MEAN)
     return new
 

@@ -136,7 +136,9 @@ def in_process(script: str, *arguments: str) -> dict[str, Any]:
     Raises:
         RuntimeError: it failed; the message ends with what it wrote.
     """
-    done = subprocess.run([sys.executable, script, *arguments], capture_output=True, text=True, env=environment())
+    done = subprocess.run(
+        [sys.executable, script, *arguments], check=False, capture_output=True, text=True, env=environment()
+    )
     if done.returncode:
         raise RuntimeError(f"{Path(script).name} {' '.join(arguments)} failed:\n{done.stderr[-2000:]}")
     told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
