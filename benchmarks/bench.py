@@ -49,7 +49,7 @@ class Bench:
 
 #: ``small`` shows in a minute or two that all works, ``default`` fits 15 minutes on two cores, ``full`` takes hours.
 BENCHES: dict[str, Bench] = {
-    "counting": Bench("--mb 4 --slice-mb 0.5 --turns 1", "--mb 48 --slice-mb 1", "--mb 200 --slice-mb 10"),
+    "counting": Bench("--mb 4 --slice-mb 0.5 --turns 1", "--mb 100 --slice-mb 0.5", "--mb 200 --slice-mb 10"),
     "surgery": Bench("--teacher-rows 16384 --rows 8192 --turns 2", "", "--grafts 64000", data=False),
     "remap": Bench(
         "--teacher-rows 16384 --rows 8192 --grafts 4000 --turns 2", "--loop-tokens 64", "--loop-tokens 256", data=False
@@ -66,13 +66,15 @@ SIZES = ("small", "default", "full")
 def main() -> None:
     options = _options()
     start()
-    kept: dict[str, Any] = {}
+    results: dict[str, Any] = {}
     if options.only is not None and options.out.is_file():
-        kept = json.loads(options.out.read_text(encoding="utf-8"))
-    results = {**kept, **{name: _run(name, options) for name in (BENCHES if options.only is None else options.only)}}
-    results = {name: results[name] for name in BENCHES if name in results}
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        results = json.loads(options.out.read_text(encoding="utf-8"))
+    for name in BENCHES if options.only is None else options.only:
+        results[name] = _run(name, options)
+        results = {known: results[known] for known in BENCHES if known in results}
+        # After each, so that a run that is cut short leaves what it has.
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     shown = table(results)
     sys.stdout.write(shown)
     if options.docs is not None:

@@ -166,6 +166,7 @@ def machine() -> dict[str, Any]:
         "processor": model,
         "cores": os.cpu_count(),
         "load": round(os.getloadavg()[0], 1),
+        "threads": os.environ.get("OMP_NUM_THREADS", "as many as cores"),
         "python": platform.python_version(),
         **{name: found for name in _LIBRARIES if (found := version_of(name))},
     }
