@@ -125,11 +125,13 @@ def _run(name: str, options: argparse.Namespace) -> dict[str, Any]:
 
 def table(results: Mapping[str, Mapping[str, Any]]) -> str:
     """All rows as Markdown, with the machine and the sizes."""
+    if not results:
+        return _HEAD
     lines = [_line(row) for result in results.values() for row in result.get("rows", [])]
     lines += [
         f"| {name} | | failed | | no | {result['error']} |\n" for name, result in results.items() if "error" in result
     ]
-    facts = next(iter(results.values()))["machine"] if results else {}
+    facts = next(iter(results.values()))["machine"]
     sizes = ", ".join(f"{name} {result['size']} ({result['seconds']} s)" for name, result in results.items())
     loads = [result["machine"]["load"] for result in results.values()]
     about = ", ".join(f"{key} {value}" for key, value in facts.items() if key not in ("load", "processor", "cores"))
