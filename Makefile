@@ -7,7 +7,7 @@ CORES ?= 2
 # The CPU build of torch that the lock names; asked only where pip's own index does not have it.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
-.PHONY: help setup demo test test-slow test-slurm lint format schema lock clean
+.PHONY: help setup demo test test-slow test-slurm bench lint format schema lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -35,6 +35,17 @@ test-slow: setup ## run the slower tests
 test-slurm: setup ## run the small pipeline through a real Slurm (root; Debian's slurm-wlm and munge)
 	command -v slurmctld slurmd munged > /dev/null || (apt-get update -qq && apt-get install -y -qq slurm-wlm munge)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m slurm tests/slurm
+
+# Peers that the lock does not have. Without them their rows say so.
+PEERS := benchmarks/peers
+SIZE ?= default
+
+$(PEERS): | setup
+	-$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --target $@ transformer-cloner==0.2.10 distil-trainer==0.1.27
+
+bench: setup $(PEERS) ## run all benchmarks beside their peers: make bench DATA=folder [SIZE=small|default|full]
+	$(BIN)/python benchmarks/bench.py $(or $(DATA),$(error DATA names the folder with tatoeba/ and stsb/)) --size $(SIZE) \
+		--peers $(PEERS) --out benchmarks/results/performance.json --docs docs/performance.md
 
 lint: setup ## ruff, mypy, snakefmt and snakemake --lint
 	$(BIN)/ruff check .

@@ -1,96 +1,79 @@
 """Token counting beside what peers do, for the four families.
 
-Three sides count the same text with the same tokenizer, alternating, and must agree:
+Three sides count text with the same tokenizer, alternating, and must agree:
 
 - ``counter``: ``tokenizers`` ``encode_batch`` and ``collections.Counter``;
 - ``bincount``: ``encode_batch_fast`` and ``numpy.bincount``;
 - ``langtailor``: :class:`langtailor.counting.count_ids`.
 
-The text is drawn, line by line and with replacement, from the files given, up to ``--mb``; ``--mb 0`` takes each line once.
-``--growth`` counts 1, 4 and 16 parts of it in fresh processes and reports seconds and peak memory. The tokenizers are trained
-here on the same files, configured as the real ones, or given by ``--tokenizer``::
-
-    PYTHONPATH=workflow python benchmarks/bench_counting.py --mb 8 --out counting.json TEXTS...
+Two texts are counted: DATA's sentences drawn with replacement up to ``--mb`` megabytes, and each of them once. Peers take
+as long for each megabyte, whatever their number, so in each turn they count a slice of ``--slice-mb`` (another each
+turn; ``0``: everything), which langtailor counts, too, for the comparison; its time is that for everything. The
+tokenizers are trained here on the same sentences, configured as the real ones, or given by ``--tokenizer``.
 """
 
 from __future__ import annotations
 
-import argparse
 import base64
 import io
 import json
-import logging
 import random
-import resource
-import statistics
-import subprocess
-import sys
-import tempfile
-import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
+from measure import SEED, Row, alternate, drawn, in_process, parser, peak_megabytes, sentences, start, tell, write
 from numpy.typing import NDArray
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from langtailor.counting import count_ids
-from langtailor.wordcuts import prove_word_cuts
+from langtailor.wordcuts import WordCuts, prove_word_cuts
 from langtailor.words import WeightedTexts
 
-_LOG = logging.getLogger("langtailor")
 _BATCH = 1_000
 _ROWS = 10_000
-_SEED = 7
-_GROWTH = (16, 4, 1)
+_GIGABYTES = 2.0
 QWEN = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+_PEERS = {"counter": "encode_batch and Counter", "bincount": "encode_batch_fast and bincount"}
+#: To be reached where word cuts are proved; otherwise never to be slower.
+_TARGETS = {"counter": 8.0, "bincount": 3.0}
 Counts = NDArray[np.int64]
 
 
 def main() -> None:
     options = _options()
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    if options.child:
-        _child(*options.child)
+    start()
+    if options.alone:
+        _alone(options)
         return
-    lines = [line for file in options.texts for line in file.read_text(encoding="utf-8").splitlines() if line]
-    texts = _sample(lines, options.mb)
+    lines = sentences(options.data)
     made = {path.parent.name: path.read_text(encoding="utf-8") for path in options.tokenizer}
-    made = made or {
-        name: make(lines, options.vocabulary) for name, make in FAMILIES.items() if name in options.families
-    }
-    results = [_compare(name, spec, texts, options.repeats) for name, spec in made.items()]
-    if options.growth:
-        for result, spec in zip(results, made.values(), strict=True):
-            result["growth"] = _growth(spec, texts)
-    report = {"benchmark": "counting", "seed": _SEED, "mb": round(_megabytes(texts), 3), "results": results}
-    text = json.dumps(
-        report | {"replacement": options.mb > 0, "repeats": options.repeats}, indent=1, ensure_ascii=False
-    )
-    options.out.write_text(text + "\n", encoding="utf-8")
-    for result in results:
-        _LOG.info(
-            "%s: %.1f x encode_batch and Counter, %.1f x encode_batch_fast and bincount (%s)",
-            *(result[key] for key in ("family", "times_counter", "times_bincount", "reason")),
-        )
+    made = made or {name: FAMILIES[name](lines, options.vocabulary) for name in options.families}
+    texts = {f"{options.mb:g} MB with repetition": drawn(lines, options.mb), "each sentence once": _once(lines)}
+    rows, details = [], {}
+    for name, spec in made.items():
+        found = {kind: _compare(spec, chosen, options) for kind, chosen in texts.items()}
+        rows += [_row(name, peer, found) for peer in _PEERS]
+        details[name] = found
+    peaks = {name: _peak(spec, options) for name, spec in made.items()}
+    note = "the hungriest family, GB, tokenizer and libraries included"
+    rows.append(Row("token counting: memory", "2 GB", max(peaks.values()) / 1024, _GIGABYTES, True, note))
+    write(options.out, rows, {"families": details, "peaks": peaks, "seed": SEED})
 
 
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("texts", nargs="*", type=Path, help="files of text, a passage a line")
-    parser.add_argument("--mb", type=float, default=8.0, help="megabytes drawn with replacement; 0: each line once")
-    parser.add_argument("--repeats", type=int, default=5, help="runs of each side")
-    parser.add_argument("--vocabulary", type=int, default=30_000, help="size of the tokenizers trained here")
-    parser.add_argument("--families", nargs="*", default=list(FAMILIES), help="which of them")
-    parser.add_argument("--tokenizer", nargs="*", type=Path, default=[], help="tokenizer.json files instead")
-    parser.add_argument("--growth", action="store_true", help="also 1, 4 and 16 parts, each in a process of its own")
-    parser.add_argument("--out", type=Path, default=Path("counting.json"), help="where the figures go")
-    parser.add_argument("--child", nargs=2, type=Path, help=argparse.SUPPRESS)
-    return parser.parse_args()
+def _options() -> Any:
+    made = parser(__doc__)
+    made.add_argument("--mb", type=float, default=200.0, help="megabytes drawn with replacement")
+    made.add_argument("--slice-mb", type=float, default=2.0, help="megabytes that peers count in a turn; 0: everything")
+    made.add_argument("--vocabulary", type=int, default=30_000, help="size of the tokenizers trained here")
+    made.add_argument("--families", nargs="*", default=list(FAMILIES), help="which of them")
+    made.add_argument("--tokenizer", nargs="*", type=Path, default=[], help="tokenizer.json files instead")
+    made.add_argument("--alone", type=Path, help="count with this tokenizer.json alone and tell the peak memory")
+    return made.parse_args()
 
 
 # -- the three sides ---------------------------------------------------------------------------------------------------
@@ -98,105 +81,112 @@ def _options() -> argparse.Namespace:
 
 def _counter(tokenizer: Tokenizer, texts: Sequence[str], rows: int) -> Counts:
     uses: Counter[int] = Counter()
-    for start in range(0, len(texts), _BATCH):
-        for encoding in tokenizer.encode_batch(texts[start : start + _BATCH], add_special_tokens=False):
+    for at in range(0, len(texts), _BATCH):
+        for encoding in tokenizer.encode_batch(texts[at : at + _BATCH], add_special_tokens=False):
             uses.update(encoding.ids)
     return np.array([uses[i] for i in range(rows)], np.int64)
 
 
 def _bincount(tokenizer: Tokenizer, texts: Sequence[str], rows: int) -> Counts:
     uses = np.zeros(rows, np.int64)
-    for start in range(0, len(texts), _BATCH):
-        found = tokenizer.encode_batch_fast(texts[start : start + _BATCH], add_special_tokens=False)
+    for at in range(0, len(texts), _BATCH):
+        found = tokenizer.encode_batch_fast(texts[at : at + _BATCH], add_special_tokens=False)
         uses += np.bincount(np.concatenate([np.asarray(e.ids, np.int32) for e in found]), minlength=rows)
     return uses
 
 
-def _langtailor(tokenizer: Tokenizer, spec: dict[str, Any], texts: pa.StringArray) -> Counts:
-    stream = (texts.slice(start, _ROWS) for start in range(0, len(texts), _ROWS))
-    return count_ids(tokenizer, WeightedTexts(stream, prove_word_cuts(spec, tokenizer)))
+def _langtailor(tokenizer: Tokenizer, cuts: WordCuts, texts: pa.StringArray) -> Counts:
+    stream = (texts.slice(at, _ROWS) for at in range(0, len(texts), _ROWS))
+    return count_ids(tokenizer, WeightedTexts(stream, cuts))
 
 
-def _compare(name: str, text: str, texts: Sequence[str], repeats: int) -> dict[str, Any]:
-    tokenizer, spec = _load(text), json.loads(text)
-    arrow, rows = pa.array(texts), 1 + max(tokenizer.get_vocab().values())
-    sides: dict[str, Callable[[], Counts]] = {
-        "counter": lambda: _counter(tokenizer, texts, rows),
-        "bincount": lambda: _bincount(tokenizer, texts, rows),
-        "langtailor": lambda: _langtailor(tokenizer, spec, arrow),
-    }
-    seconds: dict[str, list[float]] = {side: [] for side in sides}
-    for turn in range(repeats):
-        found = {}
-        for side, count in sides.items():
-            begin = time.perf_counter()
-            found[side] = count()
-            seconds[side].append(time.perf_counter() - begin)
-            _LOG.info("%s, turn %d, %s: %.2f s", name, turn + 1, side, seconds[side][-1])
-        if not all(np.array_equal(found["counter"], other) for other in found.values()):
-            raise AssertionError(f"{name}: the sides count differently")
-    median = {side: statistics.median(times) for side, times in seconds.items()}
-    cuts = prove_word_cuts(spec, tokenizer)
+def _compare(text: str, texts: Sequence[str], options: Any) -> dict[str, Any]:
+    """Time the sides on one text; the peers' seconds are those of a slice, scaled up to the whole."""
+    tokenizer = load(text)
+    cuts, arrow, rows = (
+        prove_word_cuts(json.loads(text), tokenizer),
+        pa.array(texts),
+        1 + max(tokenizer.get_vocab().values()),
+    )
+    whole = _megabytes(texts)
+    slices = max(1, round(whole / options.slice_mb)) if options.slice_mb else 1
+    turn = {peer: count() for peer in _PEERS}
+
+    def part(peer: str) -> Sequence[str]:
+        return texts[next(turn[peer]) % slices :: slices]
+
+    def check(found: Mapping[str, Counts]) -> None:
+        mine = _langtailor(tokenizer, cuts, pa.array(texts[next(checked) % slices :: slices]))
+        if not all(np.array_equal(mine, found[peer]) for peer in _PEERS):
+            raise AssertionError("the sides count differently")
+
+    checked = count()
+    timed = alternate(
+        {
+            "counter": lambda: _counter(tokenizer, part("counter"), rows),
+            "bincount": lambda: _bincount(tokenizer, part("bincount"), rows),
+            "langtailor": lambda: _langtailor(tokenizer, cuts, arrow),
+        },
+        options.turns,
+        check,
+    )
     return {
-        "family": name,
-        "tokens": int(found["counter"].sum()),
+        **timed.to_json(),
+        "mb": round(whole, 2),
+        "slices": slices,
+        "tokens": int(timed.made["langtailor"].sum()),
         "word_cuts": cuts.holds,
         "reason": cuts.reason,
-        "seconds": {side: [round(s, 3) for s in times] for side, times in seconds.items()},
-        "mb_per_second": {side: round(_megabytes(texts) / s, 2) for side, s in median.items()},
-        "times_counter": round(median["counter"] / median["langtailor"], 2),
-        "times_bincount": round(median["bincount"] / median["langtailor"], 2),
+        "times": {peer: round(slices * timed.times(peer, "langtailor"), 2) for peer in _PEERS},
     }
 
 
-# -- growth ------------------------------------------------------------------------------------------------------------
+def _row(family: str, peer: str, found: Mapping[str, Mapping[str, Any]]) -> Row:
+    (main_, repeated), (other, once) = found.items()
+    note = f"{main_}, peers on {repeated['mb'] / repeated['slices']:.3g} MB of it; {other}: {once['times'][peer]} x"
+    if not repeated["word_cuts"]:
+        note += f"; no word cuts: {repeated['reason']}"
+    target = _TARGETS[peer] if repeated["word_cuts"] else 1.0
+    return Row(f"token counting: {family}", _PEERS[peer], repeated["times"][peer], target, note=note)
 
 
-def _growth(spec: str, texts: Sequence[str]) -> list[dict[str, float]]:
-    points = []
-    with tempfile.TemporaryDirectory() as folder:
-        tokenizer = Path(folder) / "tokenizer.json"
-        tokenizer.write_text(spec, encoding="utf-8")
-        for part in _GROWTH:
-            chosen = texts[: len(texts) // part]
-            corpus = Path(folder) / f"{part}.parquet"
-            pq.write_table(pa.table({"text": chosen}), corpus, row_group_size=_ROWS)
-            command = [sys.executable, __file__, "--child", str(corpus), str(tokenizer)]
-            output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-            points.append({"mb": round(_megabytes(chosen), 3), **json.loads(output)})
-    return points
+# -- memory ------------------------------------------------------------------------------------------------------------
 
 
-def _child(corpus: Path, tokenizer: Path) -> None:
-    """Count a file in a stream; tells the seconds and the peak memory."""
-    text = tokenizer.read_text(encoding="utf-8")
-    loaded = _load(text)
-    before = _peak_megabytes()
-    begin = time.perf_counter()
-    stream = (batch["text"] for batch in pq.ParquetFile(corpus).iter_batches(_ROWS))
-    texts = WeightedTexts(stream, prove_word_cuts(json.loads(text), loaded))
-    tokens = int(count_ids(loaded, texts).sum())
-    seconds = round(time.perf_counter() - begin, 3)
-    sys.stdout.write(
-        json.dumps({"seconds": seconds, "tokens": tokens, "peak_mb": _peak_megabytes(), "peak_mb_before": before})
-    )
+def _peak(spec: str, options: Any) -> float:
+    """Peak megabytes of a process that counts the text with repetition and does nothing else."""
+    file = options.out.with_suffix(".tokenizer.json")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(spec, encoding="utf-8")
+    try:
+        arguments = (str(options.data), "--mb", str(options.mb), "--alone", str(file), "--out", str(options.out))
+        return float(in_process(__file__, *arguments)["peak_mb"])
+    finally:
+        file.unlink()
 
 
-def _peak_megabytes() -> float:
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
+def _alone(options: Any) -> None:
+    lines, draw = sentences(options.data), random.Random(SEED)
+    text = options.alone.read_text(encoding="utf-8")
+    tokenizer = load(text)
+
+    def stream() -> Any:
+        # Drawn as it is counted: a corpus comes from the disk, batch by batch.
+        left = options.mb * 1e6
+        while left > 0:
+            batch = draw.choices(lines, k=_ROWS)
+            left -= sum(len(line.encode()) for line in batch)
+            yield pa.array(batch)
+
+    count_ids(tokenizer, WeightedTexts(stream(), prove_word_cuts(json.loads(text), tokenizer)))
+    tell({"peak_mb": peak_megabytes()})
 
 
-# -- text --------------------------------------------------------------------------------------------------------------
-
-
-def _sample(lines: list[str], mb: float) -> list[str]:
-    if not mb:
-        return lines
-    draw, left, chosen = random.Random(_SEED), mb * 1e6, []
-    while left > 0:
-        chosen.append(draw.choice(lines))
-        left -= len(chosen[-1].encode())
-    return chosen
+def _once(lines: Sequence[str]) -> list[str]:
+    """Each sentence once, shuffled, so that all slices are alike."""
+    distinct = list(dict.fromkeys(lines))
+    random.Random(SEED).shuffle(distinct)
+    return distinct
 
 
 def _megabytes(texts: Sequence[str]) -> float:
@@ -206,7 +196,7 @@ def _megabytes(texts: Sequence[str]) -> float:
 # -- tokenizers --------------------------------------------------------------------------------------------------------
 
 
-def _load(text: str) -> Tokenizer:
+def load(text: str) -> Tokenizer:
     tokenizer = Tokenizer.from_str(text)
     tokenizer.no_truncation()
     tokenizer.no_padding()

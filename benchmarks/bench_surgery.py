@@ -1,28 +1,24 @@
-"""Surgery at the paper's size: 262,144 tokens of byte-fallback BPE to 131,072, of them 64,000 new, and the table remapped.
+"""Surgery at the paper's size: 262,144 tokens of byte-fallback BPE cut to 131,072.
 
 Teacher and words are drawn, so that nothing has to be downloaded: tokens are random merges of shorter ones, words are random
-syllables with Zipf's frequencies. Each stage is timed in this one process; ``json`` is loading and dumping the teacher's
-``tokenizer.json``, the floor of rewriting it::
-
-    PYTHONPATH=workflow python benchmarks/bench_surgery.py --out benchmarks/results/surgery.json
+syllables with Zipf's frequencies. ``langtailor`` reads the teacher's ``tokenizer.json``, selects with floors, frequency
+and closure, lays the new ids out and writes the file; ``json`` loads the teacher's file and dumps it, which is the floor.
+``--grafts`` adds one run in which so many of the tokens are new, with its stages timed one by one, the table remapped and
+reachability checked.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import logging
 import random
-import resource
-import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from measure import LOG, SEED, Row, alternate, parser, start, write
 
 from langtailor.config import GraftSettings, InitialisationSettings, VocabularySettings
 from langtailor.demand import Demand
@@ -31,34 +27,40 @@ from langtailor.selection import Selector
 from langtailor.surgery.bpe.family import BytePairFamily
 from langtailor.surgery.segmentation import segment
 
-_LOG = logging.getLogger("bench")
-_SEED = 7
 _LETTERS = "abcçdefgğhıijklmnoöprsştuüvyzqwxâîûéèñß"
 _VOWELS, _CONSONANTS = "aeıioöuü", "bcçdfgğhjklmnprsştvyz"
 _LONGEST = 12
 
 
 def main() -> None:
-    """Time the stages and write the figures."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
     options = _options()
-    text = json.dumps(_teacher(options.teacher_rows), ensure_ascii=False)
-    words = _words(options.words)
-    clock = Clock()
-    family = _surgery(text, words, options, clock)
-    floor = statistics.median(_json_seconds(text) for _ in range(5))
-    report = {
-        "benchmark": "surgery",
-        "sizes": vars(options) | {"out": str(options.out), "tokens": len(family.tokens)},
-        "seconds": clock.seconds,
-        "total_seconds": round(sum(clock.seconds.values()), 2),
-        "json_seconds": round(floor, 3),
-        "rewrite_of_json": round((clock.seconds["load"] + clock.seconds["write"]) / floor, 2),
-        "peak_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
-    }
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    _LOG.info("%s", json.dumps(report, indent=1))
+    start()
+    text = json.dumps(drawn_teacher(options.teacher_rows), ensure_ascii=False)
+
+    def check(made: Mapping[str, str]) -> None:
+        rewritten = json.loads(made["langtailor"])["model"]["vocab"]
+        if len(rewritten) != options.rows or json.loads(made["json"]) != json.loads(text):
+            raise AssertionError(f"{len(rewritten):,} tokens were written")
+
+    stages: list[Clock] = []
+
+    def pruned() -> str:
+        stages.append(Clock())
+        return _rewritten(text, {}, 0, options, stages[-1])[1]
+
+    sides = {"langtailor": pruned, "json": lambda: json.dumps(json.loads(text), ensure_ascii=False)}
+    timed = alternate(sides, options.turns, check)
+    details: dict[str, Any] = {**timed.to_json(), "stages": stages[-1].seconds, "sizes": vars(options) | {"out": ""}}
+    if options.grafts:
+        clock = Clock()
+        _grafted(text, options, clock)
+        details["with_grafts"] = clock.seconds | {"together": round(sum(clock.seconds.values()), 2)}
+    note = f"{options.teacher_rows:,} to {options.rows:,} tokens; " + ", ".join(
+        f"{stage} {seconds:.2f} s" for stage, seconds in stages[-1].seconds.items()
+    )
+    ratio = timed.times("langtailor", "json")
+    row = Row("vocabulary selection and tokenizer rewrite", "JSON load and dump", ratio, 3, at_most=True, note=note)
+    write(options.out, [row], details)
 
 
 class Clock:
@@ -73,39 +75,48 @@ class Clock:
         begin = time.perf_counter()
         yield
         self.seconds[stage] = round(time.perf_counter() - begin, 2)
-        _LOG.info("%s: %.2f s", stage, self.seconds[stage])
+        LOG.info("%s: %.2f s", stage, self.seconds[stage])
 
 
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--teacher-rows", type=int, default=262_144, help="tokens of the teacher")
-    parser.add_argument("--rows", type=int, default=131_072, help="tokens of the student")
-    parser.add_argument("--grafts", type=int, default=64_000, help="how many of them are new")
-    parser.add_argument("--words", type=int, default=400_000, help="distinct words of the target language")
-    parser.add_argument("--width", type=int, default=768, help="length of a row")
-    parser.add_argument("--out", type=Path, default=Path("surgery.json"), help="where the figures go")
-    return parser.parse_args()
+def _options() -> Any:
+    made = parser(__doc__, data=False)
+    made.add_argument("--teacher-rows", type=int, default=262_144, help="tokens of the teacher")
+    made.add_argument("--rows", type=int, default=131_072, help="tokens of the student")
+    made.add_argument("--grafts", type=int, default=0, help="new tokens in a run of its own, 64,000 say")
+    made.add_argument("--words", type=int, default=400_000, help="distinct words of the target language in that run")
+    made.add_argument("--width", type=int, default=768, help="length of a row of the table in that run")
+    return made.parse_args()
 
 
-def _surgery(text: str, words: dict[str, int], options: argparse.Namespace, clock: Clock) -> BytePairFamily:
-    """All stages from the teacher's file to the new table."""
-    draw = np.random.default_rng(_SEED)
-    table = torch.randn(options.teacher_rows, options.width, generator=torch.Generator().manual_seed(_SEED))
+def _rewritten(
+    text: str, words: Mapping[str, int], grafts: int, options: Any, clock: Clock
+) -> tuple[BytePairFamily, str, Any]:
+    """From the teacher's file to the student's; returns the family, the file and the layout."""
+    draw = np.random.default_rng(SEED)
     uses = {lang: np.minimum(draw.zipf(1.3, options.teacher_rows), 10**9) for lang in ("en", "tr")}
-    settings = VocabularySettings(size=options.rows, graft=GraftSettings(share=options.grafts / options.rows))
+    settings = VocabularySettings(size=options.rows, min_count=0, graft=GraftSettings(share=grafts / options.rows))
     with clock("load"):
         family = BytePairFamily.from_spec(json.loads(text), {}, None)
-    with clock("select, with closure and grafts"):
+    with clock("select"):
         demand = Demand(uses, dict.fromkeys(uses, 1.0), words, options.teacher_rows, family.alphabet_ids())
         selection = Selector(family, demand, settings, None).select(settings.graft.share)
     with clock("layout"):
         layout = family.layout(selection.ids, selection.grafts, 0)
     with clock("write"):
-        json.dumps(family.write(layout).tokenizer, ensure_ascii=False)
+        made = json.dumps(family.write(layout).tokenizer, ensure_ascii=False)
+    if len(layout) != options.rows or len(selection.grafts) != grafts:
+        raise SystemExit(f"{len(layout)} tokens, {len(selection.grafts)} new")
+    return family, made, layout
+
+
+def _grafted(text: str, options: Any, clock: Clock) -> None:
+    """All stages with new tokens, up to the new table."""
+    table = torch.randn(options.teacher_rows, options.width, generator=torch.Generator().manual_seed(SEED))
+    family, _, layout = _rewritten(text, _words(options.words), options.grafts, options, clock)
     with clock("look for unreachable tokens"):
         lost = family.unreachable(layout)
-    if lost or len(layout) != options.rows or len(selection.grafts) != options.grafts:
-        raise SystemExit(f"{len(layout)} tokens, {len(selection.grafts)} new, {len(lost)} unreachable: {lost[:5]}")
+    if lost:
+        raise SystemExit(f"{len(lost)} unreachable: {lost[:5]}")
     with clock("remap"):
         new = [token for token in layout.tokens if token in layout.grafts]
         pieces = [tuple(ids) for ids in segment(family.spec, new)]
@@ -114,13 +125,13 @@ def _surgery(text: str, words: dict[str, int], options: argparse.Namespace, cloc
         mapping = compose(layout.teacher_ids, pieces, lengths, ordinary, table, InitialisationSettings())
         made = mapping.apply(table)
     kept = int(ordinary[-1])
-    assert torch.equal(made[kept], table[int(layout.teacher_ids[kept])])
-    return family
+    if not torch.equal(made[kept], table[int(layout.teacher_ids[kept])]):
+        raise SystemExit("a kept row changed")
 
 
-def _teacher(size: int) -> dict[str, Any]:
+def drawn_teacher(size: int) -> dict[str, Any]:
     """A ``tokenizer.json`` as Gemma has it: spaces become ``▁``, 256 byte tokens, merges in the order of the ids."""
-    draw = random.Random(_SEED)
+    draw = random.Random(SEED)
     tokens = ["<pad>", "<eos>", "<bos>", "<unk>", *(f"<0x{byte:02X}>" for byte in range(256)), "▁", *_LETTERS]
     known, merges = set(tokens), []
     parts = ["▁", *_LETTERS]
@@ -168,7 +179,7 @@ def _teacher(size: int) -> dict[str, Any]:
 
 def _words(count: int) -> dict[str, int]:
     """Distinct words of drawn syllables with Zipf's frequencies."""
-    draw = random.Random(_SEED)
+    draw = random.Random(SEED)
     syllables = [c + v for c in _CONSONANTS for v in _VOWELS]
     syllables += [s + c for s in syllables for c in _CONSONANTS]
     common = draw.sample(syllables, 600)
@@ -176,12 +187,6 @@ def _words(count: int) -> dict[str, int]:
     while len(found) < count:
         found.setdefault("▁" + "".join(draw.choices(common, k=draw.randint(1, 4))), 0)
     return {word: max(2, round(20_000_000 / (rank + 10))) for rank, word in enumerate(found)}
-
-
-def _json_seconds(text: str) -> float:
-    begin = time.perf_counter()
-    json.dumps(json.loads(text), ensure_ascii=False)
-    return time.perf_counter() - begin
 
 
 if __name__ == "__main__":

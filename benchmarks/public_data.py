@@ -15,23 +15,24 @@ import sys
 from pathlib import Path
 
 
-def english(path: Path) -> list[str]:
-    """Both sentences of each pair, in order."""
+def sts_sentences(path: Path) -> list[str]:
+    """Both sentences of each pair of an STS file, in order; a ``.tsv`` has a header and bare quotation marks."""
     with path.open(newline="", encoding="utf-8") as stream:
-        return [sentence for row in csv.reader(stream) for sentence in row[:2]]
-
-
-def turkish(path: Path) -> list[str]:
-    """Both sentences of each pair, in order; the file has a header and bare quotation marks."""
-    with path.open(newline="", encoding="utf-8") as stream:
+        if path.suffix == ".csv":
+            return [sentence for row in csv.reader(stream) for sentence in row[:2]]
         rows = csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE)
         return [sentence for row in rows for sentence in (row["sentence1"], row["sentence2"])]
 
 
+def lines_of(path: Path) -> list[str]:
+    """The lines of a file that are not empty."""
+    return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+
+
 def main(data: Path, out: Path) -> None:
     """Write the two files, each sentence once."""
-    en = english(data / "stsb" / "stsb-en-train.csv")
-    tr = turkish(data / "stsb" / "stsb-tr-train.tsv")
+    en = sts_sentences(data / "stsb" / "stsb-en-train.csv")
+    tr = sts_sentences(data / "stsb" / "stsb-tr-train.tsv")
     if len(en) != len(tr):
         raise SystemExit(f"{len(en)} English and {len(tr)} Turkish sentences do not pair up")
     out.mkdir(parents=True, exist_ok=True)
@@ -39,12 +40,8 @@ def main(data: Path, out: Path) -> None:
     lines = "".join(f"{source}\t{target}\n" for source, target in pairs.items())
     (out / "tr.tsv").write_text(lines, encoding="utf-8")
     (out / "en.txt").write_text("".join(f"{sentence}\n" for sentence in dict.fromkeys(en)), encoding="utf-8")
-    tatoeba = (line for file in sorted((data / "tatoeba").glob("*.eng")) for line in _lines(file))
+    tatoeba = (line for file in sorted((data / "tatoeba").glob("*.eng")) for line in lines_of(file))
     (out / "english.txt").write_text("".join(f"{line}\n" for line in dict.fromkeys([*en, *tatoeba])), encoding="utf-8")
-
-
-def _lines(path: Path) -> list[str]:
-    return path.read_text(encoding="utf-8").splitlines()
 
 
 if __name__ == "__main__":

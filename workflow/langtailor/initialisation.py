@@ -94,7 +94,7 @@ class Mapping:
             ids, rows_of = self.teacher_ids[entries].astype(np.int64), table
             if table.dtype != torch.float32:
                 distinct, ids = np.unique(ids, return_inverse=True)
-                rows_of = table[torch.from_numpy(distinct)].float()
+                rows_of = table.index_select(0, torch.from_numpy(distinct)).float()
             sums = torch.nn.functional.embedding_bag(
                 torch.from_numpy(ids),
                 rows_of.reshape(len(rows_of), -1),

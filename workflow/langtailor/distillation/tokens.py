@@ -7,20 +7,23 @@ An uncompressed Arrow IPC file (https://arrow.apache.org/docs/format/Columnar.ht
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from langtailor.artifacts import Manifest, atomic_file, sha256_file
 from langtailor.config import TeacherSettings
-from langtailor.corpus import read_corpus
+from langtailor.corpus import split_counts
 from langtailor.errors import ArtifactError, UnsupportedTokenizerError
 from langtailor.progress import Progress
-from langtailor.tables import TOKENS, manifest_of, with_manifest
+from langtailor.tables import CORPUS, TOKENS, manifest_of, read_batches, with_manifest
 from langtailor.teacher import TeacherInfo, load_sentence_transformer, resolve_prompt
 
 Ids = NDArray[np.int32]
@@ -51,17 +54,25 @@ def tokenize_corpus(corpus: Path, clone: Path, teacher: TeacherSettings, max_len
         UnsupportedTokenizerError: the model needs more than ids to read a text.
     """
     tokenizer = Tokenizer(clone, teacher, max_length)
-    tables = {split: read_corpus(corpus, split, ["id", "text"]) for split in TRAINING_SPLITS}
-    with Progress(f"tokenizing {corpus.stem}", sum(map(len, tables.values())), "passage") as progress:
-        batches = {split: list(_batches(tokenizer, table, split, progress)) for split, table in tables.items()}
-    facts = {
-        "rows": {split: sum(map(len, made)) for split, made in batches.items()},
-        "tokens": {split: sum(len(batch["ids"].values) for batch in made) for split, made in batches.items()},
-        "prompt_length": tokenizer.prompt_length,
-    }
-    made_by = {"max_length": max_length, "prompt": teacher.prompt}
-    inputs = {"corpus": sha256_file(corpus), "tokenizer": tokenizer_digest(clone)}
-    _write(out, [batch for made in batches.values() for batch in made], Manifest(_KIND, made_by, inputs, facts))
+    counts = split_counts(corpus)
+    rows, tokens = (dict.fromkeys(TRAINING_SPLITS, 0) for _ in range(2))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", suffix=".part", dir=out.parent) as folder:
+        spool = Path(folder) / "tokens.arrow"
+        # The manifest stands at the head of the file and holds its digest, so that the batches have to wait on the disk.
+        with (
+            Progress(f"tokenizing {corpus.stem}", sum(map(counts.__getitem__, TRAINING_SPLITS)), "passage") as progress,
+            pa.ipc.new_file(str(spool), TOKENS) as writer,
+        ):
+            for split in TRAINING_SPLITS:
+                for batch in _batches(tokenizer, corpus, split, progress):
+                    rows[split] += len(batch)
+                    tokens[split] += len(batch["ids"].values)
+                    writer.write_batch(batch)
+        facts = {"rows": rows, "tokens": tokens, "prompt_length": tokenizer.prompt_length}
+        made_by = {"max_length": max_length, "prompt": teacher.prompt}
+        inputs = {"corpus": sha256_file(corpus), "tokenizer": tokenizer_digest(clone)}
+        _write(out, spool, Manifest(_KIND, made_by, inputs, facts))
 
 
 def tokenizer_digest(folder: Path) -> str:
@@ -170,14 +181,28 @@ class TokenFile:
         return TokenRows([batch for batch in self._batches if batch["split"][0].as_py() == split])
 
 
-def _batches(tokenizer: Tokenizer, table: pa.Table, split: str, progress: Progress) -> Iterator[pa.RecordBatch]:
-    for part in table.combine_chunks().to_batches(max_chunksize=_BATCH_PASSAGES):
+def _batches(tokenizer: Tokenizer, corpus: Path, split: str, progress: Progress) -> Iterator[pa.RecordBatch]:
+    for part in _parts(corpus, split):
         texts = part["text"].to_pylist()
         ids: list[Ids] = []
         for start in range(0, len(texts), _AT_ONCE):
             ids += tokenizer(texts[start : start + _AT_ONCE])
             progress.update(len(texts[start : start + _AT_ONCE]))
         yield _batch(part["id"].to_pylist(), split, ids)
+
+
+def _parts(corpus: Path, split: str) -> Iterator[pa.Table]:
+    """The passages of a split, so many at a time."""
+    columns = ["id", "text", "split"]
+    waiting = CORPUS.empty_table().select(columns)
+    for batch in read_batches(corpus, "corpus", CORPUS, _BATCH_PASSAGES, columns):
+        found = pa.Table.from_batches([batch]).filter(pc.field("split") == split)
+        waiting = pa.concat_tables([waiting, found.replace_schema_metadata()])
+        while len(waiting) >= _BATCH_PASSAGES:
+            yield waiting.slice(0, _BATCH_PASSAGES)
+            waiting = waiting.slice(_BATCH_PASSAGES)
+    if len(waiting):
+        yield waiting
 
 
 def _batch(names: list[str], split: str, ids: list[Ids]) -> pa.RecordBatch:
@@ -187,13 +212,18 @@ def _batch(names: list[str], split: str, ids: list[Ids]) -> pa.RecordBatch:
     return pa.record_batch([pa.array(names), pa.array([split] * len(names)), lists], schema=TOKENS)
 
 
-def _write(out: Path, batches: list[pa.RecordBatch], manifest: Manifest) -> None:
-    facts = {**manifest.facts, "sha256": _digest(batches)}
-    sealed = Manifest(manifest.kind, manifest.made_by, manifest.inputs, facts)
-    table = with_manifest(pa.Table.from_batches(batches, TOKENS), sealed)
-    with atomic_file(out) as temporary, pa.ipc.new_file(str(temporary), table.schema) as writer:
-        for batch in table.to_batches():
-            writer.write_batch(batch)
+def _write(out: Path, spool: Path, manifest: Manifest) -> None:
+    """Write the batches of another file behind the manifest."""
+    with pa.OSFile(str(spool)) as source, pa.ipc.open_file(source) as reader:
+
+        def batches() -> Iterator[pa.RecordBatch]:
+            return map(reader.get_batch, range(reader.num_record_batches))
+
+        sealed = replace(manifest, facts={**manifest.facts, "sha256": _digest(batches())})
+        schema = with_manifest(TOKENS.empty_table(), sealed).schema
+        with atomic_file(out) as temporary, pa.ipc.new_file(str(temporary), schema) as writer:
+            for batch in batches():
+                writer.write_batch(batch)
 
 
 def _digest(batches: Iterable[pa.RecordBatch]) -> str:
