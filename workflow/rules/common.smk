@@ -95,7 +95,7 @@ def variant_section(name):
 
 def shards(lang):
     """The vector shards of a language. Their number follows from the quotas alone, so that planning needs no file."""
-    return [f"<results>/teacher/vectors/{lang}/{shard:05d}.arrow" for shard in range(SETTINGS.shards(lang))]
+    return [f"<results>/teacher/vectors/{lang}/{shard:05d}.arrow" for shard in range(len(SETTINGS.shards(lang)))]
 
 
 def all_vectors(wildcards):
