@@ -4,10 +4,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= 2
+CONFIG ?= config/config.yaml
 # The CPU build of torch that the lock names; asked only where pip's own index does not have it.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
-.PHONY: help setup demo test test-slow test-slurm bench lint format schema lock clean
+.PHONY: help setup demo estimate test test-slow test-slurm bench lint format schema lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -26,6 +27,9 @@ demo: setup ## run the whole pipeline on the embedded sample (offline, CPU)
 	@echo "report:  results/demo/report.html"
 	@echo "student: results/demo/student/tailored  (SentenceTransformer opens it)"
 
+estimate: setup ## how long the teacher's vectors of CONFIG will take (ESTIMATE="--help" lists the options)
+	@PYTHONPATH=workflow $(BIN)/python -m langtailor.estimate --configfile $(CONFIG) $(ESTIMATE)
+
 test: setup ## run the fast tests, a whole small run among them
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow and not slurm" -n $(CORES) --dist loadfile
 
@@ -33,7 +37,7 @@ test-slow: setup ## run the slower tests
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m "slow and not slurm"
 
 test-slurm: setup ## run the small pipeline through a real Slurm (root; Debian's slurm-wlm and munge)
-	command -v slurmctld slurmd munged > /dev/null || (apt-get update -qq && apt-get install -y -qq slurm-wlm munge)
+	which slurmctld slurmd munged > /dev/null || (apt-get update -qq && apt-get install -y -qq slurm-wlm munge)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m slurm tests/slurm
 
 # Peers that the lock does not have. Without them their rows say so.

@@ -14,13 +14,15 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent
 PYTHON = "3.11"
 TORCH = "2.13.0"
+#: What packages allow that users add to the environment: the S3 storage plugin's botocore takes no newer dateutil.
+BOUNDS = ["python-dateutil<3"]
 #: Where conda environments find the CPU build of torch.
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 
 
 def main() -> None:
     """Resolve, then write every file that derives from the resolution."""
-    cpu = resolve([], constraints=[])
+    cpu = resolve([], constraints=BOUNDS)
     write_lock("cpu", cpu)
     write_lock("dev", resolve(["demo", "dev"], constraints=cpu))
     write_lock("gpu", [without_local_version(pin) for pin in cpu])

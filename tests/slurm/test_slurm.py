@@ -2,6 +2,7 @@
 
 import copy
 import os
+import re
 import subprocess
 import sys
 import time
@@ -26,7 +27,7 @@ def workflow(tmp_path_factory):
     return Workflow(tmp_path_factory.mktemp("workflow"))
 
 
-def command_of(workflow, config, *further):
+def command_of(workflow, config, *further, target="all"):
     quick = [
         "--slurm-init-seconds-before-status-checks",
         "2",
@@ -34,29 +35,69 @@ def command_of(workflow, config, *further):
         "2",
         "--slurm-keep-successful-logs",
     ]
-    arguments = workflow._arguments(config, 1, ("--profile", str(ROOT / "profiles" / "slurm"), *quick, *further, "all"))
+    arguments = workflow._arguments(
+        config, 1, (target, "--profile", str(ROOT / "profiles" / "slurm"), *quick, *further)
+    )
     place = arguments.index("--cores")
     del arguments[place : place + 2]  # a cluster's limit is jobs
     return [sys.executable, "-m", "snakemake", *arguments]
 
 
-def run(workflow, config=None, *further):
-    command = command_of(workflow, config, *further)
+def run(workflow, config=None, *further, target="all"):
+    command = command_of(workflow, config, *further, target=target)
     return subprocess.run(command, capture_output=True, text=True, timeout=1_200, check=False, env=dict(os.environ))
 
 
+#: Where jobs go, as the commented lines of the profile say it.
+PARTITIONS = (
+    *("--default-resources", "slurm_partition=cpu"),
+    *("--set-resources", "teacher_vectors:slurm_partition=gpu", "distil:slurm_partition=gpu"),
+)
+
+
 def test_the_small_run_goes_through_slurm(cluster, workflow):
-    done = run(workflow)
+    done = run(workflow, None, *PARTITIONS)
     assert done.returncode == 0, done.stdout[-5_000:] + done.stderr[-5_000:]
     SentenceTransformer(str(workflow.results / "student" / "tailored"), device="cpu").encode("merhaba")
     jobs = cluster.jobs()
     assert {job["state"] for job in jobs} == {"COMPLETED"}
-    with_gpu = {job["comment"] for job in jobs if "gpu" in job["asked"]}
-    assert any("distil" in comment for comment in with_gpu)
-    assert any("teacher_vectors" in comment for comment in with_gpu)
-    assert not any("select_vocabulary" in comment for comment in with_gpu)
+
+    def having(key, value):
+        return {job["comment"] for job in jobs if job[key] == value}
+
+    training, vectors = (
+        "rule_distil_wildcards_tailored",
+        {f"rule_teacher_vectors_wildcards_{x}_00000" for x in ("en", "tr")},
+    )
+    assert having("partition", "gpu") == {training, *vectors}
+    with_gpu = having("asked", "gres:gpu:1")
+    assert {training, *vectors} < with_gpu
+    assert all(comment.startswith("rule_evaluate") for comment in with_gpu - {training, *vectors})
+    # Memory in megabytes and minutes are those of the rules.
+    assert [(job["memory"], job["limit"]) for job in jobs if job["comment"] == training] == [("16000M", "12:00:00")]
+    assert [(job["memory"], job["limit"]) for job in jobs if "write_tokenizer" in job["comment"]] == [
+        ("8000M", "1:00:00")
+    ]
     # Documents, corpus and counts of a language are one submission.
-    assert sum("language" in job["comment"] or "fetch_documents" in job["comment"] for job in jobs) <= 2
+    grouped = [job["comment"] for job in jobs if re.search("fetch_documents|build_corpus|count_tokens", job["comment"])]
+    assert grouped == ["rule_language_build_corpus_count_tokens_fetch_documents"] * 2
+
+
+def test_a_job_killed_for_memory_is_tried_again_with_more(cluster, workflow):
+    vocabulary = workflow.results / "vocabulary" / "tailored.parquet"
+    whole = vocabulary.read_bytes()
+    before = {job["id"] for job in cluster.jobs()}
+    # The first attempt gets less than Python needs; the rule's own request grows from attempt to attempt as the time does.
+    memory = "select_vocabulary:mem_mb=50 if attempt == 1 else 4000"
+    again = ("--forcerun", "select_vocabulary", "--set-resources", memory)
+    done = run(workflow, None, *again, target=str(vocabulary.relative_to(workflow.folder)))
+    assert done.returncode == 0, done.stdout[-5_000:] + done.stderr[-5_000:]
+    jobs = [job for job in cluster.jobs() if job["id"] not in before]
+    assert [job["memory"] for job in jobs] == ["50M", "4000M"]
+    assert [job["limit"] for job in jobs] == ["1:00:00", "2:00:00"]
+    assert jobs[0]["state"] in ("FAILED", "OUT_OF_MEMORY")
+    assert jobs[1]["state"] == "COMPLETED"
+    assert vocabulary.read_bytes() == whole
 
 
 def test_a_killed_job_fails_the_run_and_a_rerun_completes(cluster, workflow):

@@ -25,12 +25,19 @@ def package(tmp_path, monkeypatch):
     (tmp_path / "other.py").write_text("x = 1\n")
     (tmp_path / "config.py").write_text("size = 1\n")
     monkeypatch.setattr(codedigest, "_ROOT", tmp_path)
-    return tmp_path
+    forget()
+    yield tmp_path
+    forget()
+
+
+def forget():
+    """What a new process would not know."""
+    for function in (codedigest.code_digest, codedigest._path, codedigest._source, codedigest._memory):
+        function.cache_clear()
 
 
 def digest():
-    codedigest.code_digest.cache_clear()
-    codedigest._module.cache_clear()
+    forget()
     return codedigest.code_digest("stage")
 
 
@@ -66,7 +73,6 @@ def test_a_template_that_a_module_names_is_part_of_it(package):
 
 @pytest.mark.parametrize("rules", sorted((WORKFLOW / "rules").glob("*.smk")), ids=lambda path: path.stem)
 def test_every_rule_names_the_modules_that_its_script_imports(rules):
-    codedigest._module.cache_clear()
     text = rules.read_text(encoding="utf-8")
     pairs = re.findall(r'code=code_digest\((.+?)\),\n *script:\n *"\.\./scripts/(\w+)\.py"', text)
     assert len(pairs) == len(re.findall(r"^ *script:$", text, re.MULTILINE))
@@ -78,14 +84,27 @@ def test_every_rule_names_the_modules_that_its_script_imports(rules):
         assert {name for name in imported if name.startswith("langtailor")} <= reached, script
 
 
+def test_what_is_remembered_of_a_module_is_what_parsing_finds(package, monkeypatch):
+    parsed = []
+    parse = codedigest._parse
+    monkeypatch.setattr(codedigest, "_parse", lambda name, *source: parsed.append(name) or parse(name, *source))
+    first = digest()
+    assert len(parsed) == 4
+    assert digest() == first
+    assert len(parsed) == 4, "nothing is parsed again"
+    (package / "ground.py").write_text("def f():\n    return 3\n")
+    changed = digest()
+    assert parsed[4:] == ["langtailor.ground"]
+    (package / "__pycache__" / "codedigest.json").write_text("[damaged")
+    assert digest() == changed != first
+
+
 def test_an_unknown_module_is_an_error(package):
     with pytest.raises(ModuleNotFoundError):
         codedigest.code_digest("nowhere")
 
 
 def test_every_stage_of_the_real_package_has_a_digest_of_its_own():
-    codedigest.code_digest.cache_clear()
-    codedigest._module.cache_clear()
     stages = ["teacher", "corpus.sources", "corpus.build", "counting", "selection", "cloning", "vectors"]
     digests = [codedigest.code_digest(stage) for stage in stages]
     assert len(set(digests)) == len(stages)

@@ -99,9 +99,13 @@ def test_shards_follow_from_the_quotas_alone():
         minimal(
             corpus={
                 "sources": {"sample": {"kind": "sample"}},
-                "languages": {"tr": {"quotas": {"train": 25, "validation": 10, "test": 0}}},
+                "languages": {
+                    "tr": {"quotas": {"train": 25, "validation": 10, "test": 0}},
+                    "ja": {"quotas": {"train": 8, "validation": 1, "test": 1}, "shard_passages": 4},
+                },
             },
             vectors={"shard_passages": 10},
         )
     )
-    assert settings.shards("tr") == 4
+    assert settings.shards("tr") == (10, 10, 10, 5)
+    assert settings.shards("ja") == (4, 4, 2)

@@ -109,6 +109,12 @@ SETTINGS = [
         {"vectors.shard_passages": 50},
     ),
     Row(
+        "shard size of one language",
+        "vectors of this language, training and what follows, agreement with the teacher",
+        VECTORS | {"teacher_vectors": 3},
+        {"corpus.languages.en.shard_passages": 50},
+    ),
+    Row(
         "teacher batch",
         "all vectors, training and what follows, agreement with the teacher",
         VECTORS,
@@ -126,6 +132,7 @@ SETTINGS = [
         SCORES | {"teacher_vectors": 2, "tokenize_corpora": 1, "distil": 1},
         {"teacher.prompt": "query: "},
     ),
+    Row("teacher revision", "everything but the documents", TEACHER, {"teacher.revision": "another"}),
     Row(
         "quota raised",
         "this language's documents, corpus, counts and vectors; vocabulary and what follows; evaluations that read it",
@@ -160,6 +167,7 @@ SETTINGS = [
 ]
 
 CODE = [
+    Edit("code of the sources", "everything but the teacher", DOCUMENTS, ("langtailor/corpus/sources.py",)),
     Edit(
         "code of the corpus",
         "corpus and what follows; not the documents",
@@ -172,11 +180,18 @@ CODE = [
     Edit("code of the surgery", "vocabulary and what follows", VOCABULARY, ("langtailor/surgery/wordpiece.py",)),
     Edit("code of the certificate", "tokenizer and what follows", TOKENIZER, ("langtailor/surgery/certificate.py",)),
     Edit("code of the initialisation", "clone and what follows", CLONE, ("langtailor/initialisation.py",)),
+    Edit("code of the clone", "clone and what follows", CLONE, ("langtailor/cloning.py",)),
     Edit(
-        "code of the encoder",
+        "code of the tokens",
+        "tokens, then training and what follows",
+        STUDENT | {"tokenize_corpora": 1},
+        ("langtailor/distillation/tokens.py",),
+    ),
+    Edit(
+        "code of the encoder or the vectors",
         "all vectors, training and what follows, all evaluations",
         SCORES | {"teacher_vectors": 2, "distil": 1},
-        ("langtailor/encoder.py",),
+        ("langtailor/encoder.py", "langtailor/vectors.py"),
     ),
     Edit(
         "code of the training",
@@ -191,7 +206,7 @@ CODE = [
         "code or template of the report",
         "report",
         REPORT,
-        ("langtailor/reporting/plots.py", "langtailor/reporting/page.html.jinja"),
+        ("langtailor/reporting/plots.py", "langtailor/reporting/provenance.py", "langtailor/reporting/page.html.jinja"),
     ),
     Edit("code of the teacher", "everything but the documents", TEACHER, ("langtailor/teacher.py",)),
     Edit("code that all stages share", "everything", TEACHER | DOCUMENTS, ("langtailor/artifacts.py",)),

@@ -1,5 +1,6 @@
 """A whole small run of the real workflow; `test_reruns.py` says what reruns after it."""
 
+import os
 import re
 
 import pytest
@@ -36,6 +37,9 @@ def test_what_made_the_run_is_written_down(finished):
     assert said["config"]["run"] == "small"
     assert said["config"]["distillation"]["batch_size"] == 16
     assert said["teacher"]["model"] == finished.config["teacher"]["model"]
+    assert said["revisions"].keys() == {"en", "tr"}
+    assert len(set(said["revisions"].values())) == 2, "each language's sample has a content of its own"
+    assert said["machine"]["processors"] == os.cpu_count()
     assert {stage["rule"] for stage in said["stages"]} >= {"build_corpus", "distil", "evaluate"}
     assert said["artifacts"]["corpus/tr.parquet"] == sha256_file(finished.results / "corpus" / "tr.parquet")
     assert {"clone/tailored", "distilled/tailored", "teacher/vectors/tr/00000.arrow"} <= said["artifacts"].keys()

@@ -4,16 +4,24 @@ Snakemake tracks the ``script:`` of a rule but not the modules that the script i
 as a parameter, the digest of its stage's modules and of every langtailor module reachable from them by imports. The
 digest is taken over the syntax trees without docstrings, so that editing a comment or a docstring reruns nothing. A
 template that a module names counts as part of it.
+
+What was found in a module is remembered beside Python's own compiled files, by the content of the source: planning and
+every job need all digests, and parsing the package takes longer than the rest of a plan.
 """
 
 from __future__ import annotations
 
 import ast
 import hashlib
+import json
+import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
+
+from langtailor.artifacts import atomic_file, sha256_file
 
 _PACKAGE = "langtailor"
 _ROOT = Path(__file__).parent
@@ -23,16 +31,47 @@ _TEMPLATE_SUFFIX = ".jinja"
 
 
 @dataclass(frozen=True)
-class _Module:
-    """What a digest needs of a module: planning and each job need it, so that it is parsed once.
+class _Source:
+    """What parsing a module finds.
 
     Attributes:
-        digest: of its syntax tree and its templates.
-        imports: the langtailor modules that it imports.
+        key: digest of its file, and of the Python that parsed it.
+        tree: digest of its syntax tree.
+        names: what it imports of langtailor: modules, and what may be modules.
+        templates: names of its templates.
     """
 
-    digest: str
-    imports: tuple[str, ...]
+    key: str
+    tree: str
+    names: list[str]
+    templates: list[str]
+
+
+class _Memory:
+    """What is known of modules, kept in a file that nobody needs: without it they are parsed."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._grown = path, False
+        try:
+            known = json.loads(path.read_text(encoding="utf-8"))
+            self._sources = {name: _Source(**source) for name, source in known.items()}
+        except (OSError, ValueError, TypeError, AttributeError):
+            self._sources = {}
+
+    def source(self, name: str, path: Path) -> _Source:
+        content = path.read_bytes()
+        key = hashlib.sha256(content + sys.version.encode()).hexdigest()
+        if name not in self._sources or self._sources[name].key != key:
+            self._sources[name], self._grown = _parse(name, content, key), True
+        return self._sources[name]
+
+    def keep(self) -> None:
+        if not self._grown:
+            return
+        self._grown = False
+        text = json.dumps({name: asdict(source) for name, source in self._sources.items()})
+        with suppress(OSError), atomic_file(self._path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
 
 
 @cache
@@ -48,7 +87,8 @@ def code_digest(*modules: str) -> str:
     """
     digest = hashlib.sha256()
     for name in sorted(_reachable([f"{_PACKAGE}.{module}" for module in modules])):
-        digest.update(f"{name} {_module(name).digest}\n".encode())
+        digest.update(f"{name} {_digest(name)}\n".encode())
+    _memory().keep()
     return digest.hexdigest()[:16]
 
 
@@ -59,26 +99,36 @@ def _reachable(waiting: list[str]) -> set[str]:
         if name in seen or name in _NEUTRAL or name == _PACKAGE:
             continue
         seen.add(name)
-        waiting += _module(name).imports
+        waiting += filter(_path, _source(name).names)
     return seen
 
 
 @cache
-def _module(name: str) -> _Module:
-    path = _path(name)
-    if path is None:
-        raise ModuleNotFoundError(name)
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+def _memory() -> _Memory:
+    return _Memory(_ROOT / "__pycache__" / "codedigest.json")
+
+
+@cache
+def _source(name: str) -> _Source:
+    return _memory().source(name, _file(name))
+
+
+def _digest(name: str) -> str:
+    """Digest of a module and of its templates, so far as they are there."""
+    templates = [_file(name).parent / template for template in _source(name).templates]
+    digests = [sha256_file(template) for template in templates if template.is_file()]
+    return " ".join([_source(name).tree, *digests])
+
+
+def _parse(name: str, content: bytes, key: str) -> _Source:
+    tree = ast.parse(content)
     nodes = list(ast.walk(tree))
     # Importing a module runs its package's __init__ first.
-    imports = {name.rpartition(".")[0], *_imports(nodes)}
-    templates = {path.parent / text for text in _texts(nodes) if text.endswith(_TEMPLATE_SUFFIX)}
+    names = {name.rpartition(".")[0], *_imports(nodes)}
+    templates = {text for text in _texts(nodes) if text.endswith(_TEMPLATE_SUFFIX)}
     _drop_docstrings(nodes)
-    digest = hashlib.sha256(ast.dump(tree).encode())
-    for template in sorted(templates):
-        if template.is_file():
-            digest.update(template.read_bytes())
-    return _Module(digest.hexdigest(), tuple(sorted(i for i in imports if i.split(".")[0] == _PACKAGE and _path(i))))
+    digest = hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+    return _Source(key, digest, sorted(n for n in names if n.split(".")[0] == _PACKAGE), sorted(templates))
 
 
 def _imports(nodes: Iterable[ast.AST]) -> Iterator[str]:
@@ -105,6 +155,14 @@ def _is_bare_string(node: ast.AST) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
+def _file(name: str) -> Path:
+    path = _path(name)
+    if path is None:
+        raise ModuleNotFoundError(name)
+    return path
+
+
+@cache
 def _path(name: str) -> Path | None:
     base = _ROOT.joinpath(*name.split(".")[1:])
     for candidate in (base.with_suffix(".py"), base / "__init__.py"):

@@ -134,6 +134,9 @@ class LanguageSettings(Section):
     """What the source calls the language, when it differs."""
     quotas: Quotas | None = None
     """Passages per split; `null` takes `corpus.quotas`."""
+    shard_passages: Annotated[int, Field(ge=1)] | None = None
+    """Passages in one shard of teacher vectors; `null` takes `vectors.shard_passages`. Fewer where passages are much longer
+    than in the other languages make shards of equal work."""
     weight: Annotated[float, Field(gt=0)] = 1.0
     """Weight of the language's token counts when the vocabulary is chosen."""
 
@@ -709,9 +712,15 @@ class Settings(Section):
         donors = (self.variant(name).vocabulary.graft.donor for name in self.variants)
         return any(donor != "trained" and not is_local(donor) for donor in donors)
 
-    def shards(self, lang: str) -> int:
-        """Number of vector shards of a language: what its quotas fill, known before any text is."""
-        return -(-self.quotas(lang).total // self.vectors.shard_passages)
+    def vector_settings(self, lang: str) -> VectorSettings:
+        """How the teacher's vectors of a language are computed and stored."""
+        passages = self.corpus.languages[lang].shard_passages or self.vectors.shard_passages
+        return self.vectors.model_copy(update={"shard_passages": passages})
+
+    def shards(self, lang: str) -> tuple[int, ...]:
+        """Passages of each vector shard of a language that its quotas fill, known before any text is."""
+        total, most = self.quotas(lang).total, self.vector_settings(lang).shard_passages
+        return tuple(min(most, total - start) for start in range(0, total, most))
 
     def task_needs(self, name: str) -> TaskNeeds:
         """What an evaluation task looks at."""

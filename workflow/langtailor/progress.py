@@ -63,7 +63,7 @@ class Progress:
         parts = [
             f"{self.label}: {self._amount()}",
             f"{rate:,.1f} {self.unit}s/s",
-            f"in {_clock(seconds)}" if finished or not rate else f"{_clock(self._rest() / rate)} left",
+            f"in {clock(seconds)}" if finished or not rate else f"{clock(self._rest() / rate)} left",
         ]
         _LOG.info(", ".join([*parts, note] if note else parts))
 
@@ -89,7 +89,8 @@ def track(items: Iterable[T], label: str, total: int | None = None, unit: str = 
             progress.update()
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """Seconds as ``minutes:seconds`` or, from an hour on, ``hours:minutes:seconds``."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

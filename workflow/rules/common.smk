@@ -34,11 +34,21 @@ except WorkflowError as error:
 LANGUAGES = sorted(SETTINGS.corpus.languages)
 VARIANTS = sorted(SETTINGS.variants)
 TASKS = sorted(SETTINGS.evaluation.tasks)
-HUB_RETRIES = 2
+
+
+def hub_retries(uses_hub):
+    """How often a job is tried again: one that asks the Hub twice, others as often as the profile says."""
+    return 2 if uses_hub else None
+
+
+def own(paths):
+    """The user's own files, which stay where they are when the run's files are kept in a remote storage."""
+    return [local(str(path)) for path in paths]
+
 
 try:
     # The user's own teacher: a change of its files is seen.
-    TEACHER_FILES = [str(path) for path in local_files(SETTINGS.teacher)]
+    TEACHER_FILES = own(local_files(SETTINGS.teacher))
     # The sample ships with the code: when its files were written says nothing, so that its content is a parameter.
     SAMPLE_REVISIONS = {
         lang: sample_corpus(SETTINGS.name_in_source(lang)).revision()
@@ -47,6 +57,11 @@ try:
     }
 except LangtailorError as error:
     raise WorkflowError(str(error)) from None
+
+
+# Where nobody says how many GPUs there are, one job at a time has it, or, without one, the processor's matrix units. Not
+# in profiles/default, which would outweigh what a user's own profile says.
+workflow.global_resources.setdefault("gpu", 1)
 
 
 pathvars:
@@ -80,7 +95,7 @@ def variant_section(name):
 
 def shards(lang):
     """The vector shards of a language. Their number follows from the quotas alone, so that planning needs no file."""
-    return [f"<results>/teacher/vectors/{lang}/{shard:05d}.arrow" for shard in range(SETTINGS.shards(lang))]
+    return [f"<results>/teacher/vectors/{lang}/{shard:05d}.arrow" for shard in range(len(SETTINGS.shards(lang)))]
 
 
 def all_vectors(wildcards):
@@ -98,7 +113,7 @@ def source_files(wildcards):
     if not isinstance(source, FilesSource):
         return []
     try:
-        return [str(path) for path in files_corpus(source, SETTINGS.name_in_source(wildcards.lang)).paths.values()]
+        return own(files_corpus(source, SETTINGS.name_in_source(wildcards.lang)).paths.values())
     except SourceError:
         return []
 
@@ -106,13 +121,13 @@ def source_files(wildcards):
 def donor_files(wildcards):
     """The user's own tokenizer that gives a variant's grafts."""
     file = donor_file(SETTINGS.variant(wildcards.variant).vocabulary.graft.donor)
-    return [str(file)] if file and file.is_file() else []
+    return own([file]) if file and file.is_file() else []
 
 
 def watched_files(wildcards):
     """The user's own sentence pairs that a variant's training looks at."""
     pairs = SETTINGS.variant(wildcards.variant).distillation.validation_sts
-    return [pairs.path] if pairs and pairs.path else []
+    return own([pairs.path]) if pairs and pairs.path else []
 
 
 def initialisation_languages(wildcards):
@@ -130,7 +145,7 @@ def evaluation_inputs(wildcards):
     return {
         "corpora": per_language("<results>/corpus/{lang}.parquet", needs.languages),
         "vectors": [path for lang in needs.languages if needs.vectors for path in shards(lang)],
-        "files": list(needs.files),
+        "files": own(needs.files),
     }
 
 

@@ -25,7 +25,6 @@ rule publish_student:
         disk_mb=4000,
     params:
         run=SETTINGS.run,
-        evaluation=str(SETTINGS.root / "evaluation"),
         tasks=TASKS,
         bootstrap=SETTINGS.evaluation.bootstrap,
         seed=SETTINGS.seed,

@@ -11,6 +11,9 @@ rule teacher_vectors:
         "<logs>/teacher_vectors/{lang}/{shard}.log",
     benchmark:
         "<benchmarks>/teacher_vectors/{lang}/{shard}.tsv"
+    # The most work first, so that the workers end together. Of equal shards those of the larger corpus come first, as
+    # the scheduler of profiles/default looks at the size of the input.
+    priority: lambda wildcards: SETTINGS.shards(wildcards.lang)[int(wildcards.shard)]
     conda:
         "../../envs/gpu.yaml"
     threads: 8
@@ -21,7 +24,7 @@ rule teacher_vectors:
         gpu=1,
     params:
         teacher=section(SETTINGS.teacher),
-        settings=section(SETTINGS.vectors),
+        settings=lambda wildcards: section(SETTINGS.vector_settings(wildcards.lang)),
         kept=str(SETTINGS.root / "kept" / "vectors" / "{lang}"),
         code=code_digest("vectors"),
     script:

@@ -9,12 +9,13 @@ from langtailor.export import CardFacts, publish_student
 with job(snakemake):
     params = snakemake.params
     variant = snakemake.wildcards.variant
+    model = Path(snakemake.input.model)
     publish_student(
-        Path(snakemake.input.model),
+        model,
         teacher=Path(snakemake.input.teacher),
         facts=CardFacts(params.run, variant, params.targets, params.languages, params.teacher, params.variant),
         comparisons=read_comparisons(
-            Path(params.evaluation), variant, params.tasks, resamples=params.bootstrap, seed=params.seed
+            model.parents[1] / "evaluation", variant, params.tasks, resamples=params.bootstrap, seed=params.seed
         ),
         out=Path(snakemake.output.student),
     )

@@ -13,6 +13,7 @@ from typing import Any
 from langtailor import __version__
 from langtailor.artifacts import MANIFEST_NAME, directory_digest, read_manifest, sha256_file, write_json
 from langtailor.reporting.stages import read_stages
+from langtailor.tables import CORPUS, read_table_manifest
 
 LIBRARIES = ("snakemake", "torch", "transformers", "tokenizers", "sentence-transformers", "pyarrow", "numpy")
 #: Folders of a run that hold artifacts.
@@ -42,12 +43,13 @@ def write_provenance(root: Path, config: Mapping[str, Any], out: Path) -> None:
     Args:
         root: the run's folder.
         config: its whole configuration, defaults filled in.
-        out: the JSON file: ``config``, ``teacher`` (model, revision and the commit that it stood for), ``versions``,
-            ``artifacts`` (SHA-256 of each file, of a folder's manifest), ``stages`` (jobs, seconds and memory of each
-            rule, as far as Snakemake measured them) and ``machine`` (that of the job that wrote the file).
+        out: the JSON file: ``config``, ``teacher`` (model, revision and the commit that it stood for), ``revisions`` (of
+            each language's source), ``versions``, ``artifacts`` (SHA-256 of each file at hand, of a folder's manifest),
+            ``stages`` (jobs, seconds and memory of each rule, as far as Snakemake measured them) and ``machine`` (that of
+            the job that wrote the file).
 
     Raises:
-        ArtifactError: the teacher is damaged.
+        ArtifactError: the teacher or a corpus is damaged.
     """
     teacher = read_manifest(root / "teacher" / "model", "teacher", verify=False)
     write_json(
@@ -56,16 +58,37 @@ def write_provenance(root: Path, config: Mapping[str, Any], out: Path) -> None:
         {
             "config": config,
             "teacher": {**teacher.made_by, **teacher.inputs},
+            "revisions": {
+                path.stem: read_table_manifest(path, "corpus", CORPUS).facts["revision"]
+                for path in sorted((root / "corpus").glob("*.parquet"))
+            },
             "versions": versions(),
             "artifacts": {path.relative_to(root).as_posix(): digest for path, digest in _artifacts(root)},
             "stages": [asdict(stage) for stage in read_stages(root / "benchmarks")],
-            "machine": {
-                "platform": platform.platform(),
-                "processors": os.cpu_count(),
-                "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-            },
+            "machine": machine(),
         },
     )
+
+
+def machine() -> dict[str, Any]:
+    """The machine that this process runs on."""
+    import torch
+
+    return {
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "processors": os.cpu_count(),
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "gpus": [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())],
+    }
+
+
+def _processor() -> str:
+    """The processor's name as Linux tells it, elsewhere its architecture."""
+    told = Path("/proc/cpuinfo")
+    lines = told.read_text(encoding="utf-8").splitlines() if told.is_file() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())
 
 
 def _artifacts(root: Path) -> list[tuple[Path, str]]:

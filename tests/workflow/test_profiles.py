@@ -1,0 +1,50 @@
+"""Profiles as they ship, on machines that this one plays."""
+
+import os
+import re
+
+import pytest
+
+from tests.workflow.conftest import ROOT, Workflow
+
+#: A batch system in four lines: writes down what it was asked for and runs the job beside itself.
+QSUB = """#!/bin/sh
+echo "$@" >> "{log}"
+for script; do :; done
+sh "$script" > /dev/null 2>&1 &
+echo $!
+"""
+
+
+def gpus_provided(said: str) -> str:
+    """What Snakemake's scheduler goes by."""
+    return re.search(r"Provided resources:.*\bgpu\D+(\d+)", said)[1]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_any_submit_command_makes_a_cluster(tmp_path, monkeypatch):
+    commands, log = tmp_path / "bin", tmp_path / "asked"
+    commands.mkdir()
+    (commands / "qsub").write_text(QSUB.format(log=log), encoding="utf-8")
+    (commands / "qsub").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{commands}{os.pathsep}{os.environ['PATH']}")
+    workflow = Workflow(tmp_path)
+    profile = ("--profile", str(ROOT / "profiles" / "cluster-generic"))
+    done = workflow.snakemake("vectors", *profile, cores=8)
+    assert done.returncode == 0, done.stdout[-5_000:] + done.stderr[-5_000:]
+    assert len(list((workflow.results / "teacher" / "vectors").rglob("*.arrow"))) == 2
+    assert gpus_provided(done.stdout + done.stderr) == "8"
+    asked = re.findall(r"ncpus=(\d+):mem=(\d+)mb:ngpus=(\d) -l walltime=00:(\d+):00", log.read_text(encoding="utf-8"))
+    assert sorted(asked) == sorted(
+        [("1", "2000", "0", "60")]  # the teacher
+        + [("1", "4000", "0", "240"), ("1", "4000", "0", "120")] * 2  # documents and corpora of two languages
+        + [("8", "8000", "1", "240")] * 2  # vectors
+    )
+
+
+@pytest.mark.parametrize(("profile", "gpus"), [((), "1"), (("--profile", str(ROOT / "profiles" / "gpus")), "4")])
+def test_gpu_jobs_run_one_at_a_time_unless_a_profile_gives_more(tmp_path, profile, gpus):
+    done = Workflow(tmp_path).snakemake("results/small/teacher/model", *profile)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert gpus_provided(done.stdout + done.stderr) == gpus
