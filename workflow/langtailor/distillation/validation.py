@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -17,6 +18,9 @@ from langtailor.distillation.batches import Rows, cut_by_length
 from langtailor.distillation.data import Passages
 from langtailor.distillation.objectives import Objective
 from langtailor.distillation.student import Student
+from langtailor.errors import TrainingError
+
+_LOG = logging.getLogger("langtailor")
 
 #: Most tokens of a pass: more gain nothing, and a CPU shares the passes among its cores.
 _PASS_TOKENS = 4_096
@@ -98,7 +102,19 @@ class Validator:
 
     @torch.no_grad()  # of this thread, which may be one of many
     def _vectors(self, rows: Rows) -> Tensor:
-        return self._student(self._passages.tokens(rows))
+        """Vectors of some passages; in halves where the device has too little memory for all."""
+        try:
+            return self._student(self._passages.tokens(rows))
+        except torch.OutOfMemoryError as error:
+            if len(rows) == 1:
+                raise TrainingError(
+                    f"out of memory with one passage of {self._passages.lengths[rows[0]]:,} tokens: lower "
+                    "distillation.max_length"
+                ) from error
+        _LOG.warning("out of memory: validating %d passages in halves", len(rows))
+        torch.cuda.empty_cache()
+        half = len(rows) // 2
+        return torch.cat([self._vectors(part) for part in (rows[:half], rows[half:])])
 
 
 @torch.no_grad()
