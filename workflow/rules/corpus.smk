@@ -10,7 +10,7 @@ rule fetch_documents:
         "<logs>/fetch_documents/{lang}.log",
     benchmark:
         "<benchmarks>/fetch_documents/{lang}.tsv"
-    retries: HUB_RETRIES if SETTINGS.uses_hub else 0
+    retries: HUB_RETRIES if SETTINGS.uses_hub else None
     conda:
         "../../envs/cpu.yaml"
     threads: 1

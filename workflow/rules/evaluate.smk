@@ -14,7 +14,6 @@ rule evaluate:
         "<logs>/evaluate/{variant}/{model}/{task}.log",
     benchmark:
         "<benchmarks>/evaluate/{variant}/{model}/{task}.tsv"
-    retries: 0
     conda:
         "../../envs/gpu.yaml"
     threads: 8

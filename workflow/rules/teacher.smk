@@ -10,7 +10,7 @@ rule fetch_teacher:
         "<logs>/fetch_teacher.log",
     benchmark:
         "<benchmarks>/fetch_teacher.tsv"
-    retries: 0 if is_local(SETTINGS.teacher.model) else HUB_RETRIES
+    retries: None if is_local(SETTINGS.teacher.model) else HUB_RETRIES
     conda:
         "../../envs/cpu.yaml"
     threads: 1

@@ -13,7 +13,7 @@ rule select_vocabulary:
         "<logs>/select_vocabulary/{variant}.log",
     benchmark:
         "<benchmarks>/select_vocabulary/{variant}.tsv"
-    retries: HUB_RETRIES if SETTINGS.uses_hub_donor else 0
+    retries: HUB_RETRIES if SETTINGS.uses_hub_donor else None
     conda:
         "../../envs/cpu.yaml"
     threads: 2
