@@ -220,7 +220,7 @@ def test_damaged_documents_are_noticed(workshop: Workshop) -> None:
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
-    with pytest.raises(ArtifactError, match="is damaged"):
+    with pytest.raises(ArtifactError, match="damaged"):
         build_corpus(path, workshop.folder / "teacher", "tr", 60, CLEANING, quotas, 1, corpus)
 
 
@@ -229,5 +229,5 @@ def test_a_corpus_with_a_flipped_bit_is_not_read(workshop: Workshop) -> None:
     content = bytearray(corpus.read_bytes())
     content[len(content) // 3] ^= 1
     corpus.write_bytes(content)
-    with pytest.raises(ArtifactError, match="is damaged"):
+    with pytest.raises(ArtifactError, match="damaged"):
         read_corpus(corpus)
