@@ -70,4 +70,5 @@ def test_a_damaged_artifact_is_named_and_rebuilt_by_its_rule(finished):
     assert "Traceback" not in said
     assert finished.snakemake("--force", "results/small/counts/tr.parquet").returncode == 0
     assert path.read_bytes() == whole
+    assert finished.snakemake("results/small/vocabulary/tailored.parquet").returncode == 0
     assert finished.snakemake("all").returncode == 0
