@@ -8,7 +8,7 @@ CONFIG ?= config/config.yaml
 # The CPU build of torch that the lock names; asked only where pip's own index does not have it.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
-.PHONY: help setup demo estimate test test-slow test-slurm bench lint format schema lock clean
+.PHONY: help setup demo estimate test test-slow test-faults test-slurm bench lint format schema lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -31,10 +31,13 @@ estimate: setup ## how long the teacher's vectors of CONFIG will take (ESTIMATE=
 	@PYTHONPATH=workflow $(BIN)/python -m langtailor.estimate --configfile $(CONFIG) $(ESTIMATE)
 
 test: setup ## run the fast tests, a whole small run among them
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow and not slurm" -n $(CORES) --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow and not slurm and not faults" -n $(CORES) --dist loadfile
 
 test-slow: setup ## run the slower tests
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m "slow and not slurm"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "slow and not slurm and not faults"
+
+test-faults: setup ## disturb the small run in every way and see it end in the same bytes (root for the full disk)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m faults -n $(CORES) --dist loadfile tests/faults
 
 test-slurm: setup ## run the small pipeline through a real Slurm (root; Debian's slurm-wlm and munge)
 	which slurmctld slurmd munged > /dev/null || (apt-get update -qq && apt-get install -y -qq slurm-wlm munge)

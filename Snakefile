@@ -24,6 +24,14 @@ include: "workflow/rules/student.smk"
 include: "workflow/rules/report.smk"
 
 
+onsuccess:
+    keep_times()
+
+
+onerror:
+    keep_times()
+
+
 rule all:
     default_target: True
     input:

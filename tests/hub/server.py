@@ -50,7 +50,8 @@ class Fault:
     """What goes wrong, for the next ``times`` requests whose path contains ``where``.
 
     ``status`` answers so; ``cut`` closes and ``reset`` resets the connection after so many bytes of the body; ``wait``
-    waits so many seconds first; ``flip`` changes the content; ``whole`` ignores the range that was asked for.
+    waits so many seconds first; ``drip`` sends the body in eight pieces with so many seconds before each; ``flip`` changes
+    the content; ``whole`` ignores the range that was asked for.
     """
 
     where: str
@@ -61,6 +62,7 @@ class Fault:
     cut: int | None = None
     reset: int | None = None
     wait: float = 0.0
+    drip: float = 0.0
     flip: bool = False
     whole: bool = False
 
@@ -225,10 +227,18 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(sent)
+        self.send(sent)
         if stop is not None:
             self.wfile.flush()
             self.break_off(reset=self.fault is not None and self.fault.reset is not None)
+
+    def send(self, body: bytes) -> None:
+        pause = 0.0 if self.fault is None else self.fault.drip
+        size = -(-len(body) // 8) if pause and body else len(body)
+        for start in range(0, len(body), max(size, 1)):
+            time.sleep(pause)
+            self.wfile.write(body[start : start + size])
+            self.wfile.flush()
 
     def break_off(self, reset: bool) -> None:
         if reset:

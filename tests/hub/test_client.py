@@ -229,6 +229,12 @@ def test_a_silent_hub_is_given_up(hub: Hub, model: Repo, tmp_path: Path) -> None
     assert "cannot be reached" in error and time.monotonic() - started < 2
 
 
+def test_a_slow_hub_is_waited_for_as_long_as_something_comes(hub: Hub, model: Repo, tmp_path: Path) -> None:
+    hub.fail("Signature", drip=0.2)
+    assert fetch(tmp_path, patience=Patience(attempts=1, first_wait=0.01, timeout=1.0)) == LARGE
+    assert len(hub.seen("Signature")) == 1
+
+
 @pytest.mark.parametrize(("name", "where"), [("model.safetensors", "Signature"), ("config.json", "/resolve/")])
 def test_a_file_that_is_not_what_the_hub_recorded_is_refused_and_not_kept(
     hub: Hub, model: Repo, tmp_path: Path, name: str, where: str

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from langtailor.config import TASK_GROUPS, load_settings
+from langtailor.config import TASK_GROUPS, load_settings, refuse_repeated_keys, refuse_unwritable
 from langtailor.errors import ConfigError
 from langtailor.schemafile import schema_text
 
@@ -109,3 +109,32 @@ def test_shards_follow_from_the_quotas_alone():
     )
     assert settings.shards("tr") == (10, 10, 10, 5)
     assert settings.shards("ja") == (4, 4, 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("run: a\nseed: 1\nrun: b\n", "config `run`: stands twice in .*, in lines 1 and 3"),
+        ("a:\n  b:\n    - {c: 1}\n    - {c: 2, c: 3}\n", "config `a.b.c`: stands twice in .*, in lines 4 and 4"),
+        ('variants: {x: {}, "x": {}}', "config `variants.x`"),
+    ],
+)
+def test_a_key_that_stands_twice_is_named_with_its_lines(tmp_path, text, says):
+    file = tmp_path / "config.yaml"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=says):
+        refuse_repeated_keys(file)
+
+
+@pytest.mark.parametrize("text", ["", "a: {b: 1}\nc: {b: 1}\n", "- {a: 1}\n- {a: 1}\n", '{\n\t"a": 1}'])
+def test_keys_of_different_places_may_be_equal(tmp_path, text):
+    file = tmp_path / "config.yaml"
+    file.write_text(text, encoding="utf-8")
+    refuse_repeated_keys(file)
+
+
+def test_results_go_where_something_can_be_written(tmp_path):
+    refuse_unwritable(tmp_path / "new" / "run")
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match=r"config `results`: .*file/run cannot be made in .*file: it is a file"):
+        refuse_unwritable(tmp_path / "file" / "run")

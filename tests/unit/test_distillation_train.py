@@ -90,6 +90,26 @@ def test_two_runs_give_the_same_bytes(world, student, tmp_path):
     assert directory_digest(again) == directory_digest(student)
 
 
+class Crowded(Student):
+    """A student on a device with room for so many tokens in one pass."""
+
+    room = 64
+
+    def __call__(self, ids):
+        if len(ids) * max(map(len, ids)) > self.room:
+            raise torch.OutOfMemoryError("no room")
+        return super().__call__(ids)
+
+
+def test_a_device_with_little_memory_gives_the_same_student(world, student, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("langtailor.distillation.train.Student", Crowded)
+    crowded = world.distil(tmp_path / "crowded")
+    assert "out of memory: validating" in caplog.text
+    assert "out of memory: going on with" in caplog.text
+    for moment in ("before", "after"):
+        assert facts(crowded)[moment]["loss"] == pytest.approx(facts(student)[moment]["loss"], rel=1e-3)
+
+
 def test_another_seed_gives_another_student(world, student, tmp_path):
     other = world.distil(tmp_path / "other", seed=8)
     assert load_file(other / WEIGHTS).keys() == load_file(student / WEIGHTS).keys()

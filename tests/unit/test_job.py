@@ -1,8 +1,10 @@
-"""Jobs on one machine share its GPUs without asking one another."""
+"""Jobs on one machine share its GPUs without asking one another, and say plainly what they lack."""
 
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 SCRIPTS = Path(__file__).parents[2] / "workflow" / "scripts"
 CLAIM = """
@@ -28,3 +30,48 @@ def test_each_job_takes_a_device_of_its_own_and_gives_it_back(tmp_path):
     assert again == 0
     for job in (second, third, fourth):
         job.communicate()
+
+
+HUNGRY = """
+import resource
+from pathlib import Path
+from types import SimpleNamespace
+from job import job
+{imports}
+rule = SimpleNamespace(rule="count_tokens", wildcards=["tr"], threads=1, log=["log/tr.log"], input=[], output=["out"])
+with job(rule):
+    taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (taken + 2**26, taken + 2**26))
+    {allocate}
+"""
+
+
+@pytest.mark.parametrize(
+    ("imports", "allocate"),
+    [
+        ("", "bytearray(2**30)"),
+        ("import numpy", "numpy.zeros(2**30, numpy.uint8)"),
+        ("import pyarrow", "pyarrow.allocate_buffer(2**30)"),
+        ("import torch", "torch.empty(2**30, dtype=torch.uint8)"),
+    ],
+    ids=["python", "numpy", "arrow", "torch"],
+)
+def test_a_job_that_runs_out_of_memory_says_how_to_get_more(tmp_path, imports, allocate):
+    script = HUNGRY.format(imports=imports, allocate=allocate)
+    command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(SCRIPTS)!r})\n{script}"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("[count_tokens tr] error: out of memory (")
+    assert "--set-resources count_tokens:mem_mb=" in line
+    assert "error: out of memory" in (tmp_path / "log" / "tr.log").read_text(encoding="utf-8")
+
+
+def test_a_log_that_cannot_be_written_does_not_bury_the_message(tmp_path):
+    (tmp_path / "log").touch()
+    script = HUNGRY.format(imports="", allocate="raise OSError(28, 'No space left on device', 'out/model')")
+    command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(SCRIPTS)!r})\n{script}"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    first, second = done.stderr.splitlines()
+    assert "this job writes no log: " in first
+    assert second.startswith("[count_tokens tr] error: out/model: cannot be written, the disk is full")

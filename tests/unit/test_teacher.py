@@ -6,6 +6,7 @@ import json
 import socket
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from sentence_transformers import SentenceTransformer
 
 from langtailor.artifacts import read_manifest
 from langtailor.config import TeacherSettings
-from langtailor.errors import ArtifactError, ConfigError
+from langtailor.errors import ArtifactError, ConfigError, UnsupportedTokenizerError
 from langtailor.teacher import (
     TeacherInfo,
     fetch_teacher,
@@ -166,6 +167,21 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
 def test_a_folder_that_lacks_what_is_needed_is_refused(bert: Path, missing: str, message: str) -> None:
     (bert / missing).unlink()
     assert message in refusal(bert)
+
+
+@pytest.mark.parametrize("kind", ["WordLevel", None])
+def test_a_tokenizer_of_a_foreign_type_is_refused_and_one_without_a_type_left_to_surgery(
+    bert: Path, tmp_path: Path, kind: str | None
+) -> None:
+    file = bert / "tokenizer.json"
+    spec = json.loads(file.read_text(encoding="utf-8"))
+    spec["model"].pop("type")
+    if kind is not None:
+        spec["model"]["type"] = kind
+    file.write_text(json.dumps(spec), encoding="utf-8")
+    refused = pytest.raises(UnsupportedTokenizerError, match="of type 'WordLevel'; BPE, Unigram, WordPiece can be cut")
+    with nullcontext() if kind is None else refused:
+        fetch_teacher(TeacherSettings(model=str(bert)), tmp_path / "teacher")
 
 
 def test_pickled_weights_are_refused_by_name(bert: Path) -> None:

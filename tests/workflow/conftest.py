@@ -1,17 +1,40 @@
+import copy
 import json
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
+from langtailor.artifacts import sha256_file
 from tests.models import make_tiny_bert_teacher
 from tests.workflow.planner import dry_run
 
 ROOT = Path(__file__).parents[2]
+#: What a run says about itself, and what it keeps for going on, may hold times.
+ASIDE = ("logs", "benchmarks", "checkpoints", "downloads", "kept", "report.html", "provenance.json")
+#: Value of a key that :func:`changed` shall take away.
+REMOVED = object()
+
+
+def changed(config: dict[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration with some values, named by their dotted keys, set or removed."""
+    config = copy.deepcopy(config)
+    for key, value in values.items():
+        *sections, name = key.split(".")
+        section = config
+        for part in sections:
+            section = section.setdefault(part, {})
+        if value is REMOVED:
+            del section[name]
+        else:
+            section[name] = value
+    return config
 
 
 class Workflow:
@@ -61,6 +84,12 @@ class Workflow:
         file.write_text(yaml.safe_dump(config or self.config), encoding="utf-8")
         place = ["--snakefile", str(ROOT / "Snakefile"), "--directory", str(self.folder), "--cores", str(cores)]
         return [*place, *further, "--configfile", str(file)]
+
+    def digests(self) -> dict[str, str]:
+        """SHA-256 of each artifact's files, by path; hidden files and what may hold times are left out."""
+        names = {path: path.relative_to(self.results) for path in sorted(self.results.rglob("*")) if path.is_file()}
+        kept = {path: name for path, name in names.items() if name.parts[0] not in ASIDE and name.name[0] != "."}
+        return {name.as_posix(): sha256_file(path) for path, name in kept.items()}
 
     @property
     def results(self) -> Path:

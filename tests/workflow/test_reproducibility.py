@@ -2,17 +2,13 @@
 
 import copy
 import shutil
-from pathlib import Path
 
 import pytest
 
-from langtailor.artifacts import sha256_file
 from tests.workflow.conftest import Workflow
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1_800)]
 
-#: What a run says about itself, and what it keeps for going on, may hold times.
-ASIDE = ("logs", "benchmarks", "checkpoints", "kept", "report.html", "provenance.json")
 #: Artifacts of every stage: an empty comparison would hold, too.
 STAGES = {
     *("teacher", "documents", "corpus", "counts", "vocabulary", "tokenizer", "clone", "tokens"),
@@ -20,19 +16,12 @@ STAGES = {
 }
 
 
-def digests(results: Path) -> dict[str, str]:
-    """SHA-256 of each artifact's files, by path."""
-    files = (path for path in sorted(results.rglob("*")) if path.is_file() and path.name != ".snakemake_timestamp")
-    names = {path.relative_to(results): path for path in files}
-    return {name.as_posix(): sha256_file(path) for name, path in names.items() if name.parts[0] not in ASIDE}
-
-
 def test_another_folder_and_other_cores_give_the_same_bytes(finished, tmp_path):
     other = Workflow(tmp_path)
     other.config = copy.deepcopy(finished.config)
     done = other.snakemake("all", cores=1)
     assert done.returncode == 0, done.stdout[-5_000:] + done.stderr[-5_000:]
-    first, second = digests(finished.results), digests(other.results)
+    first, second = finished.digests(), other.digests()
     assert {name.split("/")[0] for name in first} == STAGES
     assert {name for name in first if first[name] != second.get(name)} == set()
     assert set(first) == set(second)

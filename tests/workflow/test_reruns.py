@@ -4,7 +4,6 @@ Each row of the tables below stands, in the same words, in ``docs/reruns.md``. T
 variant and three evaluation tasks, for which there are three evaluations of the teacher and six of clone and student.
 """
 
-import copy
 import os
 import re
 import shutil
@@ -16,11 +15,10 @@ from typing import Any
 
 import pytest
 
-from tests.workflow.conftest import ROOT
+from tests.workflow.conftest import REMOVED, ROOT, changed
 
 pytestmark = pytest.mark.timeout(900)
 
-REMOVED = object()
 #: Of the Hub, so that planning looks for no file.
 WATCHED = {"dataset": "owner/pairs"}
 Jobs = dict[str, int]
@@ -262,21 +260,6 @@ def restored(*paths: Path) -> Iterator[None]:
         for path, (content, status) in before.items():
             path.write_bytes(content)
             os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
-
-
-def changed(config: dict[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration with some values, named by their dotted keys, set or removed."""
-    config = copy.deepcopy(config)
-    for key, value in values.items():
-        *sections, name = key.split(".")
-        section = config
-        for part in sections:
-            section = section.setdefault(part, {})
-        if value is REMOVED:
-            del section[name]
-        else:
-            section[name] = value
-    return config
 
 
 @pytest.mark.parametrize("row", SETTINGS, ids=lambda row: row.name)

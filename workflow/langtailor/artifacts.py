@@ -1,12 +1,16 @@
 """Atomic writes, checksums and manifests: the ground under every artifact.
 
 An artifact appears under its name only once it is complete: it is written beside it, flushed to disk
-and renamed. A *manifest* says what kind of artifact it is, what made it and, for directories, the
-SHA-256 of each file in it. Nothing here depends on the clock, so that equal inputs give equal bytes.
+and renamed; what a killed job left beside it goes with the next attempt. A *manifest* says what kind of artifact it is,
+what made it and, for directories, the SHA-256 of each file in it. A *checksum file*, small
+and hidden beside the artifact, says what its job wrote there, as a file can be whole and still be another language's; its
+time says since when.
+Nothing here depends on the clock, so that equal inputs give equal bytes.
 """
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -18,9 +22,17 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from langtailor.errors import ArtifactError
+from langtailor.errors import ArtifactError, DiskFullError, LangtailorError, is_disk_full
 
 MANIFEST_NAME = "manifest.json"
+#: Snakemake marks a finished directory output with a file of its own.
+_DIRECTORY_MARK = ".snakemake_timestamp"
+_CHECKSUM_SUFFIX = ".sha256"
+#: Nanoseconds by which two times differ for Snakemake, which reckons in seconds.
+_TICK = 1_000
+_UNFINISHED = ".part"
+#: Pattern of what `tempfile` puts into a name.
+_RANDOM = "?" * 8
 _CHUNK_BYTES = 1 << 20
 
 
@@ -77,18 +89,18 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
     When the body raises, the temporary file is removed and ``path`` stays as it was.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        _match_umask(temporary)
-        fsync_path(temporary)
-        temporary.replace(path)
-        fsync_path(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with _room_for(path):
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=_UNFINISHED, dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            _match_umask(temporary)
+            fsync_path(temporary)
+            temporary.replace(path)
+            fsync_path(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -100,9 +112,7 @@ def atomic_directory(path: Path, manifest: Manifest | None = None) -> Iterator[P
         manifest: if given, ``manifest.json`` with the checksum of every file is added. A body that
             learns its facts on the way writes its own with :func:`seal_directory` instead.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
-    try:
+    with _directory_beside(path) as temporary:
         yield temporary
         if manifest is not None:
             seal_directory(temporary, manifest)
@@ -116,8 +126,42 @@ def atomic_directory(path: Path, manifest: Manifest | None = None) -> Iterator[P
             shutil.rmtree(path)
         temporary.replace(path)
         fsync_path(path.parent)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def scratch_directory(path: Path) -> Iterator[Path]:
+    """Yield an empty temporary folder beside ``path``, for what is written on the way to it; it goes with the context."""
+    with _directory_beside(path, "scratch.") as temporary:
+        yield temporary
+
+
+@contextmanager
+def _directory_beside(path: Path, what: str = "") -> Iterator[Path]:
+    with _room_for(path, what):
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.{what}", suffix=_UNFINISHED, dir=path.parent))
+        try:
+            yield temporary
+        except DiskFullError as error:
+            # A file inside is nothing that the user has asked for.
+            raise DiskFullError(path) if temporary in error.path.parents else error from None
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def _room_for(path: Path, what: str = "") -> Iterator[None]:
+    """Make the folder that ``path`` stands in, without what a killed job left there, and name ``path`` on a full disk."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for left in path.parent.glob(f".{glob.escape(path.name)}.{what}{_RANDOM}{_UNFINISHED}"):
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+        yield
+    except LangtailorError:
+        raise
+    except Exception as error:
+        if is_disk_full(error):
+            raise DiskFullError(path) from error
+        raise
 
 
 def seal_directory(folder: Path, manifest: Manifest) -> None:
@@ -142,10 +186,7 @@ def read_manifest(folder: Path, kind: str, *, verify: bool = True) -> Manifest:
     Raises:
         ArtifactError: no manifest, another kind, a file missing, added or changed.
     """
-    try:
-        manifest = Manifest.from_json((folder / MANIFEST_NAME).read_text(encoding="utf-8"))
-    except (OSError, ValueError, TypeError) as error:
-        raise ArtifactError(folder, f"has no readable {MANIFEST_NAME} ({error})") from error
+    manifest = _manifest(folder)
     if manifest.kind != kind:
         raise ArtifactError(folder, f"is a {manifest.kind!r} artifact where {kind!r} is expected")
     if verify:
@@ -156,6 +197,69 @@ def read_manifest(folder: Path, kind: str, *, verify: bool = True) -> Manifest:
 def directory_digest(folder: Path) -> str:
     """SHA-256 of a directory artifact's manifest: changes when any file of it changes."""
     return sha256_file(folder / MANIFEST_NAME)
+
+
+def write_checksum(path: Path, newest: int) -> None:
+    """Write the digest of a finished artifact into a hidden file beside it; where it says so already, its time stays.
+
+    Args:
+        path: the artifact.
+        newest: time of the newest of what it was made from, in nanoseconds; the checksum file's is later.
+    """
+    checksum_file, digest = _checksum_file(path), _digest(path) + "\n"
+    if not checksum_file.is_file() or checksum_file.read_text(encoding="utf-8") != digest:
+        with atomic_file(checksum_file) as temporary:
+            temporary.write_text(digest, encoding="utf-8")
+    if modified(checksum_file) <= newest:
+        os.utime(checksum_file, ns=(newest + _TICK, newest + _TICK))
+
+
+def restore_times(root: Path) -> None:
+    """Give every artifact below a folder the time of its checksum file.
+
+    One that was rebuilt as it was has its old time again, and what was made from it is not made again. Snakemake gives
+    a finished job's outputs the time of day, so that this is for the end of a run.
+    """
+    for checksum_file in root.rglob(f".*{_CHECKSUM_SUFFIX}"):
+        path = checksum_file.with_name(checksum_file.name[1:].removesuffix(_CHECKSUM_SUFFIX))
+        marked = path / _DIRECTORY_MARK if path.is_dir() else path
+        if marked.is_file():
+            since = modified(checksum_file)
+            os.utime(marked, ns=(since, since))
+
+
+def modified(path: Path) -> int:
+    """When a file or a directory artifact was written, as Snakemake sees it, in nanoseconds."""
+    mark = path / _DIRECTORY_MARK
+    return (mark if mark.is_file() else path).stat().st_mtime_ns
+
+
+def verify_checksum(path: Path) -> None:
+    """Refuse an artifact that is not what its job wrote; what has no checksum file, such as a user's own, passes.
+
+    Raises:
+        ArtifactError: it is missing, or was changed or replaced.
+    """
+    try:
+        expected = _checksum_file(path).read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        return
+    if path.is_dir():
+        _verify_files(path, _manifest(path))
+    try:
+        found = _digest(path)
+    except OSError as error:
+        raise ArtifactError(path, f"cannot be read ({error.strerror})") from error
+    if found != expected:
+        raise ArtifactError(path, "is not what its job wrote: it was damaged, cut or replaced")
+
+
+def _checksum_file(path: Path) -> Path:
+    return path.with_name(f".{path.name}{_CHECKSUM_SUFFIX}")
+
+
+def _digest(path: Path) -> str:
+    return directory_digest(path) if path.is_dir() else sha256_file(path)
 
 
 def write_json(path: Path, kind: str, content: Mapping[str, Any]) -> None:
@@ -195,10 +299,18 @@ def fsync_path(path: Path) -> None:
         os.close(handle)
 
 
+def _manifest(folder: Path) -> Manifest:
+    try:
+        return Manifest.from_json((folder / MANIFEST_NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError) as error:
+        raise ArtifactError(folder, f"has no readable {MANIFEST_NAME} ({error})") from error
+
+
 def _verify_files(folder: Path, manifest: Manifest) -> None:
-    present = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()} - {MANIFEST_NAME}
-    # Snakemake marks a finished directory output with a file of its own.
-    present -= {".snakemake_timestamp"}
+    present = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()} - {
+        MANIFEST_NAME,
+        _DIRECTORY_MARK,
+    }
     for name, expected in manifest.files.items():
         if name not in present:
             raise ArtifactError(folder / name, "is missing")

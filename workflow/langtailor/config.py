@@ -8,12 +8,14 @@ Snakemake validates with that schema, and the stages receive the models themselv
 from __future__ import annotations
 
 import copy
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
+import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError, model_validator
 
 from langtailor.errors import ConfigError
@@ -768,6 +770,46 @@ def explain_invalid(config: Mapping[str, Any], error: Exception) -> str:
     except ConfigError as better:
         return str(better)
     return str(error)
+
+
+def refuse_repeated_keys(file: Path) -> None:
+    """Refuse a configuration file in which a key stands twice: YAML's reader would take the last and say nothing.
+
+    Raises:
+        ConfigError: names the key and the line of each place.
+    """
+    try:
+        waiting: list[tuple[yaml.Node | None, tuple[str, ...]]] = [(yaml.compose(file.read_text(encoding="utf-8")), ())]
+    except yaml.YAMLError:
+        return  # JSON, which Snakemake takes too, is not always YAML
+    while waiting:
+        node, place = waiting.pop()
+        if isinstance(node, yaml.SequenceNode):
+            waiting += [(item, place) for item in node.value]
+        if not isinstance(node, yaml.MappingNode):
+            continue
+        lines: dict[str, int] = {}
+        for key, value in node.value:
+            name, line = str(key.value), key.start_mark.line + 1
+            if name in lines:
+                where = ".".join((*place, name))
+                raise ConfigError(
+                    where, f"stands twice in {file}, in lines {lines[name]} and {line}; leave one of them out"
+                )
+            lines[name] = line
+            waiting.append((value, (*place, name)))
+
+
+def refuse_unwritable(root: Path) -> None:
+    """Refuse a place for results where nothing can be written.
+
+    Raises:
+        ConfigError: names the folder or file that is in the way.
+    """
+    there = next(path for path in (root.absolute(), *root.absolute().parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        reason = "you may not write there" if there.is_dir() else "it is a file"
+        raise ConfigError("results", f"{root} cannot be made in {there}: {reason}; name another folder")
 
 
 def load_settings(config: Mapping[str, Any]) -> Settings:

@@ -7,7 +7,14 @@ is a defect of the program and keeps its trace.
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Iterator
 from pathlib import Path
+
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
+#: How others say what an ``OSError`` says by its number (Rust, shutil) or a ``MemoryError`` by itself (torch).
+_NO_ROOM_SAID = tuple(said for number in _NO_ROOM for said in (f"os error {number}", f"[Errno {number}]"))
+_NO_MEMORY_SAID = ("can't allocate memory", "CUDA out of memory")
 
 
 class LangtailorError(Exception):
@@ -31,13 +38,48 @@ class ArtifactError(LangtailorError):
     """An intermediate file is damaged, foreign or does not match its siblings.
 
     Args:
-        path: the file or directory.
+        path: the file or directory. Of a file inside a directory artifact, the directory is what has to be rebuilt.
         message: what is wrong with it.
     """
 
     def __init__(self, path: Path, message: str) -> None:
-        super().__init__(f"{path}: {message}. Delete it and run snakemake again: only what needs it is rebuilt.")
+        artifact = next((folder for folder in path.parents if (folder / "manifest.json").is_file()), path)
+        super().__init__(
+            f"{path}: {message}. Rebuild it with `snakemake --cores 1 --force {artifact}` (and your --configfile), then "
+            "run snakemake again"
+        )
         self.path = path
+
+
+class DiskFullError(LangtailorError):
+    """There is no room to write.
+
+    Args:
+        path: the file or directory that was being written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"{path}: cannot be written, the disk is full (or your quota of it). Free some space and run snakemake "
+            "again: what is finished stays, and nothing half-written was left"
+        )
+        self.path = path
+
+
+class MemoryFullError(LangtailorError):
+    """A job needs more memory than it may have.
+
+    Args:
+        rule: the job's rule.
+        cause: what the library said.
+    """
+
+    def __init__(self, rule: str, cause: BaseException) -> None:
+        said = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
+        super().__init__(
+            f"out of memory ({said}). Run fewer jobs at a time (--cores), or let the cluster give the job more: "
+            f"`--set-resources {rule}:mem_mb=...`, or --retries, as each further attempt asks for more"
+        )
 
 
 class SourceError(LangtailorError):
@@ -58,3 +100,25 @@ class CertificateError(LangtailorError):
 
 class TrainingError(LangtailorError):
     """Training cannot go on, for example because the loss is not finite."""
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether an error, or one that led to it, says that the disk is full."""
+    return any(
+        (isinstance(cause, OSError) and cause.errno in _NO_ROOM) or any(said in str(cause) for said in _NO_ROOM_SAID)
+        for cause in _causes(error)
+    )
+
+
+def is_memory_full(error: BaseException) -> bool:
+    """Whether an error, or one that led to it, says that there is no memory left."""
+    return any(
+        isinstance(cause, MemoryError) or any(said in str(cause) for said in _NO_MEMORY_SAID)
+        for cause in _causes(error)
+    )
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

@@ -114,11 +114,8 @@ def read_batches(
         ArtifactError: as :func:`read_table`; for damaged pages, when they are reached.
     """
     read_table_manifest(path, kind, schema)
-    try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            yield from file.iter_batches(batch_size=rows, columns=None if columns is None else list(columns))
-    except (OSError, pa.ArrowException) as error:
-        raise ArtifactError(path, f"is damaged ({error})") from error
+    with damage_named(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
+        yield from file.iter_batches(batch_size=rows, columns=None if columns is None else list(columns))
 
 
 def read_table(
@@ -141,7 +138,7 @@ def read_table(
         ArtifactError: the file is missing, damaged, of another kind or of another schema.
     """
     manifest = read_table_manifest(path, kind, schema)
-    try:
+    with damage_named(path):
         table = pq.read_table(
             path,
             columns=None if columns is None else list(columns),
@@ -149,21 +146,32 @@ def read_table(
             page_checksum_verification=True,
             partitioning=None,
         )
-    except (OSError, pa.ArrowException) as error:
-        raise ArtifactError(path, f"is damaged ({error})") from error
     return table, manifest
 
 
 def read_table_manifest(path: Path, kind: str, schema: pa.Schema) -> Manifest:
     """The manifest of a Parquet artifact, after the checks of kind and schema; the rows stay unread."""
-    try:
+    with damage_named(path):
         found = pq.read_schema(path)
-    except (OSError, pa.ArrowException) as error:
-        raise ArtifactError(path, f"is missing or damaged ({error})") from error
     manifest = manifest_of(path, found, kind)
     if not found.equals(schema, check_metadata=False):
         raise ArtifactError(path, f"has other columns than a {kind} table: {found.names}")
     return manifest
+
+
+@contextmanager
+def damage_named(path: Path) -> Iterator[None]:
+    """Turn what reading an Arrow or Parquet artifact can raise into an error that names it.
+
+    Raises:
+        ArtifactError: the file is missing or damaged.
+    """
+    try:
+        yield
+    except MemoryError:  # Arrow's own is an ArrowException, too, and says nothing about the file
+        raise
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise ArtifactError(path, f"is missing or damaged ({error})") from error
 
 
 def with_manifest(table: pa.Table, manifest: Manifest) -> pa.Table:

@@ -30,7 +30,7 @@ from langtailor.artifacts import (
     sha256_file,
 )
 from langtailor.config import TeacherSettings, is_local
-from langtailor.errors import ArtifactError, ConfigError, SourceError
+from langtailor.errors import ArtifactError, ConfigError, SourceError, UnsupportedTokenizerError
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -41,6 +41,8 @@ _KEY = "teacher.model"
 _NOT_WEIGHTS = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack", "*.onnx", "*.gguf", "*.ot", "*.tflite")
 _NOT_FOLDERS = frozenset({"onnx", "openvino", "coreml", "__pycache__"})
 _PICKLED = "pytorch_model*.bin"
+#: Types of tokenizers with a family in :mod:`langtailor.surgery`.
+_TOKENIZER_MODELS = ("BPE", "Unigram", "WordPiece")
 #: Model types that count positions from ``pad_token_id + 1``.
 _POSITIONS_AFTER_PADDING = frozenset(
     {"roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod", "camembert", "mpnet", "data2vec-text"}
@@ -121,11 +123,13 @@ def fetch_teacher(settings: TeacherSettings, out: Path) -> None:
     Raises:
         ConfigError: the model cannot be found, or its folder is none of sentence-transformers with safetensors weights.
         HubError: the Hub refuses or cannot be reached.
+        UnsupportedTokenizerError: its tokenizer is of a type that cannot be cut.
     """
     downloads = out.parent / ".download"
     with atomic_directory(out) as folder:
         commit = _fetch_into(folder, settings, downloads)
         _check_modules(folder, settings)
+        _check_tokenizer(folder, settings)
         info = TeacherInfo.read(folder)
         facts = {
             "modules": list(info.modules),
@@ -330,6 +334,16 @@ def _needed(present: Iterable[str], model: str) -> list[str]:
 def _is_aside(name: PurePosixPath) -> bool:
     """Whether a file belongs to something else than the model as we use it."""
     return name.name == MANIFEST_NAME or any(part.startswith(".") or part in _NOT_FOLDERS for part in name.parts)
+
+
+def _check_tokenizer(folder: Path, settings: TeacherSettings) -> None:
+    """Refuse at once what no family of :mod:`langtailor.surgery` would take once the corpus is there."""
+    found = _json(folder / "tokenizer.json").get("model", {}).get("type")
+    if found is not None and found not in _TOKENIZER_MODELS:  # old files do not name the type
+        raise UnsupportedTokenizerError(
+            f"the tokenizer of {settings.model!r} has a model of type {found!r}; {', '.join(_TOKENIZER_MODELS)} can be "
+            "cut and grafted. Choose another teacher"
+        )
 
 
 def _check_modules(folder: Path, settings: TeacherSettings) -> None:

@@ -80,7 +80,7 @@ def fit_rows(
 
     Raises:
         ArtifactError: a corpus is damaged.
-        ConfigError: no passage has a new token.
+        ConfigError: no passage has a new token, or a batch is too large for the device.
         LangtailorError: the loss is not finite.
     """
     old, new = (_bare(folder) for folder in (teacher, clone))
@@ -100,7 +100,13 @@ def fit_rows(
     losses: list[float] = []
     with Progress("fitting new rows", settings.steps, "step") as progress:
         for texts in _batches(passages, settings, seed):
-            loss = _loss(readers, old.encode_batch(texts), new.encode_batch(texts))
+            try:
+                loss = _loss(readers, old.encode_batch(texts), new.encode_batch(texts))
+            except torch.OutOfMemoryError as error:
+                raise ConfigError(
+                    "initialisation.token_distillation.batch_size",
+                    f"found {settings.batch_size}, for which the device has too little memory; lower it",
+                ) from error
             if not torch.isfinite(loss):
                 raise LangtailorError(
                     f"the loss of step {len(losses)} is not finite; lower token_distillation.learning_rate"

@@ -30,7 +30,7 @@ from langtailor.artifacts import Manifest, atomic_file, canonical_json, director
 from langtailor.codedigest import code_digest
 from langtailor.config import TeacherSettings, VectorSettings
 from langtailor.errors import ArtifactError, LangtailorError
-from langtailor.tables import CORPUS, manifest_of, read_batches, with_manifest
+from langtailor.tables import CORPUS, damage_named, manifest_of, read_batches, with_manifest
 from langtailor.teacher import TeacherInfo, load_teacher, resolve_prompt
 
 _LOG = logging.getLogger("langtailor")
@@ -74,11 +74,8 @@ class VectorShard:
         Raises:
             ArtifactError: the file is missing, damaged or no shard.
         """
-        try:
-            with pa.memory_map(str(path)) as source, pa.ipc.open_file(source) as reader:
-                schema, batch = reader.schema, reader.get_batch(0)
-        except (OSError, pa.ArrowException, ValueError) as error:
-            raise ArtifactError(path, f"is missing or damaged ({error})") from error
+        with damage_named(path), pa.memory_map(str(path)) as source, pa.ipc.open_file(source) as reader:
+            schema, batch = reader.schema, reader.get_batch(0)
         manifest = manifest_of(path, schema, _KIND)
         dimension = int(manifest.facts["dimension"])
         if not schema.equals(_schema(dimension), check_metadata=False):

@@ -9,8 +9,17 @@ from snakemake.utils import validate
 
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
 
+from langtailor.artifacts import restore_times
 from langtailor.codedigest import code_digest
-from langtailor.config import FilesSource, SampleSource, explain_invalid, is_local, load_settings
+from langtailor.config import (
+    FilesSource,
+    SampleSource,
+    explain_invalid,
+    is_local,
+    load_settings,
+    refuse_repeated_keys,
+    refuse_unwritable,
+)
 from langtailor.corpus.local import files_corpus, sample_corpus
 from langtailor.donor import donor_file
 from langtailor.errors import ConfigError, LangtailorError, SourceError
@@ -23,9 +32,12 @@ if not workflow.overwrite_configfiles:
 
 
 try:
+    for file in workflow.configfiles:
+        refuse_repeated_keys(Path(file))
     # The typed settings fill in defaults: Snakemake would mix those of alternatives (`oneOf`).
     validate(config, "../../config/schema.yaml", set_default=False)
     SETTINGS = load_settings(config)
+    refuse_unwritable(SETTINGS.root)
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
 except WorkflowError as error:
@@ -76,6 +88,12 @@ wildcard_constraints:
     shard=r"\d{5}",
     model="clone|student",
     task="|".join(TASKS),
+
+
+def keep_times():
+    """Let what was rebuilt as it was keep its time, so that nothing made from it runs again."""
+    if workflow.is_main_process:
+        restore_times(SETTINGS.root)
 
 
 def growing(amount):

@@ -1,7 +1,8 @@
 """What every script shares: logging, threads, device, and errors that speak plainly.
 
 A script runs as ``with job(snakemake): ...``. Its messages go to the rule's log file and, marked with the rule and its
-wildcards, to the terminal. An error that the user can act on is one line without a stack trace.
+wildcards, to the terminal. An error that the user can act on is one line without a stack trace. Inputs are compared with
+what their jobs wrote; the checksums of outputs are written for the jobs that will read them.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from langtailor.errors import LangtailorError
+from langtailor.artifacts import modified, verify_checksum, write_checksum
+from langtailor.errors import DiskFullError, LangtailorError, MemoryFullError, is_disk_full, is_memory_full
 
 _LOG = logging.getLogger("langtailor")
+_SCRIPTS = Path(__file__).resolve().parent
 
 
 @contextmanager
@@ -33,13 +36,32 @@ def job(snakemake: Any) -> Iterator[None]:
     _limit_threads(snakemake.threads)
     _log_to(Path(snakemake.log[0]), " ".join([snakemake.rule, *map(str, snakemake.wildcards)]))
     try:
+        inputs, outputs = ([Path(path) for path in paths] for paths in (snakemake.input, snakemake.output))
+        for path in inputs:
+            verify_checksum(path)
+        # Snakemake reruns a job whose script is newer than its output.
+        newest = max(map(modified, [*inputs, *_SCRIPTS.glob("*.py")]))
         yield
-    except LangtailorError as error:
-        _LOG.error("error: %s", error)
+        for path in outputs:
+            if ".snakemake" not in path.parts:  # where copies of remote storage come and go
+                write_checksum(path, newest)
+    except Exception as error:
+        if plain := _plain(error, snakemake):
+            _LOG.error("error: %s", plain)
+        else:
+            _LOG.exception("this is a defect of langtailor, not of your configuration:")
         sys.exit(1)
-    except Exception:
-        _LOG.exception("this is a defect of langtailor, not of your configuration:")
-        sys.exit(1)
+
+
+def _plain(error: Exception, snakemake: Any) -> LangtailorError | None:
+    """What the user can act on, if anything."""
+    if isinstance(error, LangtailorError):
+        return error
+    if is_disk_full(error):
+        return DiskFullError(Path(getattr(error, "filename", None) or snakemake.output[0]))
+    if is_memory_full(error):
+        return MemoryFullError(snakemake.rule, error)
+    return None
 
 
 def device(snakemake: Any) -> str:
@@ -91,10 +113,20 @@ def _limit_threads(threads: int) -> None:
 
 
 def _log_to(path: Path, label: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    to_file = logging.FileHandler(path, mode="w", encoding="utf-8")
-    to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    # A log that cannot be written, on a full disk, must not bury what the job has to say.
+    logging.raiseExceptions = False
     to_terminal = logging.StreamHandler(sys.stderr)
     to_terminal.setFormatter(logging.Formatter(f"[{label}] %(message)s"))
-    logging.basicConfig(level=logging.WARNING, handlers=[to_file, to_terminal], force=True)
+    handlers: list[logging.Handler] = [to_terminal]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        to_file = logging.FileHandler(path, mode="w", encoding="utf-8")
+        to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        handlers.append(to_file)
+        problem = None
+    except OSError as error:
+        problem = error
+    logging.basicConfig(level=logging.WARNING, handlers=handlers, force=True)
     _LOG.setLevel(logging.INFO)
+    if problem is not None:
+        _LOG.warning("this job writes no log: %s", problem)

@@ -89,7 +89,7 @@ def build_corpus(
     splits = _Splits(quotas, seed)
     with (
         Progress(f"passages of {lang}", quotas.total, "passage") as progress,
-        spooled(splits.rows(maker.passages(_documents(documents)), progress), DOCUMENTS, out.parent) as spool,
+        spooled(splits.rows(maker.passages(_documents(documents)), progress), DOCUMENTS, out) as spool,
     ):
         positions = splits.positions()
         facts = {

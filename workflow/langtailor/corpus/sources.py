@@ -113,7 +113,7 @@ def _local_sample(corpus: LocalCorpus, wanted: int, seed: int, work: Path) -> It
     smallest = heapq.nsmallest(wanted, _hashes(corpus, seed, counts))
     last = smallest[-1] if smallest else -1
     hashes: list[int] = []
-    with spooled(_chosen(corpus, seed, last, hashes), DOCUMENTS, work) as spool:
+    with spooled(_chosen(corpus, seed, last, hashes), DOCUMENTS, work / "sample") as spool:
         order = sorted(range(len(hashes)), key=hashes.__getitem__)
         documents = (Document(str(row[0]), str(row[1]), row[2]) for row in spool.pick(order))
         yield _Sample(documents, len(spool), {"revision": corpus.revision(), **counts})

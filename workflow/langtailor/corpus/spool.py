@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -10,6 +9,8 @@ from itertools import accumulate
 from pathlib import Path
 
 import pyarrow as pa
+
+from langtailor.artifacts import scratch_directory
 
 #: One value a column of the schema; all columns are strings.
 Row = tuple[str | None, ...]
@@ -37,17 +38,16 @@ class Spool:
 
 
 @contextmanager
-def spooled(rows: Iterable[Row], schema: pa.Schema, folder: Path) -> Iterator[Spool]:
-    """Write rows to a temporary file in ``folder`` and map it into memory; the file goes with the context.
+def spooled(rows: Iterable[Row], schema: pa.Schema, beside: Path) -> Iterator[Spool]:
+    """Write rows to a temporary file and map it into memory; the file goes with the context.
 
     Args:
         rows: one value a column of ``schema``.
         schema: columns of strings.
-        folder: where there is room for the rows; made if missing.
+        beside: what the rows are for; the temporary file stands in its folder, where there is room for them.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".spool.") as temporary:
-        path = Path(temporary) / "rows.arrow"
+    with scratch_directory(beside) as temporary:
+        path = temporary / "rows.arrow"
         with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
             for batch in record_batches(rows, schema):
                 writer.write_batch(batch)

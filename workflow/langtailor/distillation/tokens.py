@@ -23,7 +23,7 @@ from langtailor.config import TeacherSettings
 from langtailor.corpus import split_counts
 from langtailor.errors import ArtifactError, UnsupportedTokenizerError
 from langtailor.progress import Progress
-from langtailor.tables import CORPUS, TOKENS, manifest_of, read_batches, with_manifest
+from langtailor.tables import CORPUS, TOKENS, damage_named, manifest_of, read_batches, with_manifest
 from langtailor.teacher import TeacherInfo, load_sentence_transformer, resolve_prompt
 
 Ids = NDArray[np.int32]
@@ -165,11 +165,9 @@ class TokenFile:
     """
 
     def __init__(self, path: Path) -> None:
-        try:
+        with damage_named(path):
             reader = pa.ipc.open_file(pa.memory_map(str(path)))
             self._batches = [reader.get_batch(index) for index in range(reader.num_record_batches)]
-        except (OSError, pa.ArrowException) as error:
-            raise ArtifactError(path, f"is missing or damaged ({error})") from error
         self.manifest = manifest_of(path, reader.schema, _KIND)
         if not reader.schema.equals(TOKENS, check_metadata=False):
             raise ArtifactError(path, f"has other columns than a {_KIND} file: {reader.schema.names}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -19,6 +20,9 @@ from langtailor.distillation.objectives import Objective
 from langtailor.distillation.student import Student
 from langtailor.distillation.tokens import Ids
 from langtailor.distillation.watched import WatchedPairs
+from langtailor.errors import TrainingError
+
+_LOG = logging.getLogger("langtailor")
 
 #: Most tokens of a pass: more gain nothing, and a CPU shares the passes among its cores.
 _PASS_TOKENS = 4_096
@@ -113,7 +117,18 @@ class Validator:
 
     @torch.no_grad()  # of this thread, which may be one of many
     def _vectors(self, ids: list[Ids]) -> Tensor:
-        return self._student(ids)
+        """Vectors of some texts; in halves where the device has too little memory for all."""
+        try:
+            return self._student(ids)
+        except torch.OutOfMemoryError as error:
+            if len(ids) == 1:
+                raise TrainingError(
+                    f"out of memory with one passage of {len(ids[0]):,} tokens: lower distillation.max_length"
+                ) from error
+        _LOG.warning("out of memory: validating %d passages in halves", len(ids))
+        torch.cuda.empty_cache()
+        half = len(ids) // 2
+        return torch.cat([self._vectors(part) for part in (ids[:half], ids[half:])])
 
 
 @torch.no_grad()

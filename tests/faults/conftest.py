@@ -1,0 +1,71 @@
+import copy
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.workflow.conftest import Workflow
+from tests.workflow.planner import run
+
+
+class FaultyRun(Workflow):
+    """The small run, with one evaluation task, as often as a test wants to disturb it."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.config["evaluation"]["tasks"] = {"agreement": {"kind": "agreement"}}
+
+    def run(self, *arguments: str, config: dict | None = None) -> tuple[int, str]:
+        """Exit code of snakemake and what it and its jobs said."""
+        return run(self._arguments(config, 2, arguments))
+
+    def arguments(self, *arguments: str) -> list[str]:
+        return self._arguments(None, 2, arguments)
+
+    def log(self, name: str) -> str:
+        """A rule's log; empty where it has written none."""
+        path = self.results / "logs" / name
+        return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+    def unfinished(self) -> list[Path]:
+        """What a job wrote and neither finished nor cleared."""
+        return [path for path in self.results.rglob("*") if path.name.endswith(".part")]
+
+    def copy(self, folder: Path) -> "FaultyRun":
+        """The same run, as far as it is, in another folder; it reads the same teacher."""
+        other = copy.copy(self)
+        other.folder, other.config = folder, copy.deepcopy(self.config)
+        shutil.copytree(self.folder / ".snakemake" / "metadata", folder / ".snakemake" / "metadata")
+        subprocess.run(["cp", "-a", self.folder / "results", folder], check=True)
+        return other
+
+    def seconds(self, rule: str) -> float:
+        """Wall time of a rule's shortest job."""
+        files = list((self.results / "benchmarks").rglob("*.tsv"))
+        mine = [file for file in files if file.relative_to(self.results / "benchmarks").parts[0].split(".")[0] == rule]
+        return min(float(file.read_text(encoding="utf-8").splitlines()[1].split("\t")[0]) for file in mine)
+
+
+def without_trace(said: str) -> bool:
+    """Whether the user is spared stack traces."""
+    return "Traceback" not in said and "defect of langtailor" not in said
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory) -> FaultyRun:
+    """The small run, done once without a fault."""
+    done = FaultyRun(tmp_path_factory.mktemp("undisturbed"))
+    code, said = done.run("all")
+    assert code == 0, said[-5_000:]
+    return done
+
+
+@pytest.fixture(scope="session")
+def expected(undisturbed) -> dict[str, str]:
+    """What each artifact's files shall be after every fault."""
+    digests = undisturbed.digests()
+    stages = {name.split("/")[0] for name in digests}
+    assert stages >= {"teacher", "documents", "corpus", "counts", "vocabulary", "tokenizer", "clone", "tokens"}
+    assert stages >= {"distilled", "evaluation", "student"}
+    return digests

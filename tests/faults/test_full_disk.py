@@ -1,0 +1,106 @@
+"""A disk that fills while a stage writes: one message, nothing half-written, and the same bytes once there is room."""
+
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.faults.conftest import FaultyRun, without_trace
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
+
+_PAGE = 4_096
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage and what it writes.
+
+    Attributes:
+        artifact: what is made anew on the full disk.
+        rule: its rule.
+    """
+
+    artifact: str
+    rule: str
+
+
+STAGES = [
+    Stage("teacher/model", "fetch_teacher"),
+    Stage("documents/tr.parquet", "fetch_documents"),
+    Stage("corpus/tr.parquet", "build_corpus"),
+    Stage("counts/tr.parquet", "count_tokens"),
+    Stage("vocabulary/tailored.parquet", "select_vocabulary"),
+    Stage("tokenizer/tailored", "write_tokenizer"),
+    Stage("clone/tailored", "clone_model"),
+    Stage("teacher/vectors/tr/00000.arrow", "teacher_vectors"),
+    Stage("tokens/tailored/en.arrow", "tokenize_corpora"),
+    Stage("distilled/tailored", "distil"),
+    Stage("evaluation/tailored/student/agreement.json", "evaluate"),
+    Stage("student/tailored", "publish_student"),
+    Stage("report.html", "write_report"),
+]
+
+
+class SmallDisk:
+    """The finished run on a disk of its own that a ballast can fill."""
+
+    def __init__(self, run: FaultyRun) -> None:
+        self.run = run
+        self._ballast = run.folder / "results" / "ballast"
+
+    def fill(self, left: int) -> None:
+        """Leave so many bytes."""
+        disk = os.statvfs(self._ballast.parent)
+        with self._ballast.open("wb") as stream:
+            os.posix_fallocate(stream.fileno(), 0, disk.f_bavail * disk.f_frsize - left)
+
+    def empty(self) -> None:
+        self._ballast.unlink()
+
+    def remove(self, artifact: Path) -> int:
+        """Bytes that an artifact took."""
+        files = [path for path in artifact.rglob("*") if path.is_file()] if artifact.is_dir() else [artifact]
+        taken = sum(-(-path.stat().st_size // _PAGE) * _PAGE for path in files)
+        subprocess.run(["rm", "-r", artifact, *artifact.parent.glob(f".{artifact.name}.sha256")], check=True)
+        return taken
+
+
+@pytest.fixture(scope="module")
+def disk(undisturbed, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("disk")
+    (folder / "results").mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", folder / "results"]
+    mounted = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if mounted.returncode:
+        pytest.skip(f"a small disk cannot be mounted here: {mounted.stderr.strip()}")
+    try:
+        yield SmallDisk(undisturbed.copy(folder))
+    finally:
+        subprocess.run(["umount", "-l", folder / "results"], check=True)
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.rule)
+def test_a_full_disk_is_told_and_loses_nothing(disk, expected, stage):
+    run, target = disk.run, f"results/small/{stage.artifact}"
+    # Other names of the same bytes would be taken back.
+    subprocess.run(["rm", "-rf", run.results / "kept"], check=True)
+    taken = disk.remove(run.folder / target)
+    before = run.digests()
+    # One page for the log, and half of what is needed.
+    disk.fill(_PAGE + taken // 2 // _PAGE * _PAGE)
+    code, said = run.run(target)
+    disk.empty()
+    assert code != 0
+    named = [line for line in said.splitlines() if "cannot be written, the disk is full" in line]
+    assert named, said
+    assert Path(stage.artifact).parts[0] in named[0]
+    assert without_trace(said)
+    assert not (run.folder / target).exists()
+    assert run.unfinished() == []
+    assert {name: digest for name, digest in run.digests().items() if before.get(name) != digest} == {}
+    code, said = run.run(target)
+    assert code == 0, said
+    assert run.digests() == expected
