@@ -47,7 +47,7 @@ class Bench:
         return [sys.executable, str(_HERE / f"bench_{name}.py"), *data, *arguments, *turns, "--out", str(out)]
 
 
-#: ``small`` shows in a minute or two that all works, ``default`` fits 15 minutes on two cores, ``full`` takes hours.
+#: ``small`` shows that all works, ``default`` is meant for 15 minutes on two quiet cores, ``full`` takes hours.
 BENCHES: dict[str, Bench] = {
     "counting": Bench("--mb 4 --slice-mb 0.5 --turns 1", "--mb 100 --slice-mb 0.5", "--mb 200 --slice-mb 10"),
     "surgery": Bench("--teacher-rows 16384 --rows 8192 --turns 2", "", "--grafts 64000", data=False),
