@@ -93,10 +93,10 @@ def tokens_by_id(vocab: Mapping[str, int], spec: Mapping[str, Any]) -> list[str 
 
 
 def remap_shared(spec: Mapping[str, Any], new_id: Mapping[str, int]) -> dict[str, Any]:
-    """A deep copy of ``spec`` whose ``added_tokens``, ``post_processor`` and ``padding`` carry the new ids.
+    """A copy of ``spec`` whose ``added_tokens``, ``post_processor`` and ``padding`` carry the new ids.
 
-    Added tokens without a new id are left out, the others are sorted by it. ``model`` is copied as it is; the
-    family rewrites it.
+    Added tokens without a new id are left out, the others are sorted by it. ``model`` is a new mapping of the old
+    values; the family replaces those that change.
 
     Args:
         spec: content of ``tokenizer.json``.
@@ -106,7 +106,8 @@ def remap_shared(spec: Mapping[str, Any], new_id: Mapping[str, int]) -> dict[str
         UnsupportedTokenizerError: the post-processor is of a kind that is not known here.
         CertificateError: the post-processor or the padding names a token that has no new id.
     """
-    new = copy.deepcopy(dict(spec))
+    # The model holds nearly all of the file, and the family puts a new vocabulary in its place.
+    new = {part: dict(value) if part == "model" else copy.deepcopy(value) for part, value in spec.items()}
     kept = [entry for entry in new.get("added_tokens") or () if entry["content"] in new_id]
     for entry in kept:
         entry["id"] = new_id[entry["content"]]

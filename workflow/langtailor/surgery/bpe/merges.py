@@ -34,7 +34,7 @@ needs beyond itself, and 1 to 3 hold for all other pieces unchanged.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -43,6 +43,8 @@ from numpy.typing import NDArray
 
 from langtailor.errors import UnsupportedTokenizerError
 
+#: Ids of each of some texts.
+Encode = Callable[[Sequence[str]], Iterable[list[int]]]
 #: Two symbol ids make one dictionary key: left << PAIR_BITS | right.
 PAIR_BITS = 24
 _NEVER = 1 << 62
@@ -104,12 +106,28 @@ class MergeTable:
                 waiting[at] = ranks.get(symbols[at] << PAIR_BITS | symbols[at + 1], _NEVER)
         return last
 
-    def derivations(self, vocab: Mapping[str, int]) -> Derivations:
-        """Run each token's own characters and note by which merge, if at all, they become the token."""
+    def derivations(self, vocab: Mapping[str, int], encode: Encode) -> Derivations:
+        """By which merge, if at all, each token's own characters become the token.
+
+        Where one merge alone makes a token, the library says whether its characters get there. The others, of which a
+        vocabulary that was converted from SentencePiece has many, are run here to see which of their merges is the last.
+
+        Args:
+            vocab: id by token.
+            encode: ids into which merging alone, by the library itself, turns each of the given texts.
+        """
         size = max(vocab.values(), default=-1) + 1
         lefts, rights = np.full(size, -1, np.int32), np.full(size, -1, np.int32)
-        reachable = np.zeros(size, bool)
-        for token, token_id in vocab.items():
+        reachable, rank = np.zeros(size, bool), np.zeros(size, np.int64)
+        made = np.bincount(np.asarray(self.products, np.int64), minlength=size)
+        plain = [token for token, token_id in vocab.items() if made[token_id] == 1]
+        for token, found in zip(plain, encode(plain), strict=True):
+            reachable[vocab[token]] = found == [vocab[token]]
+        once = np.flatnonzero(reachable)
+        rank[self.products] = np.arange(len(self.products))
+        lefts[once], rights[once] = (np.array(parts, np.int32)[rank[once]] for parts in (self.lefts, self.rights))
+        for token in vocab.keys() - set(plain):
+            token_id = vocab[token]
             symbols = [vocab.get(character, -1) for character in token]
             if -1 in symbols:
                 continue
