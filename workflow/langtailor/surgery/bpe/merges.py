@@ -48,6 +48,7 @@ Encode = Callable[[Sequence[str]], Iterable[list[int]]]
 #: Two symbol ids make one dictionary key: left << PAIR_BITS | right.
 PAIR_BITS = 24
 _NEVER = 1 << 62
+_NO_PARTS = (-1, -1)
 
 
 class MergeTable:
@@ -156,6 +157,8 @@ class Derivations:
 
     def __init__(self, lefts: NDArray[np.int32], rights: NDArray[np.int32], reachable: NDArray[np.bool_]) -> None:
         self.lefts, self.rights, self.reachable = lefts, rights, reachable
+        # One at a time, lists are read many times faster.
+        self._parts: list[tuple[int, int]] = list(zip(lefts.tolist(), rights.tolist(), strict=True))
 
     def needs(self, token_id: int) -> tuple[int, ...]:
         """All symbols in the token's derivation but itself, sorted."""
@@ -163,11 +166,11 @@ class Derivations:
         waiting = [token_id]
         while waiting:
             current = waiting.pop()
-            left = int(self.lefts[current]) if current < len(self.lefts) else -1
-            if left >= 0:
-                new = {left, int(self.rights[current])} - found
-                found |= new
-                waiting.extend(new)
+            parts = self._parts[current] if current < len(self._parts) else _NO_PARTS
+            for part in parts:
+                if part >= 0 and part not in found:
+                    found.add(part)
+                    waiting.append(part)
         return tuple(sorted(found))
 
     def missing(self, kept: NDArray[np.bool_]) -> NDArray[np.int64]:
