@@ -28,7 +28,6 @@ from langtailor.config import VocabularySettings
 from langtailor.demand import Demand, Uses, read_demand
 from langtailor.errors import ConfigError
 from langtailor.marginal import choose_share
-from langtailor.substitution import substitution_loss
 from langtailor.surgery.base import Family, Graft, Ids, Layout, Origin
 from langtailor.surgery.layout_table import layout_to_table
 from langtailor.surgery.registry import load_family
@@ -109,8 +108,7 @@ def select_vocabulary(
     family = load_family(teacher)
     whole = settings.alphabet == "full"
     demand = read_demand(family, teacher, counts, corpora, weights, targets, whole_alphabet=whole)
-    loss = partial(substitution_loss, family, teacher) if settings.ranking == "loss" else None
-    selector = Selector(family, demand, settings, donor, loss)
+    selector = Selector(family, demand, settings, donor, _loss(family, teacher) if settings.ranking == "loss" else None)
     curve: list[dict[str, Any]] = []
     if settings.graft.policy == "marginal":
         selection, curve = choose_share(family, selector.select, corpora, weights, settings.graft.share)
@@ -131,6 +129,12 @@ def select_vocabulary(
     )
     tables.write_table(out, _table(family, layout, selection, demand.uses), manifest)
     _LOG.info("vocabulary of %s: %s", f"{len(layout):,}", ", ".join(f"{o} {n:,}" for o, n in facts["origins"].items()))
+
+
+def _loss(family: Family, teacher: Path) -> Loss:
+    from langtailor.substitution import substitution_loss
+
+    return partial(substitution_loss, family, teacher)
 
 
 class Selector:
