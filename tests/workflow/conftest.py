@@ -37,6 +37,13 @@ def changed(config: dict[str, Any], values: Mapping[str, Any]) -> dict[str, Any]
     return config
 
 
+def digests(results: Path) -> dict[str, str]:
+    """SHA-256 of the files of a run's artifacts, by path; hidden files and what may hold times are left out."""
+    names = {path: path.relative_to(results) for path in sorted(results.rglob("*")) if path.is_file()}
+    kept = {path: name for path, name in names.items() if name.parts[0] not in ASIDE and name.name[0] != "."}
+    return {name.as_posix(): sha256_file(path) for path, name in kept.items()}
+
+
 class Workflow:
     """Runs the real workflow in a folder of its own."""
 
@@ -86,10 +93,8 @@ class Workflow:
         return [*place, *further, "--configfile", str(file)]
 
     def digests(self) -> dict[str, str]:
-        """SHA-256 of each artifact's files, by path; hidden files and what may hold times are left out."""
-        names = {path: path.relative_to(self.results) for path in sorted(self.results.rglob("*")) if path.is_file()}
-        kept = {path: name for path, name in names.items() if name.parts[0] not in ASIDE and name.name[0] != "."}
-        return {name.as_posix(): sha256_file(path) for path, name in kept.items()}
+        """SHA-256 of each artifact's files, by path."""
+        return digests(self.results)
 
     @property
     def results(self) -> Path:

@@ -10,8 +10,8 @@ from pathlib import Path
 import boto3
 import pytest
 
-from tests.workflow.conftest import ROOT, Workflow
-from tests.workflow.test_reproducibility import STAGES, digests
+from tests.workflow.conftest import ROOT, Workflow, digests
+from tests.workflow.test_reproducibility import STAGES
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1_800)]
 
@@ -58,7 +58,7 @@ def test_a_run_in_a_bucket_ends_in_the_bytes_of_a_local_one(finished, endpoint, 
 
     there = digests(fetch(endpoint, "runs/results/small", tmp_path / "fetched"))
     assert {name.split("/")[0] for name in there} == STAGES
-    assert there == digests(finished.results)
-    assert digests(away.results) == {}, "nothing but what a machine keeps for itself lies here"
+    assert there == finished.digests()
+    assert away.digests() == {}, "nothing but what a machine keeps for itself lies here"
     again = away.snakemake("-n", "all", *storage)
     assert "Nothing to be done" in again.stdout + again.stderr
