@@ -132,9 +132,10 @@ def select_vocabulary(
 
 
 def _loss(family: Family, teacher: Path) -> Loss:
+    from langtailor.embeddings import find_vocabulary_tensors
     from langtailor.substitution import substitution_loss
 
-    return partial(substitution_loss, family, teacher)
+    return partial(substitution_loss, family, find_vocabulary_tensors(teacher).read_embeddings())
 
 
 class Selector:

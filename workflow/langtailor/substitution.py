@@ -7,14 +7,12 @@ own rows. ``doses`` cut into ``dose ##s`` loses little; ``aristotle`` cut into `
 from __future__ import annotations
 
 from itertools import chain
-from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from langtailor.embeddings import find_vocabulary_tensors
 from langtailor.surgery.base import Family, Ids
 from langtailor.surgery.segmentation import segment
 
@@ -22,12 +20,12 @@ from langtailor.surgery.segmentation import segment
 _AT_ONCE = 8_192
 
 
-def substitution_loss(family: Family, teacher: Path, kept: Ids) -> NDArray[np.float64]:
+def substitution_loss(family: Family, table: torch.Tensor, kept: Ids) -> NDArray[np.float64]:
     """How far the row of each token that is not kept is from what would stand in for it.
 
     Args:
         family: the teacher's tokenizer.
-        teacher: the teacher's folder.
+        table: the teacher's input embeddings, shape (teacher rows, d).
         kept: sorted teacher ids as for :meth:`~langtailor.surgery.base.Family.layout`.
 
     Returns:
@@ -36,7 +34,6 @@ def substitution_loss(family: Family, teacher: Path, kept: Ids) -> NDArray[np.fl
         they tell nothing. 0 for kept tokens, 1 where nothing stands in.
     """
     layout = family.layout(kept, (), 0)
-    table = find_vocabulary_tensors(teacher).read_embeddings()
     others = np.setdiff1d([i for i, token in enumerate(family.tokens[: len(table)]) if token is not None], kept)
     names = [str(family.tokens[i]) for i in others.tolist()]
     pieces = [layout.teacher_ids[list(ids)] for ids in segment(family.write(layout).tokenizer, names)]

@@ -7,7 +7,6 @@ An uncompressed Arrow IPC file (https://arrow.apache.org/docs/format/Columnar.ht
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from langtailor.artifacts import Manifest, atomic_file, sha256_file
+from langtailor.artifacts import Manifest, atomic_file, scratch_directory, sha256_file
 from langtailor.config import TeacherSettings
 from langtailor.corpus import split_counts
 from langtailor.errors import ArtifactError, UnsupportedTokenizerError
@@ -56,9 +55,8 @@ def tokenize_corpus(corpus: Path, clone: Path, teacher: TeacherSettings, max_len
     tokenizer = Tokenizer(clone, teacher, max_length)
     counts = split_counts(corpus)
     rows, tokens = (dict.fromkeys(TRAINING_SPLITS, 0) for _ in range(2))
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", suffix=".part", dir=out.parent) as folder:
-        spool = Path(folder) / "tokens.arrow"
+    with scratch_directory(out) as folder:
+        spool = folder / "tokens.arrow"
         # The manifest stands at the head of the file and holds its digest, so that the batches have to wait on the disk.
         with (
             Progress(f"tokenizing {corpus.stem}", sum(map(counts.__getitem__, TRAINING_SPLITS)), "passage") as progress,
