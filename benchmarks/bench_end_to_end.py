@@ -96,7 +96,6 @@ class Case:
         file = self._configured("langtailor")
         command = [sys.executable, "-m", "snakemake", "--snakefile", str(REPOSITORY / "Snakefile"), "all"]
         command += ["--cores", str(self.cores), "--directory", str(file.parent), "--configfile", str(file)]
-        command += ["--resources", "gpu=1"]
         done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment())
         if done.returncode:
             raise RuntimeError(f"snakemake failed:\n{done.stderr[-3000:]}")

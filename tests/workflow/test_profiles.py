@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from langtailor.machine import has_gpu
 from tests.workflow.conftest import ROOT, Workflow
 
 #: A batch system in four lines: writes down what it was asked for and runs the job beside itself.
@@ -16,9 +17,10 @@ echo $!
 """
 
 
-def gpus_provided(said: str) -> str:
-    """What Snakemake's scheduler goes by."""
-    return re.search(r"Provided resources:.*\bgpu\D+(\d+)", said)[1]
+def gpus_provided(said: str) -> str | None:
+    """What Snakemake's scheduler goes by; ``None`` where GPU jobs are not counted."""
+    provided = re.search(r"Provided resources:.*\bgpu\D+(\d+)", said)
+    return provided[1] if provided else None
 
 
 @pytest.mark.slow
@@ -43,8 +45,25 @@ def test_any_submit_command_makes_a_cluster(tmp_path, monkeypatch):
     )
 
 
-@pytest.mark.parametrize(("profile", "gpus"), [((), "1"), (("--profile", str(ROOT / "profiles" / "gpus")), "4")])
-def test_gpu_jobs_run_one_at_a_time_unless_a_profile_gives_more(tmp_path, profile, gpus):
+@pytest.mark.parametrize(
+    ("profile", "gpus"), [((), "1" if has_gpu() else None), (("--profile", str(ROOT / "profiles" / "gpus")), "4")]
+)
+def test_gpu_jobs_run_one_at_a_time_where_there_is_one_unless_a_profile_gives_more(tmp_path, profile, gpus):
     done = Workflow(tmp_path).snakemake("results/small/teacher/model", *profile)
     assert done.returncode == 0, done.stdout + done.stderr
     assert gpus_provided(done.stdout + done.stderr) == gpus
+
+
+@pytest.mark.skipif(has_gpu(), reason="a GPU job has the GPU, and as many threads as it asks for")
+def test_without_a_gpu_two_jobs_read_with_a_model_at_a_time_and_one_that_measures_speed_is_alone(tmp_path):
+    workflow = Workflow(tmp_path)
+    workflow.config["evaluation"]["tasks"]["speed"] = {"kind": "speed"}
+    done = workflow.snakemake("-n", "evaluation", cores=4)
+    assert done.returncode == 0, done.stdout + done.stderr
+    threads = {}
+    for told in re.split(r"^rule ", done.stdout + done.stderr, flags=re.MULTILINE)[1:]:
+        wildcards, asked = (re.search(rf"^    {key}: (.+)$", told, re.MULTILINE) for key in ("wildcards", "threads"))
+        threads[told.split(":")[0], wildcards and wildcards[1]] = int(asked[1]) if asked else 1
+    assert threads["teacher_vectors", "lang=tr, shard=00000"] == 2
+    assert threads["evaluate_teacher", "task=agreement"] == 2
+    assert threads["evaluate_teacher", "task=speed"] == 4

@@ -23,6 +23,7 @@ from langtailor.config import (
 from langtailor.corpus.local import files_corpus, sample_corpus
 from langtailor.donor import donor_file
 from langtailor.errors import ConfigError, LangtailorError, SourceError
+from langtailor.machine import has_gpu
 from langtailor.teacher import local_files
 
 # A file given with --configfile stands alone; it is not laid over the demo's.
@@ -71,9 +72,10 @@ except LangtailorError as error:
     raise WorkflowError(str(error)) from None
 
 
-# Where nobody says how many GPUs there are, one job at a time has it, or, without one, the processor's matrix units. Not
-# in profiles/default, which would outweigh what a user's own profile says.
-workflow.global_resources.setdefault("gpu", 1)
+# Where nobody says how many GPUs this machine has, one job at a time has it. Not in profiles/default, which would outweigh
+# what a user's own profile says.
+if has_gpu():
+    workflow.global_resources.setdefault("gpu", 1)
 
 
 pathvars:
@@ -99,6 +101,14 @@ def keep_times():
 def growing(amount):
     """A resource of which each further attempt gets as much again."""
     return lambda wildcards, attempt: amount * attempt
+
+
+def model_threads(most):
+    """Threads of a job that reads texts with a model. On a machine without a GPU two run side by side on half of the cores
+    each, because to load libraries and model takes seconds on one core, however many a job has."""
+    cores = workflow.resource_settings.cores
+    alone = has_gpu() or not cores or not (workflow.is_main_process and workflow.local_exec)
+    return most if alone else min(most, max(1, cores // 2))
 
 
 def section(settings, *keys):
@@ -165,6 +175,11 @@ def evaluation_inputs(wildcards):
         "vectors": [path for lang in needs.languages if needs.vectors for path in shards(lang)],
         "files": own(needs.files),
     }
+
+
+def evaluation_threads(wildcards):
+    """A job that measures speed has the machine to itself."""
+    return 8 if SETTINGS.evaluation.tasks[wildcards.task].kind == "speed" else model_threads(8)
 
 
 def evaluations(*models):

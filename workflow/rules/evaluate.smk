@@ -16,7 +16,7 @@ rule evaluate:
         "<benchmarks>/evaluate/{variant}/{model}/{task}.tsv"
     conda:
         "../../envs/gpu.yaml"
-    threads: 8
+    threads: evaluation_threads
     resources:
         mem_mb=growing(8000),
         runtime=growing(240),
