@@ -33,7 +33,7 @@ _STAGES = ("corpus", "counting", "selection", "tokens", "vectors")
 def main() -> None:
     made = parser(__doc__, turns=1)
     made.add_argument("--documents", type=int, default=4_000, help="documents at 1 x")
-    made.add_argument("--passages", type=int, default=64, help="passages that the teacher embeds at 1 x")
+    made.add_argument("--passages", type=int, default=256, help="passages that the teacher embeds at 1 x")
     made.add_argument("--stages", nargs="*", default=list(_STAGES), choices=_STAGES)
     options = made.parse_args()
     start()
@@ -149,10 +149,11 @@ def run_stage(stage: str, root: Path, work: int) -> None:
         case "vectors":
             short = root / f"short-corpus-{work}.parquet"
             build(root / f"short-{work}.parquet", short)
-            shards = VectorSettings(shard_passages=64)
             begin = time.perf_counter()
-            for shard in range(-(-sum(split_counts(short).values()) // shards.shard_passages)):
-                encode_shard(short, shard, teacher, settings, shards, "cpu", root / "vectors.arrow")
+            rows = sum(split_counts(short).values())
+            encode_shard(
+                short, 0, teacher, settings, VectorSettings(shard_passages=rows), "cpu", root / "vectors.arrow"
+            )
     tell({"seconds": time.perf_counter() - begin, "peak_mb": peak_megabytes(), "idle_mb": idle})
 
 

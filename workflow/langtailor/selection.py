@@ -14,7 +14,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -161,7 +161,6 @@ class Selector:
         loss: Loss | None = None,
     ) -> None:
         self._family, self._demand, self._settings, self._donor = family, demand, settings, donor
-        self._requirements = cache(family.requirements)
         self._mandatory = self._mandatory_tokens()
         self._unwanted = self._matched_by_pattern()
         closed = partial(self._with_what_they_need, loss) if loss else None
@@ -241,7 +240,7 @@ class Selector:
                 continue
             if len(kept) == budget:
                 break
-            needs = [i for i in self._requirements(token_id) if i not in kept]
+            needs = self._family.requirements(token_id, kept)
             if len(kept) + 1 + len(needs) > budget or any(self._unwanted[i] for i in needs):
                 continue
             kept[token_id] = self._candidate(place)
@@ -253,8 +252,10 @@ class Selector:
 
     def _with_what_they_need(self, loss: Loss, ids: NDArray[np.int64]) -> NDArray[np.float64]:
         """The loss by id where these and the mandatory tokens are kept."""
-        needed = (i for token_id in ids.tolist() for i in (token_id, *self._requirements(token_id)))
-        return loss(np.union1d(self.mandatory_ids, list(needed)).astype(np.int32))
+        kept = set(self._mandatory)
+        for token_id in ids.tolist():
+            kept.update((token_id, *self._family.requirements(token_id, kept)))
+        return loss(np.asarray(sorted(kept), dtype=np.int32))
 
     # -- what must and what may stay -----------------------------------------------------------------------------------
 
@@ -276,7 +277,7 @@ class Selector:
                 )
             found.setdefault(ids[token], Kept(ids[token], "corpus", "named in keep_tokens"))
         for i in list(found):
-            for needed in self._requirements(i):
+            for needed in self._family.requirements(i):
                 found.setdefault(needed, Kept(needed, "closure", f"closure of {self._family.tokens[i]}"))
         return found
 

@@ -12,7 +12,7 @@ is the text it stands for.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -109,10 +109,14 @@ class Family(Protocol):
         """Ids of slots that no text reaches (``[unused5]``, ``<unused7>``, image slots). Sorted."""
         ...
 
-    def requirements(self, token_id: int) -> tuple[int, ...]:
-        """Teacher ids that must be kept with this one so that it stays reachable.
+    def requirements(self, token_id: int, kept: Container[int] = ()) -> tuple[int, ...]:
+        """Teacher ids that must be kept with this one so that it stays reachable, but those that are.
 
         For BPE these are the products of its derivation.
+
+        Args:
+            token_id: the token.
+            kept: ids that are kept with all that they require.
         """
         ...
 

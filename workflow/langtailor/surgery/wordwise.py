@@ -10,7 +10,7 @@ import re
 import unicodedata
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -84,7 +84,7 @@ class WordwiseFamily(ABC):
         """Numbered slots that no config and no processor names."""
         return self._sorted_ids(self._slots)
 
-    def requirements(self, token_id: int) -> tuple[int, ...]:
+    def requirements(self, token_id: int, kept: Container[int] = ()) -> tuple[int, ...]:
         """None: a token is reachable without any other."""
         return ()
 

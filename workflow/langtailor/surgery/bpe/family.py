@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -131,9 +131,9 @@ class BytePairFamily:
         """Numbered slots and media tokens that no config and no processor names."""
         return self._sorted_ids(self._slots)
 
-    def requirements(self, token_id: int) -> tuple[int, ...]:
+    def requirements(self, token_id: int, kept: Container[int] = ()) -> tuple[int, ...]:
         """Ids of the tokens in this token's derivation; none for a token that its own characters do not end in."""
-        return self._derivations.needs(token_id)
+        return self._derivations.needs(token_id, kept)
 
     # -- names ------------------------------------------------------------------------------------------------------
 

@@ -34,7 +34,7 @@ needs beyond itself, and 1 to 3 hold for all other pieces unchanged.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -160,15 +160,15 @@ class Derivations:
         # One at a time, lists are read many times faster.
         self._parts: list[tuple[int, int]] = list(zip(lefts.tolist(), rights.tolist(), strict=True))
 
-    def needs(self, token_id: int) -> tuple[int, ...]:
-        """All symbols in the token's derivation but itself, sorted."""
+    def needs(self, token_id: int, kept: Container[int] = ()) -> tuple[int, ...]:
+        """All symbols in the token's derivation but itself, sorted; without those that are ``kept`` with their own."""
         found: set[int] = set()
         waiting = [token_id]
         while waiting:
             current = waiting.pop()
             parts = self._parts[current] if current < len(self._parts) else _NO_PARTS
             for part in parts:
-                if part >= 0 and part not in found:
+                if part >= 0 and part not in found and part not in kept:
                     found.add(part)
                     waiting.append(part)
         return tuple(sorted(found))
