@@ -64,6 +64,20 @@ def test_retrieval_gives_the_figures_of_sentence_transformers(teacher, files):
     assert np.mean(items["all queries"]) == pytest.approx(found["ndcg@10"], abs=1e-3)
 
 
+def test_truncated_vectors_give_the_figures_of_sentence_transformers(teacher, files):
+    task, queries, documents, relevant = files
+    evaluator = Evaluator(teacher, TeacherSettings(model=str(teacher)), **SETTINGS, device="cpu")
+    scores, _, _ = evaluator.run(task.model_copy(update={"truncate_dim": 4}), {}, {})
+    names = {f"d{i}": text for i, text in enumerate(documents)}
+    expected = InformationRetrievalEvaluator(queries, names, relevant, truncate_dim=4, write_csv=False)(
+        load_sentence_transformer(teacher, "cpu")
+    )
+    assert scores[0].value == pytest.approx(100 * expected["cosine_ndcg@10"], abs=1e-3)
+    assert scores[0].value != evaluator.run(task, {}, {})[0][0].value
+    with pytest.raises(ConfigError, match="truncate_dim 999 is more than the 32 dimensions"):
+        evaluator.run(task.model_copy(update={"truncate_dim": 999}), {}, {})
+
+
 def test_graded_gains_follow_the_formula():
     vectors = np.eye(4, dtype=np.float32)
     query = unit(np.array([[4, 3, 2, 1]], np.float32))

@@ -428,7 +428,14 @@ class SpeedTask(Section):
     """Passages, taken from all languages alike."""
 
 
-class BitextTask(Section):
+class VectorTask(Section):
+    """A task on vectors of texts."""
+
+    truncate_dim: Annotated[int, Field(ge=1)] | None = None
+    """Compare only so many of the vectors' first components, as users of a Matryoshka model do; `null` compares all."""
+
+
+class BitextTask(VectorTask):
     """Finding the translation of a sentence: accuracy in both directions."""
 
     kind: Literal["bitext"]
@@ -440,13 +447,13 @@ class BitextTask(Section):
     """Score by ratio margin over 4 neighbours (Artetxe and Schwenk 2019) instead of cosine."""
 
 
-class StsTask(StsPairs):
+class StsTask(StsPairs, VectorTask):
     """Semantic textual similarity: correlation of cosine with human scores, times 100."""
 
     kind: Literal["sts"]
 
 
-class RetrievalTask(Section):
+class RetrievalTask(VectorTask):
     """Finding the documents that answer a query: nDCG@10. Files as BEIR lays them out."""
 
     kind: Literal["retrieval"]
@@ -463,7 +470,7 @@ class RetrievalTask(Section):
     """The same for documents."""
 
 
-class ClassificationTask(Section):
+class ClassificationTask(VectorTask):
     """Telling a text's class by logistic regression on frozen vectors: accuracy."""
 
     kind: Literal["classification"]
@@ -477,7 +484,7 @@ class ClassificationTask(Section):
     """The label's column."""
 
 
-class ClusteringTask(Section):
+class ClusteringTask(VectorTask):
     """Whether k-means finds again which texts belong together: v-measure."""
 
     kind: Literal["clustering"]

@@ -25,9 +25,10 @@ from langtailor.config import (
     StsTask,
     Task,
     TeacherSettings,
+    VectorTask,
 )
 from langtailor.corpus import read_corpus
-from langtailor.errors import SourceError
+from langtailor.errors import ConfigError, SourceError
 from langtailor.evaluation.bitext import bitext_scores
 from langtailor.evaluation.encoding import encode_texts, unit
 from langtailor.evaluation.geometry import alignment, uniformity
@@ -103,7 +104,7 @@ class Evaluator:
                 return self._classification(task)
             case ClusteringTask():
                 texts, labels = read_labelled(task.path, task.text, task.label)
-                return clustering_scores(self._encode(texts, "encoding"), labels, self.seed), {}, ()
+                return clustering_scores(self._encode(texts, "encoding", task), labels, self.seed), {}, ()
             case MtebTask():
                 return mteb_scores(self.model, task), {}, ()
 
@@ -151,10 +152,11 @@ class Evaluator:
         for lang, corpus in corpora.items():
             table = read_corpus(corpus, "test", columns=["text", "pair"])
             texts, pairs = (table[column].to_pylist() for column in ("text", "pair"))
-            spread[lang] = self._encode(texts, f"encoding {lang}")
+            spread[lang] = encode_texts(self.model, texts, self.prompt, f"encoding {lang}")
             paired = [row for row, pair in enumerate(pairs) if pair]
             if paired:
-                others = self._encode([pairs[row] for row in paired], f"encoding aligned texts of {lang}")
+                aligned_texts = [pairs[row] for row in paired]
+                others = encode_texts(self.model, aligned_texts, self.prompt, f"encoding aligned texts of {lang}")
                 aligned[f"{lang} to aligned text"] = alignment(spread[lang][paired], others)
         groups = {ALL_LANGUAGES: np.concatenate(list(spread.values())), **spread}
         scores = [
@@ -173,34 +175,43 @@ class Evaluator:
 
     def _bitext(self, task: BitextTask, corpora: Mapping[str, Path]) -> Result:
         source, target = _corpus_pairs(task.source, corpora) if task.target is None else _file_pairs(task)
-        queries = encode_texts(self.model, source, self.prompt, "encoding source side")
-        keys = encode_texts(self.model, target, self.prompt, "encoding target side")
+        queries = self._encode(source, "encoding source side", task)
+        keys = self._encode(target, "encoding target side", task)
         scores, items = bitext_scores(queries, keys, margin=task.margin, resamples=self.resamples, seed=self.seed)
         return scores, items, ()
 
     def _sts(self, task: StsTask) -> Result:
         pairs = read_pairs(task)
-        first = encode_texts(self.model, pairs.first, self.prompt, "encoding first sentences")
-        second = encode_texts(self.model, pairs.second, self.prompt, "encoding second sentences")
+        first = self._encode(pairs.first, "encoding first sentences", task)
+        second = self._encode(pairs.second, "encoding second sentences", task)
         cosines = np.einsum("nd,nd->n", first, second, dtype=np.float64)
         scores = sts_scores(cosines, pairs.gold, self.resamples, self.seed)
         return scores, {"cosine": _rounded(cosines)}, tuple(pairs.gold.tolist())
 
     def _retrieval(self, task: RetrievalTask) -> Result:
         judged = read_judgements(task)
-        queries = self._encode(judged.queries, "encoding queries", task.query_prompt)
-        documents = self._encode(judged.documents, "encoding documents", task.document_prompt)
+        queries = self._encode(judged.queries, "encoding queries", task, task.query_prompt)
+        documents = self._encode(judged.documents, "encoding documents", task, task.document_prompt)
         return *retrieval_scores(queries, documents, judged.relevant, self.resamples, self.seed), ()
 
     def _classification(self, task: ClassificationTask) -> Result:
         train, test = (read_labelled(path, task.text, task.label) for path in (task.train, task.test))
-        vectors = [self._encode(texts, f"encoding {part}") for part, (texts, _) in (("train", train), ("test", test))]
+        parts = (("train", train), ("test", test))
+        vectors = [self._encode(texts, f"encoding {part}", task) for part, (texts, _) in parts]
         return *classification_scores(vectors[0], train[1], vectors[1], test[1], self.resamples, self.seed), ()
 
-    def _encode(self, texts: Sequence[str], label: str, prompt: str | None = None) -> NDArray[np.float32]:
-        """Unit vectors, behind a prompt of the model's own or the task's, else the teacher's."""
-        chosen = self.prompt if prompt is None else TeacherInfo.read(self.folder).prompts.get(prompt, prompt)
-        return encode_texts(self.model, texts, chosen, label)
+    def _encode(
+        self, texts: Sequence[str], label: str, task: VectorTask, prompt: str | None = None
+    ) -> NDArray[np.float32]:
+        """Unit vectors as the task wants them, behind a prompt of the model's own or the task's, else the teacher's."""
+        info, width = TeacherInfo.read(self.folder), task.truncate_dim
+        if width is not None and width > info.dimension:
+            raise ConfigError(
+                "evaluation.tasks", f"truncate_dim {width} is more than the {info.dimension} dimensions of {self.folder}"
+            )
+        chosen = self.prompt if prompt is None else info.prompts.get(prompt, prompt)
+        vectors = encode_texts(self.model, texts, chosen, label)
+        return vectors if width is None else unit(vectors[:, :width])
 
 
 def evaluate(
