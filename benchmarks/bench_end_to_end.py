@@ -87,8 +87,13 @@ class Case:
             "languages": {lang: {"source": "pivot" if lang == _PIVOT else "pairs"} for lang in languages},
             "quotas": quotas,
         }
+        training = config["distillation"]
+        # As many looks at the validation split, and checkpoints, as the demo has; the other side has none.
+        training |= {
+            every: round(max(1, options.times) * training[every]) for every in ("validate_every", "checkpoint_every")
+        }
         if options.epochs:
-            config["distillation"]["epochs"] = options.epochs
+            training["epochs"] = options.epochs
         return cls(root, config, options.cores)
 
     def workflow(self) -> float:
