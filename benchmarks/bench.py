@@ -49,7 +49,7 @@ class Bench:
 
 #: ``small`` shows that all works, ``default`` is meant for 15 minutes on two quiet cores, ``full`` takes hours.
 BENCHES: dict[str, Bench] = {
-    "counting": Bench("--mb 4 --slice-mb 0.5 --turns 1", "--mb 100 --slice-mb 0.5", "--mb 200 --slice-mb 10"),
+    "counting": Bench("--mb 4 --slice-mb 0.5 --turns 1", "--slice-mb 1", "--slice-mb 10"),
     "surgery": Bench("--teacher-rows 16384 --rows 8192 --turns 2", "", "--grafts 64000", data=False),
     "remap": Bench(
         "--teacher-rows 16384 --rows 8192 --grafts 4000 --turns 2", "--loop-tokens 64", "--loop-tokens 256", data=False
