@@ -18,6 +18,15 @@ def test_lines_show_share_rate_and_time_left(caplog):
     )
 
 
+def test_the_first_units_foretell_nothing(caplog):
+    caplog.set_level(logging.INFO, "langtailor")
+    with Progress("encoding tr", 1_000, "passage", every=0.0) as progress:
+        progress.update(9)
+        progress.update(1)
+    assert re.search(r" in \d+:\d\d$", caplog.messages[0])
+    assert re.search(r" \d+:\d\d left$", caplog.messages[1])
+
+
 def test_the_last_line_tells_the_whole(caplog):
     caplog.set_level(logging.INFO, "langtailor")
     assert list(track([1, 2, 3], "cleaning", unit="text")) == [1, 2, 3]

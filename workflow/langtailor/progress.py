@@ -16,6 +16,8 @@ from typing import Self, TypeVar
 T = TypeVar("T")
 _LOG = logging.getLogger("langtailor")
 _BAR_CELLS = 20
+#: Share of the work that says how long the rest will take.
+_FORETELLS = 0.01
 
 
 class Progress:
@@ -59,11 +61,13 @@ class Progress:
     def _say(self, note: str = "") -> None:
         seconds = max(time.monotonic() - self._started, 1e-9)
         rate = self.done / seconds
-        finished = self.total is None or self.done >= self.total
+        total = self.total or 0
+        # The first units come with the time it took to begin, which says nothing of the rest.
+        foretell = _FORETELLS * total <= self.done < total
         parts = [
             f"{self.label}: {self._amount()}",
             f"{rate:,.1f} {self.unit}s/s",
-            f"in {clock(seconds)}" if finished or not rate else f"{clock(self._rest() / rate)} left",
+            f"{clock((total - self.done) / rate)} left" if foretell else f"in {clock(seconds)}",
         ]
         _LOG.info(", ".join([*parts, note] if note else parts))
 
@@ -74,9 +78,6 @@ class Progress:
         cells = round(share * _BAR_CELLS)
         bar = "#" * cells + "-" * (_BAR_CELLS - cells)
         return f"[{bar}] {100 * share:3.0f} % {self.done:,} of {self.total:,} {self.unit}s"
-
-    def _rest(self) -> int:
-        return (self.total or 0) - self.done
 
 
 def track(items: Iterable[T], label: str, total: int | None = None, unit: str = "item") -> Iterator[T]:
