@@ -207,7 +207,8 @@ class Evaluator:
         info, width = TeacherInfo.read(self.folder), task.truncate_dim
         if width is not None and width > info.dimension:
             raise ConfigError(
-                "evaluation.tasks", f"truncate_dim {width} is more than the {info.dimension} dimensions of {self.folder}"
+                "evaluation.tasks",
+                f"truncate_dim {width} is more than the {info.dimension} dimensions of {self.folder}",
             )
         chosen = self.prompt if prompt is None else info.prompts.get(prompt, prompt)
         vectors = encode_texts(self.model, texts, chosen, label)
