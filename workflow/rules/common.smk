@@ -48,6 +48,9 @@ LANGUAGES = sorted(SETTINGS.corpus.languages)
 VARIANTS = sorted(SETTINGS.variants)
 TASKS = sorted(SETTINGS.evaluation.tasks)
 
+#: Threads of a job that has a model to itself.
+MODEL_THREADS = 8
+
 
 def hub_retries(uses_hub):
     """How often a job is tried again: one that asks the Hub twice, others as often as the profile says."""
@@ -103,12 +106,12 @@ def growing(amount):
     return lambda wildcards, attempt: amount * attempt
 
 
-def model_threads(most):
+def model_threads(wildcards):
     """Threads of a job that reads texts with a model. On a machine without a GPU two run side by side on half of the cores
     each, because to load libraries and model takes seconds on one core, however many a job has."""
     cores = workflow.resource_settings.cores
     alone = has_gpu() or not cores or not (workflow.is_main_process and workflow.local_exec)
-    return most if alone else min(most, max(1, cores // 2))
+    return MODEL_THREADS if alone else min(MODEL_THREADS, max(1, cores // 2))
 
 
 def section(settings, *keys):
@@ -179,7 +182,7 @@ def evaluation_inputs(wildcards):
 
 def evaluation_threads(wildcards):
     """A job that measures speed has the machine to itself."""
-    return 8 if SETTINGS.evaluation.tasks[wildcards.task].kind == "speed" else model_threads(8)
+    return MODEL_THREADS if SETTINGS.evaluation.tasks[wildcards.task].kind == "speed" else model_threads(wildcards)
 
 
 def evaluations(*models):

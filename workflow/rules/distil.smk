@@ -41,7 +41,7 @@ rule distil:
         "<benchmarks>/distil/{variant}.tsv"
     conda:
         "../../envs/gpu.yaml"
-    threads: 8
+    threads: MODEL_THREADS
     resources:
         mem_mb=growing(16000),
         runtime=growing(720),

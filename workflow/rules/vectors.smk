@@ -16,7 +16,7 @@ rule teacher_vectors:
     priority: lambda wildcards: SETTINGS.shards(wildcards.lang)[int(wildcards.shard)]
     conda:
         "../../envs/gpu.yaml"
-    threads: model_threads(8)
+    threads: model_threads
     resources:
         mem_mb=growing(8000),
         runtime=growing(240),
