@@ -49,7 +49,7 @@ class Bench:
 
 #: ``small`` shows that all works, ``default`` is meant for 15 minutes on two quiet cores, ``full`` takes hours.
 BENCHES: dict[str, Bench] = {
-    "counting": Bench("--mb 4 --slice-mb 0.5 --turns 1", "--slice-mb 1", "--slice-mb 10"),
+    "counting": Bench("--mb 4 --slice-mb 0.5 --turns 1", "--mb 100 --slice-mb 0.5", "--slice-mb 1"),
     "surgery": Bench("--teacher-rows 16384 --rows 8192 --turns 2", "", "--grafts 64000", data=False),
     "remap": Bench(
         "--teacher-rows 16384 --rows 8192 --grafts 4000 --turns 2", "--loop-tokens 64", "--loop-tokens 256", data=False
@@ -57,8 +57,10 @@ BENCHES: dict[str, Bench] = {
     "vectors": Bench("--passages 96 --mixed 12 --turns 1", "--passages 512 --mixed 64", "--passages 2048 --mixed 256"),
     "distillation": Bench("--steps 4 --warmup 1 --batch-size 8 --turns 1", "--steps 12 --warmup 2", "--steps 44"),
     "store": Bench("--rows 5000 --turns 3", "", "--rows 200000", data=False),
-    "growth": Bench("--documents 250 --passages 8", "", "--documents 8000 --turns 3"),
-    "end_to_end": Bench("--times 0.5 --epochs 0.5 --turns 1", "--times 1 --turns 1", "--times 10"),
+    "growth": Bench("--documents 250 --passages 8", "--documents 1000 --passages 64", ""),
+    "end_to_end": Bench(
+        "--times 0.5 --epochs 0.5 --turns 1", "--times 0.5 --epochs 0.5 --turns 1", "--times 10 --turns 1"
+    ),
 }
 SIZES = ("small", "default", "full")
 
@@ -133,7 +135,7 @@ def table(results: Mapping[str, Mapping[str, Any]]) -> str:
     ]
     facts = next(iter(results.values()))["machine"]
     sizes = ", ".join(f"{name} {result['size']} ({result['seconds']} s)" for name, result in results.items())
-    loads = [result["machine"]["load"] for result in results.values()]
+    loads = [result["machine"]["load"] for result in results.values() if "load" in result["machine"]]
     about = ", ".join(f"{key} {value}" for key, value in facts.items() if key not in ("load", "processor", "cores"))
     return (
         f"{facts.get('processor')}, {facts.get('cores')} cores, load before each benchmark {min(loads)} to {max(loads)}; "
