@@ -158,7 +158,8 @@ def test_a_run_that_is_killed_again_and_again_ends_in_the_same_bytes(undisturbed
                 assert code != 0 and "--unlock" in said, "what to do is said"
             assert disturbed.run("--unlock")[0] == 0
         elif missed := killer.missed:
-            forced = ["--until", *missed, "--forcerun", *missed]
+            # One at a time: Snakemake can stall where one rule of --until needs another (its issue 823).
+            forced = ["--until", missed[0], "--forcerun", missed[0]]
         elif forced:
             forced = []
         else:
