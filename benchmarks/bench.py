@@ -47,7 +47,7 @@ class Bench:
         return [sys.executable, str(_HERE / f"bench_{name}.py"), *data, *arguments, *turns, "--out", str(out)]
 
 
-#: ``small`` shows that all works, ``default`` is meant for 15 minutes on two quiet cores, ``full`` takes hours.
+#: ``small`` shows that all works, ``default`` is meant for 15 minutes on two quiet cores, ``full`` takes an hour or two.
 BENCHES: dict[str, Bench] = {
     "counting": Bench("--mb 4 --slice-mb 0.5 --turns 1", "--mb 100 --slice-mb 0.5", "--slice-mb 1"),
     "surgery": Bench("--teacher-rows 16384 --rows 8192 --turns 2", "", "--grafts 64000", data=False),

@@ -48,14 +48,17 @@ def write_lines(path, lines):
     path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
+def trusted_figures(teacher, files, **options):
+    _, queries, documents, relevant = files
+    names = {f"d{i}": text for i, text in enumerate(documents)}
+    evaluator = InformationRetrievalEvaluator(queries, names, relevant, write_csv=False, **options)
+    return evaluator(load_sentence_transformer(teacher, "cpu"))
+
+
 def test_retrieval_gives_the_figures_of_sentence_transformers(teacher, files):
-    task, queries, documents, relevant = files
+    task, expected = files[0], trusted_figures(teacher, files)
     scores, items, _ = Evaluator(teacher, TeacherSettings(model=str(teacher)), **SETTINGS, device="cpu").run(
         task, {}, {}
-    )
-    names = {f"d{i}": text for i, text in enumerate(documents)}
-    expected = InformationRetrievalEvaluator(queries, names, relevant, write_csv=False)(
-        load_sentence_transformer(teacher, "cpu")
     )
     found = {score.metric: score.value for score in scores}
     assert found["ndcg@10"] == pytest.approx(100 * expected["cosine_ndcg@10"], abs=1e-3)
@@ -65,13 +68,9 @@ def test_retrieval_gives_the_figures_of_sentence_transformers(teacher, files):
 
 
 def test_truncated_vectors_give_the_figures_of_sentence_transformers(teacher, files):
-    task, queries, documents, relevant = files
+    task, expected = files[0], trusted_figures(teacher, files, truncate_dim=4)
     evaluator = Evaluator(teacher, TeacherSettings(model=str(teacher)), **SETTINGS, device="cpu")
     scores, _, _ = evaluator.run(task.model_copy(update={"truncate_dim": 4}), {}, {})
-    names = {f"d{i}": text for i, text in enumerate(documents)}
-    expected = InformationRetrievalEvaluator(queries, names, relevant, truncate_dim=4, write_csv=False)(
-        load_sentence_transformer(teacher, "cpu")
-    )
     assert scores[0].value == pytest.approx(100 * expected["cosine_ndcg@10"], abs=1e-3)
     assert scores[0].value != evaluator.run(task, {}, {})[0][0].value
     with pytest.raises(ConfigError, match="truncate_dim 999 is more than the 32 dimensions"):

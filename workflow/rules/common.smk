@@ -77,7 +77,8 @@ except LangtailorError as error:
 
 # Where nobody says how many GPUs this machine has, one job at a time has it. Not in profiles/default, which would outweigh
 # what a user's own profile says.
-if has_gpu():
+GPU_HERE = has_gpu()
+if GPU_HERE:
     workflow.global_resources.setdefault("gpu", 1)
 
 
@@ -110,7 +111,7 @@ def model_threads(wildcards):
     """Threads of a job that reads texts with a model. On a machine without a GPU two run side by side on half of the cores
     each, because to load libraries and model takes seconds on one core, however many a job has."""
     cores = workflow.resource_settings.cores
-    alone = has_gpu() or not cores or not (workflow.is_main_process and workflow.local_exec)
+    alone = GPU_HERE or not cores or not (workflow.is_main_process and workflow.local_exec)
     return MODEL_THREADS if alone else min(MODEL_THREADS, max(1, cores // 2))
 
 

@@ -66,7 +66,8 @@ class Evaluator:
 
     def __init__(self, model: Path, teacher: TeacherSettings, resamples: int, seed: int, device: str) -> None:
         self.folder, self.resamples, self.seed = model, resamples, seed
-        self.prompt = resolve_prompt(TeacherInfo.read(model), teacher)
+        self._info = TeacherInfo.read(model)
+        self.prompt = resolve_prompt(self._info, teacher)
         self._teacher, self._device = teacher, device
         self._loaded: SentenceTransformer | None = None
 
@@ -204,13 +205,13 @@ class Evaluator:
         self, texts: Sequence[str], label: str, task: VectorTask, prompt: str | None = None
     ) -> NDArray[np.float32]:
         """Unit vectors as the task wants them, behind a prompt of the model's own or the task's, else the teacher's."""
-        info, width = TeacherInfo.read(self.folder), task.truncate_dim
-        if width is not None and width > info.dimension:
+        width = task.truncate_dim
+        if width is not None and width > self._info.dimension:
             raise ConfigError(
                 "evaluation.tasks",
-                f"truncate_dim {width} is more than the {info.dimension} dimensions of {self.folder}",
+                f"truncate_dim {width} is more than the {self._info.dimension} dimensions of {self.folder}",
             )
-        chosen = self.prompt if prompt is None else info.prompts.get(prompt, prompt)
+        chosen = self.prompt if prompt is None else self._info.prompts.get(prompt, prompt)
         vectors = encode_texts(self.model, texts, chosen, label)
         return vectors if width is None else unit(vectors[:, :width])
 
