@@ -265,6 +265,22 @@ def test_the_merge_table_runs_as_the_library_does(
     assert symbols == Tokenizer(models.BPE(vocab, pairs)).encode(text).ids
 
 
+@settings(max_examples=1_000)
+@given(table=small_tables())
+def test_derivations_are_those_that_running_each_token_finds(
+    table: tuple[dict[str, int], list[tuple[str, str]]],
+) -> None:
+    vocab, pairs = table
+    merges = MergeTable.of(pairs, vocab)
+    found = merges.derivations(vocab)
+    for token, token_id in vocab.items():
+        symbols = [vocab[c] for c in token]
+        last = merges.run(symbols)
+        reached = symbols == [token_id]
+        parts = (merges.lefts[last], merges.rights[last]) if reached and last >= 0 else (-1, -1)
+        assert (found.reachable[token_id], found.lefts[token_id], found.rights[token_id]) == (reached, *parts)
+
+
 @settings(max_examples=300)
 @given(table=small_tables(), text=letters, ignore_merges=st.booleans())
 def test_tokens_closed_over_one_derivation_each_keep_the_ids_of_their_text(

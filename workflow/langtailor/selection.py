@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -46,8 +46,7 @@ _TURN, _LEAST_TURN = 0.25, 64
 Loss = Callable[[NDArray[Any]], NDArray[np.float64]]
 
 
-@dataclass(frozen=True)
-class Kept:
+class Kept(NamedTuple):
     """A teacher token that the student keeps."""
 
     token_id: int
@@ -244,7 +243,8 @@ class Selector:
             if len(kept) + 1 + len(needs) > budget or any(self._unwanted[i] for i in needs):
                 continue
             kept[token_id] = self._candidate(place)
-            kept |= {i: Kept(i, "closure", f"closure of {self._family.tokens[token_id]}") for i in needs}
+            for i in needs:
+                kept[i] = Kept(i, "closure", f"closure of {self._family.tokens[token_id]}")
         return kept
 
     def _candidate(self, place: int) -> Kept:
@@ -376,15 +376,16 @@ class _Candidates:
             languages.append(np.full(len(order), number))
         shares = np.where(keepable, _weighted_shares(demand), 0.0)
         rest = _most_used(shares) if loss is None else _most_missed(shares, np.concatenate(ids), loss)
-        unused = np.setdiff1d(np.flatnonzero(keepable), rest)
-        ids += [rest, unused]
-        ranks += [np.arange(1, len(rest) + 1), np.zeros(len(unused), np.int64)]
-        languages += [np.full(len(rest) + len(unused), -1)]
-        turns = [*before, np.full(len(rest) + len(unused), 2.0)]  # behind every floor
+        unused = keepable.copy()
+        unused[rest] = False
+        behind = len(rest) + np.count_nonzero(unused)
+        ids += [rest, np.flatnonzero(unused)]
+        ranks += [np.arange(1, len(rest) + 1), np.zeros(behind - len(rest), np.int64)]
+        languages += [np.full(behind, -1)]
+        turns = [*before, np.full(behind, 2.0)]  # behind every floor
         all_ids, all_ranks, all_languages = (np.concatenate(parts) for parts in (ids, ranks, languages))
         order = np.argsort(np.concatenate(turns), kind="stable")
-        first = np.sort(np.unique(all_ids[order], return_index=True)[1])
-        chosen = order[first]
+        chosen = order[_firsts(all_ids[order], len(keepable))]
         floors = tuple(len(floor) for floor in before)
         measure = "weighted frequency" if loss is None else "expected loss"
         return cls(all_ids[chosen], all_languages[chosen], all_ranks[chosen], tuple(demand.uses), floors, measure)
@@ -395,6 +396,14 @@ class _Candidates:
         if language >= 0:
             return f"floor of {self.names[language]}: rank {rank:,} of {self.floors[language]:,}"
         return f"{self.measure} rank {rank:,}" if rank else "unused here; the budget had room"
+
+
+def _firsts(ids: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    """Where each id that there is, all below ``size``, stands for the first time, sorted."""
+    first = np.full(size, -1)
+    # Written from behind, the first place is what stays.
+    first[ids[::-1]] = np.arange(len(ids))[::-1]
+    return np.sort(first[first >= 0])
 
 
 def _most_used(score: NDArray[Any]) -> NDArray[np.int64]:

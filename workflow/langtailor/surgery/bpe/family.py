@@ -245,14 +245,7 @@ class BytePairFamily:
 
     @cached_property
     def _derivations(self) -> Derivations:
-        return self._merges.derivations(self._vocab, self._merged)
-
-    def _merged(self, texts: Sequence[str]) -> Iterator[list[int]]:
-        """Teacher ids of texts in the vocabulary's spelling, by merging alone."""
-        looks_up = self.spec["model"].get("ignore_merges")
-        encoder = self._model(self._vocab, self._pairs, ignore_merges=False) if looks_up else self._teacher_encoder
-        for batch in batches(texts):
-            yield from (found.ids for found in encoder.encode_batch_fast(batch, add_special_tokens=False))
+        return self._merges.derivations(self._vocab)
 
     @cached_property
     def _slots(self) -> frozenset[str]:

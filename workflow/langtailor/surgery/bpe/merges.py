@@ -11,7 +11,7 @@ Proof: every merge of the long run lies inside one symbol of R, so it lies insid
 least (rank, position) of all pairs, so also of the pairs inside S, and positions inside S keep their order: the run
 on S alone chooses it too. When the long run stops, no pair inside S is left, so the run on S stops there as well.
 
-Three things follow.
+Four things follow.
 
 1. *One derivation is enough.* A token emitted anywhere is derived exactly as it is from its own characters alone; and
    if its last merge is (l, r), l and r were derived as they are alone. So what token t needs is ``needs(t) = {l, r} +
@@ -27,14 +27,22 @@ Three things follow.
    If (l, r) are neighbours in such a row and their string g is new, then g alone ends in [l, r] and, with the merge
    appended, in [g]: a graft taken from text is reachable, and stays so, since later merges rank behind it. Nor can g
    ever meet another split of itself: by locality each occurrence of g on symbol bounds is split as g alone is.
+4. *Derivations without running.* Say that a token *rises* if each merge of its derivation ranks behind those that make
+   its parts. Take a merge (l, r) whose parts are derived and rise. The run on l + r does what the runs on l and on r
+   do, always the lower rank first, until a pair across their border ranks lower than what both would do next. The
+   symbols at the border are those down the right side of l's derivation and down the left side of r's; each is there
+   from the rank that makes it to the rank that joins it to its neighbour inside. So (l, r) is the last merge of l + r
+   if and only if no two of these symbols, but l and r themselves, that are there at the same time have a merge that
+   ranks before both are gone. (Of equal ranks the left pair goes first.)
 
 A whole piece that is in the vocabulary is emitted without merging when ``ignore_merges`` is set; such a token has no
-needs beyond itself, and 1 to 3 hold for all other pieces unchanged.
+needs beyond itself, and 1 to 4 hold for all other pieces unchanged.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -43,8 +51,7 @@ from numpy.typing import NDArray
 
 from langtailor.errors import UnsupportedTokenizerError
 
-#: Ids of each of some texts.
-Encode = Callable[[Sequence[str]], Iterable[list[int]]]
+Ids = NDArray[np.int64]
 #: Two symbol ids make one dictionary key: left << PAIR_BITS | right.
 PAIR_BITS = 24
 _NEVER = 1 << 62
@@ -62,24 +69,31 @@ class MergeTable:
         self.lefts: list[int] = []
         self.rights: list[int] = []
         self.products: list[int] = []
-        self._ranks: dict[int, int] = {}
+
+    @cached_property
+    def _ranks(self) -> dict[int, int]:
+        """Rank by pair; of equal pairs that of the last one."""
+        pairs = zip(self.lefts, self.rights, strict=True)
+        return {left << PAIR_BITS | right: rank for rank, (left, right) in enumerate(pairs)}
 
     @classmethod
-    def of(cls, pairs: Iterable[tuple[str, str]], vocab: Mapping[str, int]) -> MergeTable:
+    def of(cls, pairs: Sequence[tuple[str, str]], vocab: Mapping[str, int]) -> MergeTable:
         """The table of a vocabulary; of equal pairs the last one counts, as in the library.
 
         Raises:
             UnsupportedTokenizerError: a merge names or makes a token that the vocabulary lacks.
         """
         table = cls()
-        for left, right in pairs:
-            try:
-                table.append(vocab[left], vocab[right], vocab[left + right])
-            except KeyError as error:
-                raise UnsupportedTokenizerError(
-                    f"tokenizer.json: merge {left!r} + {right!r} needs token {error}, which `model.vocab` lacks. "
-                    "Repair the teacher's tokenizer.json"
-                ) from error
+        try:
+            table.lefts = [vocab[left] for left, _ in pairs]
+            table.rights = [vocab[right] for _, right in pairs]
+            table.products = [vocab[left + right] for left, right in pairs]
+        except KeyError as error:
+            left, right = next(pair for pair in pairs if error.args[0] in (*pair, "".join(pair)))
+            raise UnsupportedTokenizerError(
+                f"tokenizer.json: merge {left!r} + {right!r} needs token {error}, which `model.vocab` lacks. "
+                "Repair the teacher's tokenizer.json"
+            ) from error
         return table
 
     def append(self, left: int, right: int, product: int) -> None:
@@ -107,37 +121,19 @@ class MergeTable:
                 waiting[at] = ranks.get(symbols[at] << PAIR_BITS | symbols[at + 1], _NEVER)
         return last
 
-    def derivations(self, vocab: Mapping[str, int], encode: Encode) -> Derivations:
+    def derivations(self, vocab: Mapping[str, int]) -> Derivations:
         """By which merge, if at all, each token's own characters become the token.
 
-        Where one merge alone makes a token, the library says whether its characters get there. The others, of which a
-        vocabulary that was converted from SentencePiece has many, are run here to see which of their merges is the last.
+        Shorter tokens come first, all of one length together (the fourth point above). Where a part does not rise, the
+        token is run.
 
         Args:
             vocab: id by token.
-            encode: ids into which merging alone, by the library itself, turns each of the given texts.
         """
-        size = max(vocab.values(), default=-1) + 1
-        lefts, rights = np.full(size, -1, np.int32), np.full(size, -1, np.int32)
-        reachable, rank = np.zeros(size, bool), np.zeros(size, np.int64)
-        made = np.bincount(np.asarray(self.products, np.int64), minlength=size)
-        plain = [token for token, token_id in vocab.items() if made[token_id] == 1]
-        for token, found in zip(plain, encode(plain), strict=True):
-            reachable[vocab[token]] = found == [vocab[token]]
-        once = np.flatnonzero(reachable)
-        rank[self.products] = np.arange(len(self.products))
-        lefts[once], rights[once] = (np.array(parts, np.int32)[rank[once]] for parts in (self.lefts, self.rights))
-        for token in vocab.keys() - set(plain):
-            token_id = vocab[token]
-            symbols = [vocab.get(character, -1) for character in token]
-            if -1 in symbols:
-                continue
-            last = self.run(symbols)
-            if symbols == [token_id]:
-                reachable[token_id] = True
-                if last >= 0:
-                    lefts[token_id], rights[token_id] = self.lefts[last], self.rights[last]
-        return Derivations(lefts, rights, reachable)
+        made = _Made(self, vocab)
+        for merges in made.by_length():
+            made.add(merges)
+        return Derivations(made.lefts, made.rights, made.reachable)
 
     def within(self, kept: NDArray[np.bool_]) -> list[int]:
         """Ranks of the merges whose parts and product are all ``kept`` (bool by symbol id), in order."""
@@ -145,6 +141,106 @@ class MergeTable:
             return []
         alive = kept[self.lefts] & kept[self.rights] & kept[self.products]
         return [int(rank) for rank in np.flatnonzero(alive)]
+
+
+class _Made:
+    """Derivations in the making.
+
+    Args:
+        table: the merges.
+        vocab: id by token.
+
+    Attributes:
+        lefts, rights: int32, shape (V,): as in :class:`Derivations`.
+        reachable: bool, shape (V,): as in :class:`Derivations`; so far.
+    """
+
+    def __init__(self, table: MergeTable, vocab: Mapping[str, int]) -> None:
+        size = max(vocab.values(), default=-1) + 1
+        self._table, self._vocab = table, vocab
+        self._lengths = np.zeros(size, np.int64)
+        self._lengths[np.fromiter(vocab.values(), np.int64)] = np.fromiter(map(len, vocab), np.int64)
+        self.lefts, self.rights = np.full(size, -1, np.int32), np.full(size, -1, np.int32)
+        self.reachable = self._lengths == 1
+        # The rank of the last merge, -1 for characters; and whether the token rises.
+        self._born, self._rises = np.full(size, -1, np.int64), np.ones(size, bool)
+        self._merges = np.array([table.lefts, table.rights, table.products], np.int64)
+        self._keys, self._ranks = _sorted_pairs(*self._merges[:2])
+
+    @cached_property
+    def _tokens(self) -> dict[int, str]:
+        return {token_id: token for token, token_id in self._vocab.items()}
+
+    def by_length(self) -> list[Ids]:
+        """Ranks of the merges that count, those with the shortest products first, one array a length."""
+        lengths = self._lengths[self._merges[2, self._ranks]]
+        order = np.argsort(lengths, kind="stable")
+        borders = np.flatnonzero(np.diff(lengths[order])) + 1
+        return np.split(self._ranks[order], borders)
+
+    def add(self, merges: Ids) -> None:
+        """Find the derivations of all tokens of one length; those of all shorter ones are known."""
+        lefts, rights, products = self._merges[:, merges]
+        derived = self.reachable[lefts] & self.reachable[rights]
+        rise = self._rises[lefts] & self._rises[rights]
+        told = np.flatnonzero(derived & rise)
+        last = told[~self._crossed(lefts[told], rights[told])]
+        ran = self._run(np.unique(products[derived & ~rise]).tolist())
+        self._derive(np.concatenate([merges[last], ran]))
+
+    def _run(self, token_ids: list[int]) -> Ids:
+        """The last merge of each token that its own characters become."""
+        found = []
+        for token_id in token_ids:
+            symbols = [self._vocab[character] for character in self._tokens[token_id]]
+            rank = self._table.run(symbols)
+            if symbols == [token_id]:
+                found.append(rank)
+        return np.array(found, np.int64)
+
+    def _derive(self, merges: Ids) -> None:
+        lefts, rights, products = self._merges[:, merges]
+        self.lefts[products], self.rights[products] = lefts, rights
+        self.reachable[products], self._born[products] = True, merges
+        behind = merges > np.maximum(self._born[lefts], self._born[rights])
+        self._rises[products] = behind & self._rises[lefts] & self._rises[rights]
+
+    def _crossed(self, lefts: Ids, rights: Ids) -> NDArray[np.bool_]:
+        """Whether a merge across the border comes before both parts are complete; bool, shape of ``lefts``."""
+        crossed = np.zeros(len(lefts), bool)
+        rows, x, x_gone = np.arange(len(lefts)), lefts, np.full(len(lefts), _NEVER)
+        while rows.size:
+            self._mark_crossed(crossed, rows, x, x_gone, rights[rows])
+            inner = np.flatnonzero((self.rights[x] >= 0) & ~crossed[rows])
+            rows, parents = rows[inner], x[inner]
+            x, x_gone = self.rights[parents].astype(np.int64), self._born[parents]
+        return crossed
+
+    def _mark_crossed(self, crossed: NDArray[np.bool_], rows: Ids, x: Ids, x_gone: Ids, y: Ids) -> None:
+        """Mark the rows where symbol ``x``, left of the border, joins any one down the left side of ``y``."""
+        y_gone = np.full(len(rows), _NEVER)
+        while rows.size:
+            meet = (self._born[x] <= y_gone) & (self._born[y] < x_gone) & (np.minimum(x_gone, y_gone) < _NEVER)
+            at = np.flatnonzero(meet)
+            rank = self._rank(x[at], y[at])
+            crossed[rows[at[(rank < x_gone[at]) & (rank <= y_gone[at])]]] = True
+            inner = np.flatnonzero((self.lefts[y] >= 0) & ~crossed[rows])
+            rows, x, x_gone, parents = rows[inner], x[inner], x_gone[inner], y[inner]
+            y, y_gone = self.lefts[parents].astype(np.int64), self._born[parents]
+
+    def _rank(self, lefts: Ids, rights: Ids) -> Ids:
+        keys = lefts << PAIR_BITS | rights
+        at = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
+        return np.where(self._keys[at] == keys, self._ranks[at], _NEVER)
+
+
+def _sorted_pairs(lefts: Ids, rights: Ids) -> tuple[Ids, Ids]:
+    """Keys of all pairs, sorted, and the rank of each."""
+    keys = lefts << PAIR_BITS | rights
+    ranks = np.argsort(keys, kind="stable")
+    # Of equal pairs the last one counts.
+    last = np.append(np.diff(keys[ranks]) > 0, True)[: len(keys)]
+    return keys[ranks[last]], ranks[last]
 
 
 class Derivations:
@@ -162,16 +258,20 @@ class Derivations:
 
     def needs(self, token_id: int, kept: Container[int] = ()) -> tuple[int, ...]:
         """All symbols in the token's derivation but itself, sorted; without those that are ``kept`` with their own."""
+        left, right = self._parts_of(token_id)
+        if left < 0 or (left in kept and right in kept):  # nearly always, where a vocabulary is filled
+            return ()
         found: set[int] = set()
         waiting = [token_id]
-        while waiting:
-            current = waiting.pop()
-            parts = self._parts[current] if current < len(self._parts) else _NO_PARTS
-            for part in parts:
+        for current in waiting:
+            for part in self._parts_of(current):
                 if part >= 0 and part not in found and part not in kept:
                     found.add(part)
                     waiting.append(part)
         return tuple(sorted(found))
+
+    def _parts_of(self, token_id: int) -> tuple[int, int]:
+        return self._parts[token_id] if token_id < len(self._parts) else _NO_PARTS
 
     def missing(self, kept: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Ids that kept tokens (bool by id, shape (V,)) need directly and that are not kept. Empty when closed."""
@@ -187,13 +287,11 @@ def parse_merges(merges: Sequence[Any]) -> list[tuple[str, str]]:
         UnsupportedTokenizerError: an entry is neither.
     """
     # A "#version" line heads merges that were copied from a merges.txt; the library skips it too.
-    entries = [entry for entry in merges if not (isinstance(entry, str) and entry.startswith("#version"))]
-    pairs: list[tuple[str, str]] = []
-    for entry in entries:
-        parts = entry.split(" ") if isinstance(entry, str) else entry
-        if len(parts) != 2:
+    entries = (entry for entry in merges if not (isinstance(entry, str) and entry.startswith("#version")))
+    pairs = [tuple(entry.split(" ") if isinstance(entry, str) else entry) for entry in entries]
+    for pair in pairs:
+        if len(pair) != 2:
             raise UnsupportedTokenizerError(
-                f"tokenizer.json: {entry!r} in `model.merges` is no pair of tokens. Repair the teacher's tokenizer.json"
+                f"tokenizer.json: {pair!r} in `model.merges` is no pair of tokens. Repair the teacher's tokenizer.json"
             )
-        pairs.append((parts[0], parts[1]))
     return pairs
