@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from langtailor.distillation.batches import _PASS_COST, Stream, cut_by_length
+from langtailor.distillation.batches import _GPU_PASS_COST, _PASS_COST, Stream, cut_by_length
 
 SIZES = st.lists(st.integers(1, 30), min_size=1, max_size=4)
 
@@ -51,8 +51,9 @@ def test_the_drawn_half_changes_from_epoch_to_epoch():
 LENGTHS = st.lists(st.integers(1, 200), min_size=1, max_size=9).map(lambda found: sorted(found, reverse=True))
 
 
-def cost(lengths: list[int], cuts: list[slice]) -> int:
-    return sum(_PASS_COST + lengths[part.start] * (part.stop - part.start) for part in cuts)
+def cost(lengths: list[int], cuts: list[slice], device: str) -> int:
+    pass_cost = {"cpu": _PASS_COST, "cuda": _GPU_PASS_COST}[device]
+    return sum(pass_cost + lengths[part.start] * (part.stop - part.start) for part in cuts)
 
 
 @settings(deadline=None)
@@ -66,21 +67,27 @@ def test_a_cut_covers_all_passages_within_the_budget(lengths, budget):
 
 
 @settings(deadline=None)
-@given(LENGTHS, st.integers(200, 600))
-def test_no_other_cut_is_cheaper(lengths, budget):
-    found = cost(lengths, cut_by_length(np.array(lengths, np.int32), budget))
+@given(LENGTHS, st.integers(200, 600), st.sampled_from(["cpu", "cuda"]))
+def test_no_other_cut_is_cheaper(lengths, budget, device):
+    found = cost(lengths, cut_by_length(np.array(lengths, np.int32), budget, device), device)
     borders = range(1, len(lengths))
     for count in range(len(lengths)):
         for chosen in combinations(borders, count):
             edges = [0, *chosen, len(lengths)]
             cuts = [slice(a, b) for a, b in pairwise(edges)]
             if all(lengths[part.start] * (part.stop - part.start) <= budget for part in cuts):
-                assert found <= cost(lengths, cuts)
+                assert found <= cost(lengths, cuts, device)
 
 
 def test_texts_of_mixed_length_are_not_padded_to_the_longest():
     lengths = np.array([400, 390, *[10] * 30], np.int32)
-    assert cut_by_length(lengths, 10_000) == [slice(0, 2), slice(2, 32)]
+    assert cut_by_length(lengths, 20_000) == [slice(0, 2), slice(2, 32)]
+
+
+def test_a_gpu_takes_padding_rather_than_another_small_pass():
+    lengths = np.array([100, 90, *[10] * 30], np.int32)
+    assert cut_by_length(lengths, 20_000, "cuda") == [slice(0, 32)]
+    assert len(cut_by_length(np.array([2_000] * 4 + [10] * 30, np.int32), 65_536, "cuda")) == 2
 
 
 @pytest.mark.parametrize("budget", [1, 99])

@@ -61,7 +61,8 @@ def test_a_student_comes_nearer_to_its_teacher_in_every_language_without_the_tea
         assert held["cosine"] > before["languages"][lang]["cosine"]
 
 
-def test_the_stated_cosine_is_what_the_loaded_student_gives(world, student):
+def cosines_by_hand(world, student):
+    """Of the loaded student's vectors of the Turkish validation passages to the stored ones."""
     texts_ids = TokenFile(world.tokens["tr"]).split("validation")
     model = SentenceTransformer(str(student), device="cpu")
     with torch.no_grad():
@@ -72,8 +73,20 @@ def test_the_stated_cosine_is_what_the_loaded_student_gives(world, student):
             for row, n in enumerate(texts_ids.lengths)
         ]
     targets = VectorStore.open(world.vectors["tr"], "validation").take(np.arange(len(vectors)))
-    cosines = [v @ t / np.linalg.norm(v) / np.linalg.norm(t) for v, t in zip(vectors, targets, strict=True)]
+    return [v @ t / np.linalg.norm(v) / np.linalg.norm(t) for v, t in zip(vectors, targets, strict=True)]
+
+
+def test_the_stated_cosine_is_what_the_loaded_student_gives(world, student):
+    cosines = cosines_by_hand(world, student)
     assert facts(student)["after"]["languages"]["tr"]["cosine"] == pytest.approx(np.mean(cosines), abs=1e-5)
+
+
+def test_a_look_takes_so_many_passages_of_each_language(world, tmp_path):
+    student = world.distil(tmp_path / "student", epochs=1, validation_passages=3)
+    after = facts(student)["after"]
+    assert (after["passages"], {held["passages"] for held in after["languages"].values()}) == (6, {3})
+    cosines = cosines_by_hand(world, student)
+    assert after["languages"]["tr"]["cosine"] == pytest.approx(np.mean(cosines[:3]), abs=1e-5)
 
 
 def test_the_student_has_the_clones_files_but_for_weights_and_metrics(world, student):

@@ -378,6 +378,8 @@ class DistillationSettings(Section):
     """Recompute activations in the backward pass: less memory, about a third more time."""
     validate_every: Annotated[int, Field(ge=1)] = 100
     """Steps between two looks at the validation split."""
+    validation_passages: Annotated[int, Field(ge=1)] | None = 1_000
+    """Passages of each language in a look, the first of its validation split; `null` takes all of them."""
     validation_sts: StsPairs | None = None
     """Sentence pairs with human scores: whenever the validation split is looked at, so is Spearman's correlation on these,
     times 100."""

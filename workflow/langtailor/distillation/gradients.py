@@ -99,7 +99,7 @@ class BatchGradient:
         # Every process takes passages of all lengths, so that they end together.
         mine = order[self._rank :: self._world]
         lengths = self._passages.lengths[mine]
-        parts = cut_by_length(lengths, self._tokens_of_a_pass(int(lengths.sum())))
+        parts = cut_by_length(lengths, self._tokens_of_a_pass(int(lengths.sum())), self._accelerator.device.type)
         encode = [self._encoder(mine[part], [step, self._rank, index]) for index, part in enumerate(parts)]
         if not self._objective.looks_across_passages:
             rows = [mine[part] for part in parts]

@@ -223,7 +223,15 @@ class Run:
         objective = Objective(settings.objective)
         self._gradient = BatchGradient(accelerator, student, objective, data.train, self._done.micro_batch_tokens, seed)
         self._validator = (
-            Validator(accelerator, student, objective, data.validation, settings.batch_size, data.watched)
+            Validator(
+                accelerator,
+                student,
+                objective,
+                data.validation,
+                settings.batch_size,
+                settings.validation_passages,
+                data.watched,
+            )
             if len(data.validation)
             else None
         )

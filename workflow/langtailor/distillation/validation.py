@@ -24,8 +24,8 @@ from langtailor.errors import TrainingError
 
 _LOG = logging.getLogger("langtailor")
 
-#: Most tokens of a pass: more gain nothing, and a CPU shares the passes among its cores.
-_PASS_TOKENS = 4_096
+#: Most tokens of a pass on a CPU: more gain nothing, and the passes are shared among its cores.
+_CPU_PASS_TOKENS = 4_096
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,7 @@ class Validator:
         objective: the training objective.
         passages: the validation split; not empty.
         batch_size: passages in a batch of the objective.
+        most: passages of each language that are looked at, the first ones; ``None`` for all.
         watched: sentence pairs that are looked at, too.
     """
 
@@ -83,21 +84,26 @@ class Validator:
         objective: Objective,
         passages: Passages,
         batch_size: int,
+        most: int | None = None,
         watched: WatchedPairs | None = None,
     ) -> None:
         self._accelerator, self._student, self._objective = accelerator, student, objective
         self._passages, self._batch_size, self._watched = passages, batch_size, watched
-        self._targets = torch.from_numpy(passages.targets(np.arange(len(passages)))).to(accelerator.device)
+        self._languages, self._rows = _first_of_each(passages.languages, most)
+        self._targets = torch.from_numpy(passages.targets(self._rows)).to(accelerator.device)
 
     def __call__(self, budget: int) -> Validation:
         """Measure the student as it is, in passes of at most ``budget`` tokens."""
         self._student.train(False)
-        vectors = self._encode(self._passages.tokens, self._passages.lengths, budget)
+        looked_at = self._rows
+        vectors = self._encode(
+            lambda rows: self._passages.tokens(looked_at[rows]), self._passages.lengths[looked_at], budget
+        )
         sts = None
         if self._watched is not None:
             sts = self._watched.spearman(self._encode(self._watched.take, self._watched.lengths, budget))
         self._student.train(True)
-        found = measure(vectors, self._targets, self._passages.languages, self._objective, self._batch_size)
+        found = measure(vectors, self._targets, self._languages, self._objective, self._batch_size)
         return replace(found, sts=sts)
 
     def _encode(self, tokens: Callable[[Rows], list[Ids]], lengths: Ids, budget: int) -> Tensor:
@@ -107,8 +113,10 @@ class Validator:
         # All processes give equally many vectors; the last text may stand in for the missing ones.
         order = np.concatenate([order, np.repeat(order[-1:], -len(order) % world)])
         mine = order[rank::world]
-        with each_core(self._accelerator.device.type == "cpu" and world == 1) as run:
-            cuts = cut_by_length(lengths[mine], min(budget, _PASS_TOKENS))
+        device = self._accelerator.device.type
+        with each_core(device == "cpu" and world == 1) as run:
+            most = min(budget, _CPU_PASS_TOKENS) if device == "cpu" else budget
+            cuts = cut_by_length(lengths[mine], most, device)
             parts = list(run(lambda part: self._vectors(tokens(mine[part])), cuts))
         gathered: Tensor = self._accelerator.gather(torch.cat(parts))
         vectors = torch.empty_like(gathered)
@@ -129,6 +137,17 @@ class Validator:
         torch.cuda.empty_cache()
         half = len(ids) // 2
         return torch.cat([self._vectors(part) for part in (ids[:half], ids[half:])])
+
+
+def _first_of_each(languages: Mapping[str, slice], most: int | None) -> tuple[dict[str, slice], Rows]:
+    """The first rows of each language: where each stands among those taken, and the rows themselves."""
+    taken, rows, start = {}, [], 0
+    for lang, part in languages.items():
+        found = np.arange(part.start, part.stop)[:most]
+        taken[lang] = slice(start, start + len(found))
+        rows.append(found)
+        start += len(found)
+    return taken, np.concatenate(rows)
 
 
 @torch.no_grad()
