@@ -47,7 +47,7 @@ class Bench:
         return [sys.executable, str(_HERE / f"bench_{name}.py"), *data, *arguments, *turns, "--out", str(out)]
 
 
-#: ``small`` shows that all works, ``default`` is meant for 15 minutes on two quiet cores, ``full`` takes an hour or two.
+#: ``small`` shows that all works, ``default`` is meant for 15 minutes on two quiet cores, ``full`` takes two hours.
 BENCHES: dict[str, Bench] = {
     "counting": Bench("--mb 4 --slice-mb 0.5 --turns 1", "--mb 100 --slice-mb 0.5", "--slice-mb 1"),
     "surgery": Bench("--teacher-rows 16384 --rows 8192 --turns 2", "", "--grafts 64000", data=False),
@@ -58,9 +58,7 @@ BENCHES: dict[str, Bench] = {
     "distillation": Bench("--steps 4 --warmup 1 --batch-size 8 --turns 1", "--steps 12 --warmup 2", "--steps 44"),
     "store": Bench("--rows 5000 --turns 3", "", "--rows 200000", data=False),
     "growth": Bench("--documents 250 --passages 8", "--documents 1000 --passages 64", ""),
-    "end_to_end": Bench(
-        "--times 0.5 --epochs 0.5 --turns 1", "--times 0.5 --epochs 0.5 --turns 1", "--times 10 --turns 1"
-    ),
+    "end_to_end": Bench("--times 0.5 --epochs 0.5 --turns 1", "--times 1 --turns 1", "--times 10 --turns 3"),
 }
 SIZES = ("small", "default", "full")
 
@@ -135,7 +133,7 @@ def table(results: Mapping[str, Mapping[str, Any]]) -> str:
     ]
     facts = next(iter(results.values()))["machine"]
     sizes = ", ".join(f"{name} {result['size']} ({result['seconds']} s)" for name, result in results.items())
-    loads = [result["machine"]["load"] for result in results.values() if "load" in result["machine"]]
+    loads = [result["machine"]["load"] for result in results.values()]
     about = ", ".join(f"{key} {value}" for key, value in facts.items() if key not in ("load", "processor", "cores"))
     return (
         f"{facts.get('processor')}, {facts.get('cores')} cores, load before each benchmark {min(loads)} to {max(loads)}; "
