@@ -52,13 +52,15 @@ BENCHES: dict[str, Bench] = {
     "counting": Bench("--mb 4 --slice-mb 0.5 --turns 1", "--mb 100 --slice-mb 0.5", "--slice-mb 1"),
     "surgery": Bench("--teacher-rows 16384 --rows 8192 --turns 2", "", "--grafts 64000", data=False),
     "remap": Bench(
-        "--teacher-rows 16384 --rows 8192 --grafts 4000 --turns 2", "--loop-tokens 64", "--loop-tokens 256", data=False
+        "--teacher-rows 16384 --rows 8192 --grafts 4000 --turns 2", "--loop-tokens 32", "--loop-tokens 256", data=False
     ),
     "vectors": Bench("--passages 96 --mixed 12 --turns 1", "--passages 512 --mixed 64", "--passages 2048 --mixed 256"),
     "distillation": Bench("--steps 4 --warmup 1 --batch-size 8 --turns 1", "--steps 12 --warmup 2", "--steps 44"),
     "store": Bench("--rows 5000 --turns 3", "", "--rows 200000", data=False),
     "growth": Bench("--documents 250 --passages 8", "--documents 1000 --passages 64", ""),
-    "end_to_end": Bench("--times 0.5 --epochs 0.5 --turns 1", "--times 1 --turns 1", "--times 10 --turns 3"),
+    "end_to_end": Bench(
+        "--times 0.25 --epochs 0.25 --turns 1", "--times 0.5 --epochs 0.5 --turns 1", "--times 10 --turns 3"
+    ),
 }
 SIZES = ("small", "default", "full")
 
