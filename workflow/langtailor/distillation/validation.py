@@ -95,10 +95,8 @@ class Validator:
     def __call__(self, budget: int) -> Validation:
         """Measure the student as it is, in passes of at most ``budget`` tokens."""
         self._student.train(False)
-        looked_at = self._rows
-        vectors = self._encode(
-            lambda rows: self._passages.tokens(looked_at[rows]), self._passages.lengths[looked_at], budget
-        )
+        lengths = self._passages.lengths[self._rows]
+        vectors = self._encode(lambda rows: self._passages.tokens(self._rows[rows]), lengths, budget)
         sts = None
         if self._watched is not None:
             sts = self._watched.spearman(self._encode(self._watched.take, self._watched.lengths, budget))

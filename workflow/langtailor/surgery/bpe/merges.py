@@ -51,7 +51,8 @@ from numpy.typing import NDArray
 
 from langtailor.errors import UnsupportedTokenizerError
 
-Ids = NDArray[np.int64]
+#: Ids or ranks.
+Ints = NDArray[np.int64]
 #: Two symbol ids make one dictionary key: left << PAIR_BITS | right.
 PAIR_BITS = 24
 _NEVER = 1 << 62
@@ -171,14 +172,14 @@ class _Made:
     def _tokens(self) -> dict[int, str]:
         return {token_id: token for token, token_id in self._vocab.items()}
 
-    def by_length(self) -> list[Ids]:
+    def by_length(self) -> list[Ints]:
         """Ranks of the merges that count, those with the shortest products first, one array a length."""
         lengths = self._lengths[self._merges[2, self._ranks]]
         order = np.argsort(lengths, kind="stable")
         borders = np.flatnonzero(np.diff(lengths[order])) + 1
         return np.split(self._ranks[order], borders)
 
-    def add(self, merges: Ids) -> None:
+    def add(self, merges: Ints) -> None:
         """Find the derivations of all tokens of one length; those of all shorter ones are known."""
         lefts, rights, products = self._merges[:, merges]
         derived = self.reachable[lefts] & self.reachable[rights]
@@ -188,7 +189,7 @@ class _Made:
         ran = self._run(np.unique(products[derived & ~rise]).tolist())
         self._derive(np.concatenate([merges[last], ran]))
 
-    def _run(self, token_ids: list[int]) -> Ids:
+    def _run(self, token_ids: list[int]) -> Ints:
         """The last merge of each token that its own characters become."""
         found = []
         for token_id in token_ids:
@@ -198,14 +199,14 @@ class _Made:
                 found.append(rank)
         return np.array(found, np.int64)
 
-    def _derive(self, merges: Ids) -> None:
+    def _derive(self, merges: Ints) -> None:
         lefts, rights, products = self._merges[:, merges]
         self.lefts[products], self.rights[products] = lefts, rights
         self.reachable[products], self._born[products] = True, merges
         behind = merges > np.maximum(self._born[lefts], self._born[rights])
         self._rises[products] = behind & self._rises[lefts] & self._rises[rights]
 
-    def _crossed(self, lefts: Ids, rights: Ids) -> NDArray[np.bool_]:
+    def _crossed(self, lefts: Ints, rights: Ints) -> NDArray[np.bool_]:
         """Whether a merge across the border comes before both parts are complete; bool, shape of ``lefts``."""
         crossed = np.zeros(len(lefts), bool)
         rows, x, x_gone = np.arange(len(lefts)), lefts, np.full(len(lefts), _NEVER)
@@ -216,7 +217,7 @@ class _Made:
             x, x_gone = self.rights[parents].astype(np.int64), self._born[parents]
         return crossed
 
-    def _mark_crossed(self, crossed: NDArray[np.bool_], rows: Ids, x: Ids, x_gone: Ids, y: Ids) -> None:
+    def _mark_crossed(self, crossed: NDArray[np.bool_], rows: Ints, x: Ints, x_gone: Ints, y: Ints) -> None:
         """Mark the rows where symbol ``x``, left of the border, joins any one down the left side of ``y``."""
         y_gone = np.full(len(rows), _NEVER)
         while rows.size:
@@ -228,13 +229,13 @@ class _Made:
             rows, x, x_gone, parents = rows[inner], x[inner], x_gone[inner], y[inner]
             y, y_gone = self.lefts[parents].astype(np.int64), self._born[parents]
 
-    def _rank(self, lefts: Ids, rights: Ids) -> Ids:
+    def _rank(self, lefts: Ints, rights: Ints) -> Ints:
         keys = lefts << PAIR_BITS | rights
         at = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
         return np.where(self._keys[at] == keys, self._ranks[at], _NEVER)
 
 
-def _sorted_pairs(lefts: Ids, rights: Ids) -> tuple[Ids, Ids]:
+def _sorted_pairs(lefts: Ints, rights: Ints) -> tuple[Ints, Ints]:
     """Keys of all pairs, sorted, and the rank of each."""
     keys = lefts << PAIR_BITS | rights
     ranks = np.argsort(keys, kind="stable")
@@ -258,20 +259,16 @@ class Derivations:
 
     def needs(self, token_id: int, kept: Container[int] = ()) -> tuple[int, ...]:
         """All symbols in the token's derivation but itself, sorted; without those that are ``kept`` with their own."""
-        left, right = self._parts_of(token_id)
-        if left < 0 or (left in kept and right in kept):  # nearly always, where a vocabulary is filled
-            return ()
         found: set[int] = set()
         waiting = [token_id]
-        for current in waiting:
-            for part in self._parts_of(current):
+        while waiting:
+            current = waiting.pop()
+            parts = self._parts[current] if current < len(self._parts) else _NO_PARTS
+            for part in parts:
                 if part >= 0 and part not in found and part not in kept:
                     found.add(part)
                     waiting.append(part)
         return tuple(sorted(found))
-
-    def _parts_of(self, token_id: int) -> tuple[int, int]:
-        return self._parts[token_id] if token_id < len(self._parts) else _NO_PARTS
 
     def missing(self, kept: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Ids that kept tokens (bool by id, shape (V,)) need directly and that are not kept. Empty when closed."""
@@ -287,11 +284,13 @@ def parse_merges(merges: Sequence[Any]) -> list[tuple[str, str]]:
         UnsupportedTokenizerError: an entry is neither.
     """
     # A "#version" line heads merges that were copied from a merges.txt; the library skips it too.
-    entries = (entry for entry in merges if not (isinstance(entry, str) and entry.startswith("#version")))
-    pairs = [tuple(entry.split(" ") if isinstance(entry, str) else entry) for entry in entries]
-    for pair in pairs:
-        if len(pair) != 2:
+    entries = [entry for entry in merges if not (isinstance(entry, str) and entry.startswith("#version"))]
+    pairs: list[tuple[str, str]] = []
+    for entry in entries:
+        parts = entry.split(" ") if isinstance(entry, str) else entry
+        if len(parts) != 2:
             raise UnsupportedTokenizerError(
-                f"tokenizer.json: {pair!r} in `model.merges` is no pair of tokens. Repair the teacher's tokenizer.json"
+                f"tokenizer.json: {entry!r} in `model.merges` is no pair of tokens. Repair the teacher's tokenizer.json"
             )
+        pairs.append((parts[0], parts[1]))
     return pairs
