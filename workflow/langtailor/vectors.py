@@ -27,7 +27,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from langtailor.artifacts import Manifest, atomic_file, canonical_json, directory_digest, read_manifest
-from langtailor.codedigest import code_digest
+from langtailor.storage.code_digest import module_digest
 from langtailor.config import TeacherSettings, VectorSettings
 from langtailor.errors import ArtifactError, LangtailorError
 from langtailor.tables import CORPUS, damage_named, manifest_of, read_batches, with_manifest
@@ -268,7 +268,7 @@ class _Spare:
         cls, folder: Path, shard: int, made_by: dict[str, Any], inputs: dict[str, Any], settings: VectorSettings
     ) -> Self:
         """The name for this teacher, these settings and this code."""
-        made = canonical_json([made_by, inputs, settings.batch_tokens, code_digest("vectors")])
+        made = canonical_json([made_by, inputs, settings.batch_tokens, module_digest("vectors")])
         key = hashlib.blake2b(made.encode(), digest_size=_DIGEST_BYTES).hexdigest()
         return cls(folder / f"{shard:05d}.{key}.arrow", f"{shard:05d}.*.arrow")
 

@@ -10,7 +10,6 @@ from snakemake.utils import validate
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
 
 from langtailor.artifacts import restore_times
-from langtailor.codedigest import code_digest
 from langtailor.config import (
     FilesSource,
     SampleSource,
@@ -24,6 +23,7 @@ from langtailor.corpus.local import files_corpus, sample_corpus
 from langtailor.donor import donor_file
 from langtailor.errors import ConfigError, LangtailorError, SourceError
 from langtailor.machine import has_gpu
+from langtailor.storage.code_digest import code_digest
 from langtailor.teacher import local_files
 
 # A file given with --configfile stands alone; it is not laid over the demo's.
@@ -100,6 +100,11 @@ def keep_times():
     """Let what was rebuilt as it was keep its time, so that nothing made from it runs again."""
     if workflow.is_main_process:
         restore_times(SETTINGS.root)
+
+
+def script_digest(name):
+    """Digest of the code that a rule's script stands on, its own text included."""
+    return code_digest(Path(workflow.current_basedir).parent / "scripts" / f"{name}.py")
 
 
 def growing(amount):

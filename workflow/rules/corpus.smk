@@ -25,7 +25,7 @@ rule fetch_documents:
         revision=lambda wildcards: SAMPLE_REVISIONS.get(wildcards.lang),
         seed=SETTINGS.seed,
         work=str(SETTINGS.root / "downloads" / "{lang}"),
-        code=code_digest("corpus.sources"),
+        code=script_digest("fetch_documents"),
     script:
         "../scripts/fetch_documents.py"
 
@@ -53,6 +53,6 @@ rule build_corpus:
         cleaning=section(SETTINGS.corpus.cleaning),
         quotas=lambda wildcards: section(SETTINGS.quotas(wildcards.lang)),
         seed=SETTINGS.seed,
-        code=code_digest("corpus.build"),
+        code=script_digest("build_corpus"),
     script:
         "../scripts/build_corpus.py"

@@ -19,6 +19,6 @@ rule count_tokens:
         runtime=growing(60),
         disk_mb=100,
     params:
-        code=code_digest("counting"),
+        code=script_digest("count_tokens"),
     script:
         "../scripts/count_tokens.py"

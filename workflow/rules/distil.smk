@@ -22,7 +22,7 @@ rule tokenize_corpora:
         languages=LANGUAGES,
         max_length=lambda wildcards: SETTINGS.variant(wildcards.variant).distillation.max_length,
         teacher=section(SETTINGS.teacher, "model", "prompt", "trust_remote_code"),
-        code=code_digest("distillation.tokens"),
+        code=script_digest("tokenize_corpora"),
     script:
         "../scripts/tokenize_corpora.py"
 
@@ -53,6 +53,6 @@ rule distil:
         seed=SETTINGS.seed,
         trust_remote_code=SETTINGS.teacher.trust_remote_code,
         checkpoints=str(SETTINGS.root / "checkpoints" / "{variant}"),
-        code=code_digest("distillation.train"),
+        code=script_digest("distil"),
     script:
         "../scripts/distil.py"

@@ -28,7 +28,7 @@ rule evaluate:
         teacher=section(SETTINGS.teacher, "prompt", "max_length", "dtype", "model", "trust_remote_code"),
         bootstrap=SETTINGS.evaluation.bootstrap,
         seed=SETTINGS.seed,
-        code=code_digest("evaluation.run"),
+        code=script_digest("evaluate"),
     script:
         "../scripts/evaluate.py"
 

@@ -40,6 +40,6 @@ rule write_report:
         tasks=TASKS,
         bootstrap=SETTINGS.evaluation.bootstrap,
         seed=SETTINGS.seed,
-        code=code_digest("reporting.page", "reporting.provenance"),
+        code=script_digest("write_report"),
     script:
         "../scripts/write_report.py"

@@ -32,6 +32,6 @@ rule publish_student:
         languages=LANGUAGES,
         teacher=section(SETTINGS.teacher),
         variant=lambda wildcards: section(SETTINGS.variant(wildcards.variant)),
-        code=code_digest("export"),
+        code=script_digest("publish_student"),
     script:
         "../scripts/publish_student.py"

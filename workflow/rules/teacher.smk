@@ -20,6 +20,6 @@ rule fetch_teacher:
         disk_mb=8000,
     params:
         settings=section(SETTINGS.teacher, "model", "revision", "trust_remote_code"),
-        code=code_digest("teacher"),
+        code=script_digest("fetch_teacher"),
     script:
         "../scripts/fetch_teacher.py"

@@ -26,6 +26,6 @@ rule teacher_vectors:
         teacher=section(SETTINGS.teacher),
         settings=lambda wildcards: section(SETTINGS.vector_settings(wildcards.lang)),
         kept=str(SETTINGS.root / "kept" / "vectors" / "{lang}"),
-        code=code_digest("vectors"),
+        code=script_digest("teacher_vectors"),
     script:
         "../scripts/teacher_vectors.py"

@@ -27,7 +27,7 @@ rule select_vocabulary:
         weights={lang: SETTINGS.corpus.languages[lang].weight for lang in LANGUAGES},
         targets=SETTINGS.target_languages,
         work=str(SETTINGS.root / "downloads" / "donor"),
-        code=code_digest("selection", "donor"),
+        code=script_digest("select_vocabulary"),
     script:
         "../scripts/select_vocabulary.py"
 
@@ -53,6 +53,6 @@ rule write_tokenizer:
     params:
         languages=LANGUAGES,
         targets=SETTINGS.target_languages,
-        code=code_digest("surgery.write"),
+        code=script_digest("write_tokenizer"),
     script:
         "../scripts/write_tokenizer.py"

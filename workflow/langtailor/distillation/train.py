@@ -29,7 +29,7 @@ from langtailor.artifacts import (
     seal_directory,
     sha256_bytes,
 )
-from langtailor.codedigest import code_digest
+from langtailor.storage.code_digest import module_digest
 from langtailor.config import DistillationSettings, TeacherSettings
 from langtailor.distillation.batches import Rows, Stream
 from langtailor.distillation.checkpoints import Checkpoints, Progressed, Snapshot
@@ -407,5 +407,5 @@ def _fingerprint(made_by: Mapping[str, Any], inputs: Mapping[str, Any]) -> str:
     """SHA-256 of everything that shapes a run: settings, seed, inputs, code and the libraries that compute."""
     shaping = {key: value for key, value in made_by.items() if key not in _SHAPES_NOTHING}
     versions = {name: version(name) for name in _COMPUTING}
-    parts = [shaping, dict(inputs), code_digest("distillation.train"), versions]
+    parts = [shaping, dict(inputs), module_digest("distillation.train"), versions]
     return sha256_bytes(canonical_json(parts).encode())

@@ -1,0 +1,180 @@
+"""Digest of the code that an output stands on, so that editing it reruns what it shapes and nothing else.
+
+Each rule carries as a parameter the digest of its script and of every definition of the package that the script
+reaches: what it names, what that names, and so on. The digest is a set of the digests of these definitions
+(:mod:`langtailor.storage.source_code`), each with the names by which it knows the others. So it is blind to comments,
+docstrings and import statements, to the names of modules, and to the module in which a definition stands: code that is
+moved reruns nothing. A template that a definition names counts as part of it.
+
+Definitions are reached by name. What a module does on import, such as the registration of a class by a decorator, is
+reached by importing the module.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from langtailor.artifacts import sha256_file
+from langtailor.storage.source_code import Definition, SourceFile, SourceFiles
+
+_PACKAGE = "langtailor"
+_ROOT = Path(__file__).parents[1]
+#: Modules that shape no output: configuration values reach a rule as parameters of their own.
+_NEUTRAL = ("config", "errors", "progress", "storage.code_digest", "storage.source_code")
+
+
+@cache
+def code_digest(script: Path) -> str:
+    """Digest (16 hexadecimal digits) of a script or module and of all that it reaches in the package.
+
+    Args:
+        script: the source file of a rule's script, or of a module of the package.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
+    return _Closure(script).digest()
+
+
+@cache
+def module_digest(name: str) -> str:
+    """The digest of a module of the package, by its name below the package: ``vectors.encode``.
+
+    Raises:
+        ModuleNotFoundError: there is no such module.
+    """
+    path = _path(f"{_PACKAGE}.{name}")
+    if path is None:
+        raise ModuleNotFoundError(name)
+    return code_digest(path)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A definition and the file in which it stands."""
+
+    path: Path
+    definition: Definition
+
+
+class _Closure:
+    """All definitions that a file reaches."""
+
+    def __init__(self, script: Path) -> None:
+        self._lines: set[str] = set()
+        self._seen: set[tuple[Path, str]] = set()
+        self._loaded: set[Path] = set()
+        self._pending: list[_Place] = []
+        self._load(script)
+        self._pending += [_Place(script, definition) for definition in _parsed(script).definitions]
+        while self._pending:
+            self._visit(self._pending.pop())
+        _files().remember()
+
+    def digest(self) -> str:
+        return hashlib.sha256("\n".join(sorted(self._lines)).encode()).hexdigest()[:16]
+
+    def _visit(self, place: _Place) -> None:
+        key = place.path, place.definition.digest
+        if key in self._seen:
+            return
+        self._seen.add(key)
+        references = [self._reference(place, name) for name in place.definition.uses]
+        templates = [_template_digest(place.path.parent / name) for name in place.definition.templates]
+        self._lines.add(" ".join([place.definition.digest, *filter(None, references), *templates]))
+        for target in place.definition.imports.values():
+            self._load_target(target)
+
+    def _reference(self, place: _Place, name: str) -> str:
+        """A used name with what it stands for; empty for local variables and builtins."""
+        imports = {**_parsed(place.path).imports, **place.definition.imports}
+        here, _, attribute = name.partition(".")
+        if not attribute and here not in place.definition.imports:
+            if found := _defined(place.path, here):
+                return self._reached(name, found)
+        if here not in imports:
+            return ""
+        target = f"{imports[here]}.{attribute}" if attribute else imports[here]
+        if not _is_ours(target):
+            return f"{name}={target}" if not attribute else ""
+        return self._reached(name, _resolve(target))
+
+    def _reached(self, name: str, places: list[_Place]) -> str:
+        self._pending += places
+        return f"{name}={','.join(place.definition.digest for place in places)}" if places else ""
+
+    def _load(self, path: Path) -> None:
+        """Follow what importing a file does: its effects, and the files that it imports."""
+        if path in self._loaded:
+            return
+        self._loaded.add(path)
+        file = _parsed(path)
+        self._pending += [_Place(path, definition) for definition in file.definitions if _is_effect(file, definition)]
+        for target in file.imports.values():
+            self._load_target(target)
+
+    def _load_target(self, target: str) -> None:
+        for module in _modules_of(target):
+            if not _is_neutral(module) and (path := _path(module)):
+                self._load(path)
+
+
+def _resolve(target: str) -> list[_Place]:
+    """The definitions that ``module.name`` stands for, through modules that only pass it on; none for a module."""
+    module, _, name = target.rpartition(".")
+    path = _path(module)
+    if _is_neutral(target) or path is None:
+        return []
+    if places := _defined(path, name):
+        return places
+    passed_on = _parsed(path).imports.get(name)
+    return _resolve(passed_on) if passed_on and _is_ours(passed_on) else []
+
+
+def _defined(path: Path, name: str) -> list[_Place]:
+    return [_Place(path, definition) for definition in _parsed(path).definitions if name in definition.names]
+
+
+def _is_effect(file: SourceFile, definition: Definition) -> bool:
+    ours = (file.imports.get(name.partition(".")[0], "") for name in definition.decorators)
+    return not definition.names or any(map(_is_ours, ours))
+
+
+def _is_ours(target: str) -> bool:
+    return target.partition(".")[0] == _PACKAGE
+
+
+def _is_neutral(target: str) -> bool:
+    below = target.removeprefix(f"{_PACKAGE}.")
+    return any(below == name or below.startswith(f"{name}.") for name in _NEUTRAL)
+
+
+def _modules_of(target: str) -> Iterator[str]:
+    """The packages and modules that importing ``package.module.name`` runs."""
+    parts = target.split(".")
+    if parts[0] == _PACKAGE:
+        yield from (".".join(parts[:end]) for end in range(2, len(parts) + 1))
+
+
+@cache
+def _files() -> SourceFiles:
+    return SourceFiles(_ROOT / "__pycache__" / "code_digest.json")
+
+
+@cache
+def _parsed(path: Path) -> SourceFile:
+    return _files().parsed(path)
+
+
+def _template_digest(template: Path) -> str:
+    return sha256_file(template) if template.is_file() else ""
+
+
+@cache
+def _path(module: str) -> Path | None:
+    base = _ROOT.joinpath(*module.split(".")[1:])
+    return next((path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()), None)
