@@ -28,7 +28,7 @@ demo: setup ## run the whole pipeline on the embedded sample (offline, CPU)
 	@echo "student: results/demo/student/tailored  (SentenceTransformer opens it)"
 
 estimate: setup ## how long the teacher's vectors of CONFIG will take (ESTIMATE="--help" lists the options)
-	@PYTHONPATH=workflow $(BIN)/python -m langtailor.estimate --configfile $(CONFIG) $(ESTIMATE)
+	@PYTHONPATH=workflow $(BIN)/python -m langtailor.planning.estimate --configfile $(CONFIG) $(ESTIMATE)
 
 test: setup ## run the fast tests, a whole small run among them
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow and not slurm and not faults" -n $(CORES) --dist loadfile
@@ -58,16 +58,16 @@ lint: setup ## ruff, mypy, snakefmt and snakemake --lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/snakefmt --check Snakefile workflow/rules
+	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
 
 format: setup ## format Python and Snakemake files
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	$(BIN)/snakefmt Snakefile workflow/rules
+	$(BIN)/snakefmt Snakefile workflow
 
 schema: setup ## write config/schema.yaml from the settings' models
-	cd workflow && ../$(BIN)/python -m langtailor.schemafile ../config/schema.yaml
+	cd workflow && ../$(BIN)/python -m langtailor.config.schema ../config/schema.yaml
 
 lock: setup ## refresh requirements/*.txt and envs/*.yaml
 	$(BIN)/python requirements/lock.py

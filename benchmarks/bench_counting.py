@@ -4,7 +4,7 @@ Three sides count text with the same tokenizer, alternating, and must agree:
 
 - ``counter``: ``tokenizers`` ``encode_batch`` and ``collections.Counter``;
 - ``bincount``: ``encode_batch_fast`` and ``numpy.bincount``;
-- ``langtailor``: :class:`langtailor.counting.count_ids`.
+- ``langtailor``: :class:`langtailor.counts.count.count_ids`.
 
 Two texts are counted: DATA's sentences drawn with replacement up to ``--mb`` megabytes, and each of them once. Peers take
 as long for each megabyte, whatever their number, so in each turn they count a slice of ``--slice-mb`` (another each
@@ -30,9 +30,9 @@ from measure import SEED, Row, alternate, drawn, in_process, parser, peak_megaby
 from numpy.typing import NDArray
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
-from langtailor.counting import count_ids
-from langtailor.wordcuts import WordCuts, prove_word_cuts
-from langtailor.words import WeightedTexts
+from langtailor.counts.count import count_ids
+from langtailor.counts.word_cuts import WordCuts, prove_word_cuts
+from langtailor.counts.words import WeightedTexts
 
 _BATCH = 1_000
 _ROWS = 10_000

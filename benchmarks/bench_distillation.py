@@ -29,16 +29,20 @@ import torch
 from measure import LOG, SEED, Row, Turns, alternate, parser, sentences, start, version_of, write
 from safetensors.torch import load_file, save_file
 
-from langtailor.artifacts import Manifest, atomic_directory, seal_directory
-from langtailor.config import DistillationSettings, ObjectiveSettings, TeacherSettings, VectorSettings
-from langtailor.corpus import read_corpus
+from langtailor.config.distillation import DistillationSettings, ObjectiveSettings
+from langtailor.config.teacher import TeacherSettings
+from langtailor.config.vectors import VectorSettings
+from langtailor.corpus.reading import read_corpus
 from langtailor.distillation.checkpoints import Checkpoints
 from langtailor.distillation.student import Student
 from langtailor.distillation.tokens import tokenize_corpus
 from langtailor.distillation.train import Run, load_data
-from langtailor.tables import CORPUS, MAPPING, write_table
-from langtailor.teacher import TeacherInfo, fetch_teacher
-from langtailor.vectors import VectorStore, encode_shard
+from langtailor.models.folder import ModelInfo
+from langtailor.storage.artifacts import Manifest, atomic_directory, seal_directory
+from langtailor.storage.tables import CORPUS, MAPPING, write_table
+from langtailor.teacher.fetch import fetch_teacher
+from langtailor.vectors.encode import encode_shard
+from langtailor.vectors.store import VectorStore
 
 _LANGUAGE = "xx"
 _WEIGHTS, _TABLE = "model.safetensors", "embeddings.word_embeddings.weight"
@@ -273,7 +277,7 @@ def prepare(bench: Bench, texts: list[str]) -> None:
 
 def write_clone(teacher: Path, clone: Path) -> None:
     """A clone with the teacher's vocabulary, noise on its token embeddings and no dropout."""
-    rows = TeacherInfo.read(teacher).vocabulary_size
+    rows = ModelInfo.read(teacher).vocabulary_size
     with atomic_directory(clone) as folder:
         shutil.copytree(teacher, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("manifest.json"))
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))

@@ -25,18 +25,20 @@ from bench_counting import FAMILIES
 from sentence_transformers import SentenceTransformer
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-from langtailor.artifacts import read_json
-from langtailor.config import CleaningSettings, FilesSource, GraftSettings, Quotas, TeacherSettings, VocabularySettings
+from langtailor.config.corpus import CleaningSettings, FilesSource, Quotas
+from langtailor.config.teacher import TeacherSettings
+from langtailor.config.vocabulary import GraftSettings, VocabularySettings
 from langtailor.corpus.build import build_corpus
-from langtailor.corpus.sources import fetch_documents
-from langtailor.counting import count_tokens
-from langtailor.donor import load_donor
-from langtailor.selection import select_vocabulary
+from langtailor.corpus.documents import fetch_documents
+from langtailor.counts.count import count_tokens
+from langtailor.storage.artifacts import read_json
+from langtailor.storage.tables import VOCABULARY, read_table_manifest
 from langtailor.surgery.registry import model_of
 from langtailor.surgery.wordwise import bare, encoded
-from langtailor.surgery.write import write_tokenizer
-from langtailor.tables import VOCABULARY, read_table_manifest
-from langtailor.teacher import fetch_teacher
+from langtailor.teacher.fetch import fetch_teacher
+from langtailor.tokenizer.write import write_tokenizer
+from langtailor.vocabulary.donor import load_donor
+from langtailor.vocabulary.select import select_vocabulary
 
 _LOG = logging.getLogger("bench")
 _HERE = Path(__file__).parent

@@ -18,8 +18,8 @@ from typing import Any
 import pyarrow as pa
 from measure import LOG, SEED, Row, in_process, parser, peak_megabytes, sentences, start, tell, write
 
-from langtailor.artifacts import Manifest
-from langtailor.tables import DOCUMENTS, table_writer
+from langtailor.storage.artifacts import Manifest
+from langtailor.storage.tables import DOCUMENTS, table_writer
 
 _WORK = (1, 4, 16)
 _JOINED = 6
@@ -96,8 +96,8 @@ def prepare(root: Path) -> None:
     """The teacher, and a clone that is the teacher."""
     from bench_distillation import write_clone
 
-    from langtailor.config import TeacherSettings
-    from langtailor.teacher import fetch_teacher
+    from langtailor.config.teacher import TeacherSettings
+    from langtailor.teacher.fetch import fetch_teacher
 
     fetch_teacher(TeacherSettings(model=_MINILM), root / "teacher")
     write_clone(root / "teacher", root / "clone")
@@ -105,14 +105,17 @@ def prepare(root: Path) -> None:
 
 def run_stage(stage: str, root: Path, work: int) -> None:
     """One stage on its input of so much work; what it makes is the next one's input."""
-    from langtailor.config import CleaningSettings, GraftSettings, Quotas, TeacherSettings, VectorSettings
-    from langtailor.config import VocabularySettings as Vocabulary
-    from langtailor.corpus import split_counts
+    from langtailor.config.corpus import CleaningSettings, Quotas
+    from langtailor.config.teacher import TeacherSettings
+    from langtailor.config.vectors import VectorSettings
+    from langtailor.config.vocabulary import GraftSettings
+    from langtailor.config.vocabulary import VocabularySettings as Vocabulary
     from langtailor.corpus.build import build_corpus
-    from langtailor.counting import count_tokens
+    from langtailor.corpus.reading import split_counts
+    from langtailor.counts.count import count_tokens
     from langtailor.distillation.tokens import tokenize_corpus
-    from langtailor.selection import select_vocabulary
-    from langtailor.vectors import encode_shard
+    from langtailor.vectors.encode import encode_shard
+    from langtailor.vocabulary.select import select_vocabulary
 
     teacher, clone = root / "teacher", root / "clone"
     corpus, counts, settings = (

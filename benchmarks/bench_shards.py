@@ -31,8 +31,9 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from langtailor.config import Settings, load_settings
-from langtailor.estimate import makespan
+from langtailor.config.loading import load_settings
+from langtailor.config.run import Settings
+from langtailor.planning.estimate import makespan
 
 _LOG = logging.getLogger("langtailor")
 ROOT = Path(__file__).resolve().parents[1]

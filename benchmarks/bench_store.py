@@ -13,8 +13,8 @@ from datasets import Dataset
 from measure import SEED, Row, alternate, parser, start, write
 from numpy.typing import NDArray
 
-from langtailor.artifacts import Manifest
-from langtailor.vectors import VectorStore, write_shard
+from langtailor.storage.artifacts import Manifest
+from langtailor.vectors.store import VectorStore, write_shard
 
 _BATCH = 256
 Vectors = NDArray[np.float32]

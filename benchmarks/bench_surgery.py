@@ -20,12 +20,13 @@ import numpy as np
 import torch
 from measure import LOG, SEED, Row, alternate, parser, start, write
 
-from langtailor.config import GraftSettings, InitialisationSettings, VocabularySettings
-from langtailor.demand import Demand
-from langtailor.initialisation import compose
-from langtailor.selection import Selector
+from langtailor.clone.rows import compose
+from langtailor.config.initialisation import InitialisationSettings
+from langtailor.config.vocabulary import GraftSettings, VocabularySettings
 from langtailor.surgery.bpe.family import BytePairFamily
 from langtailor.surgery.segmentation import segment
+from langtailor.vocabulary.selector import Selector
+from langtailor.vocabulary.statistics import Demand
 
 _LETTERS = "abcçdefgğhıijklmnoöprsştuüvyzqwxâîûéèñß"
 _VOWELS, _CONSONANTS = "aeıioöuü", "bcçdfgğhjklmnprsştvyz"

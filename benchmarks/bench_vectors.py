@@ -25,8 +25,8 @@ from measure import LOG, SEED, Row, alternate, minilm, parser, sentences, start,
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
-from langtailor.encoder import Encoder
-from langtailor.teacher import load_sentence_transformer
+from langtailor.models.encoder import Encoder
+from langtailor.models.loading import load_sentence_transformer
 
 _SIGMA = 1.0
 _SHORTEST, _LONGEST = 8, 2_048

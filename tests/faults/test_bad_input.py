@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from langtailor.corpus import split_counts
+from langtailor.corpus.reading import split_counts
 from tests.faults.conftest import FaultyRun, without_trace
 from tests.models import make_tiny_bert_teacher
 from tests.workflow import planner
@@ -143,7 +143,7 @@ def test_a_source_that_cannot_be_read_is_named_with_the_place(run, read, lang):
     assert re.search(rf"own/{lang}/a|{lang!r}", said[0])
     assert said[0] in run.log(f"fetch_documents/{lang}.log")
     assert without_trace(run.log(f"fetch_documents/{lang}.log"))
-    assert not (run.results / "documents" / f"{lang}.parquet").exists()
+    assert not (run.results / "corpus" / "documents" / f"{lang}.parquet").exists()
 
 
 def test_odd_text_is_text_and_no_trace_is_shown(run, read, expected):
@@ -287,7 +287,7 @@ def test_a_place_that_cannot_be_written_to_is_named(run):
     blocked = run.folder / "blocked"
     blocked.write_text("a file where a folder is needed", encoding="utf-8")
     config = changed(run.config, {"results": str(blocked)})
-    code, said = run.run(f"{blocked}/small/documents/tr.parquet", config=config)
+    code, said = run.run(f"{blocked}/small/corpus/documents/tr.parquet", config=config)
     assert code != 0
     assert re.search(r"config `results`: .*blocked", said), said
     assert without_trace(said)

@@ -11,9 +11,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from langtailor.artifacts import Manifest, read_manifest, seal_directory
-from langtailor.tables import manifest_of, write_table
-from langtailor.vectors import VectorShard, write_shard
+from langtailor.storage.artifacts import Manifest, read_manifest, seal_directory
+from langtailor.storage.tables import manifest_of, write_table
+from langtailor.vectors.store import VectorShard, write_shard
 from tests.faults.conftest import FaultyRun, without_trace
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
@@ -46,15 +46,22 @@ class Kind:
 
 KINDS = [
     Kind("teacher/model", "fetch_teacher", "counts/tr.parquet", file="model.safetensors"),
-    Kind("documents/tr.parquet", "fetch_documents", "corpus/tr.parquet", other="documents/en.parquet"),
+    Kind("corpus/documents/tr.parquet", "fetch_documents", "corpus/tr.parquet", other="corpus/documents/en.parquet"),
     Kind("corpus/tr.parquet", "build_corpus", "counts/tr.parquet", other="corpus/en.parquet"),
     Kind("counts/tr.parquet", "count_tokens", "vocabulary/tailored.parquet", other="counts/en.parquet"),
     Kind("vocabulary/tailored.parquet", "select_vocabulary", "tokenizer/tailored"),
     Kind("tokenizer/tailored", "write_tokenizer", "clone/tailored", file="tokenizer.json"),
-    Kind("clone/tailored", "clone_model", "tokens/tailored/tr.arrow", file="model.safetensors"),
-    Kind("teacher/vectors/tr/00000.arrow", "teacher_vectors", "distilled/tailored"),
-    Kind("tokens/tailored/tr.arrow", "tokenize_corpora", "distilled/tailored", other="tokens/tailored/en.arrow"),
-    Kind("distilled/tailored", "distil", "evaluation/tailored/student/agreement.json", file="model.safetensors"),
+    Kind("clone/tailored", "clone_model", "distillation/tailored/tokens/tr.arrow", file="model.safetensors"),
+    Kind("vectors/tr/00000.arrow", "teacher_vectors", "distillation/tailored/model"),
+    Kind(
+        "distillation/tailored/tokens/tr.arrow",
+        "tokenize_corpora",
+        "distillation/tailored/model",
+        other="distillation/tailored/tokens/en.arrow",
+    ),
+    Kind(
+        "distillation/tailored/model", "distil", "evaluation/tailored/student/agreement.json", file="model.safetensors"
+    ),
     Kind(
         "evaluation/tailored/student/agreement.json",
         "evaluate",

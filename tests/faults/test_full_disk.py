@@ -29,15 +29,15 @@ class Stage:
 
 STAGES = [
     Stage("teacher/model", "fetch_teacher"),
-    Stage("documents/tr.parquet", "fetch_documents"),
+    Stage("corpus/documents/tr.parquet", "fetch_documents"),
     Stage("corpus/tr.parquet", "build_corpus"),
     Stage("counts/tr.parquet", "count_tokens"),
     Stage("vocabulary/tailored.parquet", "select_vocabulary"),
     Stage("tokenizer/tailored", "write_tokenizer"),
     Stage("clone/tailored", "clone_model"),
-    Stage("teacher/vectors/tr/00000.arrow", "teacher_vectors"),
-    Stage("tokens/tailored/en.arrow", "tokenize_corpora"),
-    Stage("distilled/tailored", "distil"),
+    Stage("vectors/tr/00000.arrow", "teacher_vectors"),
+    Stage("distillation/tailored/tokens/en.arrow", "tokenize_corpora"),
+    Stage("distillation/tailored/model", "distil"),
     Stage("evaluation/tailored/student/agreement.json", "evaluate"),
     Stage("student/tailored", "publish_student"),
     Stage("report.html", "write_report"),
@@ -86,7 +86,7 @@ def disk(undisturbed, tmp_path_factory):
 def test_a_full_disk_is_told_and_loses_nothing(disk, expected, stage):
     run, target = disk.run, f"results/small/{stage.artifact}"
     # Other names of the same bytes would be taken back.
-    subprocess.run(["rm", "-rf", run.results / "kept"], check=True)
+    subprocess.run(["rm", "-rf", run.results / "shard_cache"], check=True)
     taken = disk.remove(run.folder / target)
     before = run.digests()
     # One page for the log, and half of what is needed.

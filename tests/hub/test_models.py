@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from langtailor.artifacts import read_manifest
-from langtailor.config import GraftSettings, TeacherSettings
-from langtailor.donor import load_donor
+from langtailor.config.teacher import TeacherSettings
+from langtailor.config.vocabulary import GraftSettings
 from langtailor.errors import ConfigError, HubError
-from langtailor.teacher import fetch_teacher, load_teacher
+from langtailor.models.loading import load_teacher
+from langtailor.storage.artifacts import read_manifest
+from langtailor.teacher.fetch import fetch_teacher
+from langtailor.vocabulary.donor import load_donor
 from tests.hub.server import Hub, Repo
 from tests.models import make_tiny_bert_teacher, make_tiny_gemma_teacher
 
@@ -82,7 +84,7 @@ def test_a_gated_teacher_names_the_page_and_the_variable(hub: Hub, model: Repo, 
 def test_a_fetch_that_broke_goes_on_with_the_files_that_miss(
     hub: Hub, model: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("langtailor.hub.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("langtailor.sources.hub.time.sleep", lambda seconds: None)
     hub.fail("model.safetensors", times=99, status=503)
     with pytest.raises(HubError, match="503"):
         fetch_teacher(SETTINGS, tmp_path / "model")

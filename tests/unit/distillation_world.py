@@ -20,12 +20,14 @@ import pyarrow as pa
 import torch
 from safetensors.torch import load_file, save_file
 
-from langtailor.artifacts import Manifest, atomic_directory, seal_directory
-from langtailor.config import DistillationSettings, TeacherSettings, VectorSettings
+from langtailor.config.distillation import DistillationSettings
+from langtailor.config.teacher import TeacherSettings
+from langtailor.config.vectors import VectorSettings
 from langtailor.distillation.tokens import tokenize_corpus
 from langtailor.distillation.train import distil
-from langtailor.tables import CORPUS, MAPPING, write_table
-from langtailor.vectors import encode_shard
+from langtailor.storage.artifacts import Manifest, atomic_directory, seal_directory
+from langtailor.storage.tables import CORPUS, MAPPING, write_table
+from langtailor.vectors.encode import encode_shard
 
 WEIGHTS = "model.safetensors"
 WORDS = ["red", "green", "house", "river", "walks", "small", "old", "bird", "stone", "under", "over", "the", "seven"]

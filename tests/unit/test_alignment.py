@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from langtailor.alignment import _model_one, align
-from langtailor.config import InitialisationSettings
-from langtailor.initialisation import compose
+from langtailor.clone.alignment import _model_one, align
+from langtailor.clone.rows import compose
+from langtailor.config.initialisation import InitialisationSettings
 
 
 def ids(*lines):

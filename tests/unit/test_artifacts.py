@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from langtailor.artifacts import (
+from langtailor.errors import ArtifactError, DiskFullError
+from langtailor.storage.artifacts import (
     Manifest,
     atomic_directory,
     atomic_file,
@@ -22,7 +23,6 @@ from langtailor.artifacts import (
     write_checksum,
     write_json,
 )
-from langtailor.errors import ArtifactError, DiskFullError
 
 
 def test_a_file_appears_only_when_its_body_succeeds(tmp_path):

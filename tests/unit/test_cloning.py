@@ -29,18 +29,25 @@ from transformers import (
     XLMRobertaConfig,
 )
 
-from langtailor.artifacts import MANIFEST_NAME, Manifest, directory_digest, read_manifest, seal_directory, sha256_file
-from langtailor.cloning import MAPPING_NAME, clone_model
-from langtailor.config import InitialisationSettings
-from langtailor.embeddings import find_vocabulary_tensors
+from langtailor.clone.clone import MAPPING_NAME, clone_model
+from langtailor.config.initialisation import InitialisationSettings
 from langtailor.errors import ArtifactError, LangtailorError
+from langtailor.models.safetensors_file import stored_tensors
+from langtailor.models.vocabulary_tensors import find_vocabulary_tensors
+from langtailor.storage.artifacts import (
+    MANIFEST_NAME,
+    Manifest,
+    directory_digest,
+    read_manifest,
+    seal_directory,
+    sha256_file,
+)
+from langtailor.storage.tables import MAPPING, VOCABULARY, read_table, write_table
 from langtailor.surgery.base import Layout, Origin
-from langtailor.surgery.layout_table import layout_to_table
 from langtailor.surgery.registry import load_family
 from langtailor.surgery.segmentation import segment
-from langtailor.surgery.write import write_files
-from langtailor.tables import MAPPING, VOCABULARY, read_table, write_table
-from langtailor.weights import stored_tensors
+from langtailor.tokenizer.write import write_files
+from langtailor.vocabulary.table import layout_to_table
 from tests.models import make_tiny_bert_teacher, make_tiny_gemma_teacher, make_tiny_xlmr_teacher
 from tests.unit.surgery_teachers import TARGET, TEXTS
 

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from langtailor.config import TASK_GROUPS, load_settings, refuse_repeated_keys, refuse_unwritable
+from langtailor.config.evaluation import TASK_GROUPS
+from langtailor.config.loading import load_settings, refuse_repeated_keys, refuse_unwritable
+from langtailor.config.schema import schema_text
 from langtailor.errors import ConfigError
-from langtailor.schemafile import schema_text
 
 ROOT = Path(__file__).parents[2]
 RECIPES = sorted(path for path in (ROOT / "config").glob("*.yaml") if path.name != "schema.yaml")

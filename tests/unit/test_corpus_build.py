@@ -12,12 +12,13 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from langtailor.artifacts import Manifest
-from langtailor.config import SPLITS, CleaningSettings, Quotas, ShortSettings
-from langtailor.corpus import Document, read_corpus, split_counts
+from langtailor.config.base import SPLITS
+from langtailor.config.corpus import CleaningSettings, Quotas, ShortSettings
 from langtailor.corpus.build import build_corpus
+from langtailor.corpus.reading import Document, read_corpus, split_counts
 from langtailor.errors import ArtifactError, SourceError
-from langtailor.tables import CORPUS, DOCUMENTS, read_table_manifest, table_writer, write_table
+from langtailor.storage.artifacts import Manifest
+from langtailor.storage.tables import CORPUS, DOCUMENTS, read_table_manifest, table_writer, write_table
 from tests.unit.test_corpus_chunking import count_with_specials, write_teacher
 
 LETTERS = "abcdefghijklmnoprstuvyzçğıöşü"

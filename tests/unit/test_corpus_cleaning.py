@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langtailor.config import CleaningSettings
+from langtailor.config.corpus import CleaningSettings
 from langtailor.corpus.cleaning import clean, flaw, letter_share
 
 

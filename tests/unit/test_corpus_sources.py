@@ -15,13 +15,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langtailor.config import FilesSource, HubSource, Quotas, SampleSource
-from langtailor.corpus import Document, local
-from langtailor.corpus.local import files_corpus
-from langtailor.corpus.sources import documents_wanted, fetch_documents
-from langtailor.corpus.spool import record_batches, spooled
+from langtailor.config.corpus import FilesSource, HubSource, Quotas, SampleSource
+from langtailor.corpus import file_documents as local
+from langtailor.corpus.documents import documents_wanted, fetch_documents
+from langtailor.corpus.file_documents import files_corpus
+from langtailor.corpus.reading import Document
 from langtailor.errors import SourceError
-from langtailor.tables import DOCUMENTS, read_table
+from langtailor.storage.spool import record_batches, spooled
+from langtailor.storage.tables import DOCUMENTS, read_table
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import torch
 from accelerate import Accelerator
 from transformers.models.bert.modeling_bert import BertAttention
 
-from langtailor.config import DistillationSettings, ObjectiveSettings
+from langtailor.config.distillation import DistillationSettings, ObjectiveSettings
 from langtailor.distillation.gradients import BatchGradient
 from langtailor.distillation.objectives import Objective
 from langtailor.distillation.student import Student

@@ -8,14 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import tensor
 
-from langtailor.config import ObjectiveSettings
-from langtailor.distillation.objectives import (
-    Objective,
-    contrastive_loss,
-    cosine_loss,
-    mse_loss,
-    relational_loss,
-)
+from langtailor.config.distillation import ObjectiveSettings
+from langtailor.distillation.objectives import Objective, contrastive_loss, cosine_loss, mse_loss, relational_loss
 from langtailor.errors import ConfigError
 
 #: Two passages in two dimensions, as easy to compute with as vectors get.

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from langtailor.config import DistillationSettings
+from langtailor.config.distillation import DistillationSettings
 from langtailor.distillation.schedule import Phase, phase_at, plan_phases, rate_factor
 
 

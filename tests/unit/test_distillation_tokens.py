@@ -4,11 +4,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from langtailor.config import TeacherSettings
-from langtailor.corpus import read_corpus
+from langtailor.config.teacher import TeacherSettings
+from langtailor.corpus.reading import read_corpus
 from langtailor.distillation.tokens import TokenFile, Tokenizer, tokenize_corpus
 from langtailor.errors import ArtifactError
-from langtailor.teacher import load_sentence_transformer
+from langtailor.models.loading import load_sentence_transformer
 from tests.models import GEMMA_PROMPTS, make_tiny_bert_teacher, make_tiny_gemma_teacher
 from tests.unit.distillation_world import write_corpus
 

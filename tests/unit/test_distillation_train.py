@@ -17,13 +17,13 @@ from safetensors.torch import load_file
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.evaluation import EmbeddingSimilarityEvaluator
 
-from langtailor.artifacts import directory_digest, read_manifest
-from langtailor.config import DistillationSettings
+from langtailor.config.distillation import DistillationSettings
 from langtailor.distillation.student import Student
 from langtailor.distillation.tokens import TokenFile
 from langtailor.distillation.train import check_fit, load_data
 from langtailor.errors import ArtifactError, ConfigError, TrainingError
-from langtailor.vectors import VectorStore
+from langtailor.storage.artifacts import directory_digest, read_manifest
+from langtailor.vectors.store import VectorStore
 from tests.models import make_tiny_bert_teacher, make_tiny_gemma_teacher
 from tests.unit.distillation_world import DEFAULTS, WEIGHTS, WORDS, World, embedding_name, make_world, new_rows
 

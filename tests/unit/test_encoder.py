@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sentence_transformers import SentenceTransformer
 
-from langtailor.encoder import Encoder, _batches
 from langtailor.errors import LangtailorError
+from langtailor.models.encoder import Encoder, _batches
 from tests.models import make_tiny_bert_teacher, make_tiny_gemma_teacher, make_tiny_xlmr_teacher
 from tests.unit.surgery_teachers import TEXTS
 
@@ -120,7 +120,7 @@ def test_no_batch_exceeds_the_budget_and_all_are_counted(folders):
 
 
 def test_many_windows_keep_the_order(folders, monkeypatch):
-    monkeypatch.setattr("langtailor.encoder._WINDOW", 7)
+    monkeypatch.setattr("langtailor.models.encoder._WINDOW", 7)
     model = load(folders["bert"])
     assert_same(Encoder(model, "", 200).encode(MIXED, "test"), model.encode(MIXED))
 

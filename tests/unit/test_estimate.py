@@ -5,9 +5,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langtailor.config import load_settings
+from langtailor.config.loading import load_settings
 from langtailor.errors import LangtailorError
-from langtailor.estimate import Shard, Work, explain, makespan, read_work
+from langtailor.planning.estimate import Shard, Work, explain, makespan, read_work
 from tests.workflow.conftest import ROOT
 
 WORK = Work(

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from langtailor.config import GeometryTask, SpeedTask, TeacherSettings
+from langtailor.config.evaluation import GeometryTask, SpeedTask
+from langtailor.config.teacher import TeacherSettings
 from langtailor.evaluation import speed
 from langtailor.evaluation.encoding import unit
 from langtailor.evaluation.geometry import alignment, uniformity

@@ -6,14 +6,14 @@ import torch
 from scipy.stats import pearsonr, spearmanr
 from sentence_transformers.sentence_transformer.evaluation import TranslationEvaluator
 
-from langtailor.config import StsTask
+from langtailor.config.evaluation import StsTask
 from langtailor.errors import ArtifactError, SourceError
 from langtailor.evaluation.bitext import bitext_scores
 from langtailor.evaluation.encoding import encode_texts, unit
-from langtailor.evaluation.pairs import read_pairs
 from langtailor.evaluation.scores import Evaluation, Score, bootstrap, interval, mean_score
 from langtailor.evaluation.similarity import sts_scores
-from langtailor.teacher import load_sentence_transformer
+from langtailor.models.loading import load_sentence_transformer
+from langtailor.sources.sentence_pairs import read_pairs
 from tests.models import make_tiny_bert_teacher
 
 GENERATOR = np.random.default_rng(0)

@@ -10,14 +10,15 @@ import pytest
 from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
 from sklearn.linear_model import LogisticRegression
 
-from langtailor.config import MtebTask, RetrievalTask, TeacherSettings
+from langtailor.config.evaluation import MtebTask, RetrievalTask
+from langtailor.config.teacher import TeacherSettings
 from langtailor.errors import ConfigError, SourceError
 from langtailor.evaluation.encoding import unit
 from langtailor.evaluation.labelled import classification_scores, clustering_scores, read_labelled
 from langtailor.evaluation.mteb_task import mteb_scores, scores_of
 from langtailor.evaluation.retrieval import nearest, read_judgements, retrieval_scores
 from langtailor.evaluation.run import Evaluator
-from langtailor.teacher import load_sentence_transformer
+from langtailor.models.loading import load_sentence_transformer
 from tests.models import make_tiny_bert_teacher
 from tests.unit.surgery_teachers import TARGET, TEXTS
 

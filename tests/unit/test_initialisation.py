@@ -11,8 +11,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langtailor.config import InitialisationSettings
-from langtailor.initialisation import Mapping, compose, draw
+from langtailor.clone.rows import Mapping, compose, draw
+from langtailor.config.initialisation import InitialisationSettings
 from langtailor.surgery.segmentation import segment
 from langtailor.surgery.spelling import ByteLevelSpelling
 from tests.unit.surgery_teachers import byte_level_spec, sentencepiece_model, unigram_spec, wordpiece_spec

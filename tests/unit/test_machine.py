@@ -1,6 +1,6 @@
 import pytest
 
-from langtailor.machine import has_gpu
+from langtailor.planning.machine import has_gpu
 
 
 @pytest.mark.parametrize("device", ["nvidia0", "nvidia12", "kfd", "dxg"])

@@ -8,21 +8,24 @@ import numpy as np
 import pytest
 import torch
 
-from langtailor import tables
-from langtailor.artifacts import read_json
-from langtailor.cloning import clone_model
-from langtailor.config import CleaningSettings, GraftSettings, InitialisationSettings, Quotas, VocabularySettings
-from langtailor.config import SampleSource as Sample
-from langtailor.corpus import read_corpus
+from langtailor.clone.clone import clone_model
+from langtailor.config.corpus import CleaningSettings, Quotas
+from langtailor.config.corpus import SampleSource as Sample
+from langtailor.config.initialisation import InitialisationSettings
+from langtailor.config.vocabulary import GraftSettings, VocabularySettings
 from langtailor.corpus.build import build_corpus
-from langtailor.corpus.sources import fetch_documents
-from langtailor.counting import bare_tokenizer, count_tokens, encode, read_counts
+from langtailor.corpus.documents import fetch_documents
+from langtailor.corpus.reading import read_corpus
+from langtailor.counts.count import bare_tokenizer, count_tokens, encode, read_counts
 from langtailor.errors import ConfigError
-from langtailor.selection import select_vocabulary
+from langtailor.models.folder import ModelInfo
+from langtailor.models.loading import load_sentence_transformer
+from langtailor.storage import tables
+from langtailor.storage.artifacts import read_json
 from langtailor.surgery.registry import load_family
 from langtailor.surgery.segmentation import segment
-from langtailor.surgery.write import write_tokenizer
-from langtailor.teacher import TeacherInfo, load_sentence_transformer
+from langtailor.tokenizer.write import write_tokenizer
+from langtailor.vocabulary.select import select_vocabulary
 from tests.models import make_tiny_bert_teacher, make_tiny_gemma_teacher, make_tiny_xlmr_teacher
 
 TEACHERS = {
@@ -37,8 +40,8 @@ class Workshop:
     """A teacher, and corpora and counts of the embedded sample made with it."""
 
     def __init__(self, folder: Path, kind: str) -> None:
-        from langtailor.config import TeacherSettings
-        from langtailor.teacher import fetch_teacher
+        from langtailor.config.teacher import TeacherSettings
+        from langtailor.teacher.fetch import fetch_teacher
 
         self.folder = folder
         original = TEACHERS[kind](folder / "original")
@@ -96,7 +99,7 @@ def test_counts_are_those_of_a_plain_loop(workshop):
         for token_id in ids.tolist():
             expected[token_id] = expected.get(token_id, 0) + 1
     assert {i: int(n) for i, n in enumerate(uses) if n} == expected
-    assert len(uses) == TeacherInfo.read(workshop.teacher).vocabulary_size
+    assert len(uses) == ModelInfo.read(workshop.teacher).vocabulary_size
 
 
 def test_the_smallest_size_that_the_error_names_is_enough(workshop):
@@ -118,7 +121,7 @@ def test_every_id_is_there_once_and_every_token_says_why(workshop):
 def test_special_tokens_and_alphabet_come_before_all_else(workshop):
     rows, _ = workshop.select(size=mandatory(workshop), graft=GraftSettings(share=0.0))
     kept = set(rows["teacher_id"].dropna().astype(int))
-    limit = TeacherInfo.read(workshop.teacher).vocabulary_size
+    limit = ModelInfo.read(workshop.teacher).vocabulary_size
     wanted = {int(i) for i in (*workshop.family.special_ids(), *workshop.family.alphabet_ids()) if i < limit}
     assert wanted <= kept
     assert "corpus" not in set(rows["origin"])
@@ -127,7 +130,7 @@ def test_special_tokens_and_alphabet_come_before_all_else(workshop):
 def test_no_row_lies_beyond_the_teachers_table(workshop):
     """EmbeddingGemma's tokenizer names one token more than the table has rows."""
     rows, _ = workshop.select(size=mandatory(workshop) + 40, graft=GraftSettings(share=0.0))
-    assert rows["teacher_id"].dropna().max() < TeacherInfo.read(workshop.teacher).vocabulary_size
+    assert rows["teacher_id"].dropna().max() < ModelInfo.read(workshop.teacher).vocabulary_size
 
 
 def test_kept_tokens_are_closed_over_what_they_need(workshop):
@@ -168,7 +171,7 @@ def test_what_was_chosen_becomes_a_clone_that_opens(workshop):
         workshop.teacher, folder / "c-tokenizer", folder / "c.parquet", InitialisationSettings(), 0, folder / "c-clone"
     )
     model = load_sentence_transformer(folder / "c-clone", "cpu")
-    assert model.encode(["Bugün hava çok güzel."]).shape == (1, TeacherInfo.read(workshop.teacher).dimension)
+    assert model.encode(["Bugün hava çok güzel."]).shape == (1, ModelInfo.read(workshop.teacher).dimension)
 
 
 def test_equal_settings_give_equal_bytes(workshops):
@@ -246,7 +249,7 @@ def test_ranked_by_loss_what_the_floors_replace_worst_comes_first(workshop):
 
 
 def test_tokens_are_ranked_on_top_of_those_before_them():
-    from langtailor.selection import _most_missed
+    from langtailor.vocabulary.candidates import _most_missed
 
     seen = []
 

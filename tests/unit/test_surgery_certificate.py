@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from langtailor.errors import CertificateError
-from langtailor.surgery.agreement import indistinguishable
 from langtailor.surgery.base import Family, Graft, Layout, TokenizerFiles
-from langtailor.surgery.certificate import Counts, certify
 from langtailor.surgery.sentencepiece_model import Piece, read_pieces, with_pieces
 from langtailor.surgery.wordwise import whole
-from langtailor.surgery.write import write_files
+from langtailor.tokenizer.agreement import indistinguishable
+from langtailor.tokenizer.certificate import Counts, certify
+from langtailor.tokenizer.write import write_files
 from tests.unit.surgery_teachers import TARGET, TEXTS
 from tests.unit.test_surgery_write import TEACHERS, Workshop
 

@@ -14,14 +14,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
-from langtailor.artifacts import Manifest, directory_digest, read_json, read_manifest, seal_directory, sha256_file
 from langtailor.errors import ArtifactError, CertificateError, UnsupportedTokenizerError
+from langtailor.storage.artifacts import (
+    Manifest,
+    directory_digest,
+    read_json,
+    read_manifest,
+    seal_directory,
+    sha256_file,
+)
+from langtailor.storage.tables import CORPUS, VOCABULARY, write_table
 from langtailor.surgery.base import Family, Graft, Layout, Origin
-from langtailor.surgery.layout_table import layout_to_table, table_to_layout
 from langtailor.surgery.registry import load_family, model_of
 from langtailor.surgery.unknowns import needed_to_stay_known
-from langtailor.surgery.write import write_tokenizer
-from langtailor.tables import CORPUS, VOCABULARY, write_table
+from langtailor.tokenizer.write import write_tokenizer
+from langtailor.vocabulary.table import layout_to_table, table_to_layout
 from tests.unit.surgery_teachers import TARGET, TEXTS, write_byte_level, write_json, write_unigram, write_wordpiece
 
 TEACHERS: dict[str, Callable[[Path], Path]] = {

@@ -3,9 +3,9 @@
 import pyarrow as pa
 import pytest
 
-from langtailor import tables
-from langtailor.artifacts import Manifest
 from langtailor.errors import ArtifactError
+from langtailor.storage import tables
+from langtailor.storage.artifacts import Manifest
 
 ROWS = 2_000
 

@@ -16,17 +16,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
 
-from langtailor.artifacts import read_manifest
-from langtailor.config import TeacherSettings
+from langtailor.config.teacher import TeacherSettings
 from langtailor.errors import ArtifactError, ConfigError, UnsupportedTokenizerError
-from langtailor.teacher import (
-    TeacherInfo,
-    fetch_teacher,
-    load_sentence_transformer,
-    load_teacher,
-    resolve_prompt,
-    tensor_shapes,
-)
+from langtailor.models.folder import ModelInfo, resolve_prompt
+from langtailor.models.loading import load_sentence_transformer, load_teacher
+from langtailor.models.safetensors_file import tensor_shapes
+from langtailor.storage.artifacts import read_manifest
+from langtailor.teacher.fetch import fetch_teacher
 from tests.models import (
     GEMMA_PROMPTS,
     HIDDEN,
@@ -222,7 +218,7 @@ def test_what_a_folder_says_is_what_the_loaded_model_is(
     if saved_anew:  # as today's sentence-transformers writes it, in other words than the Hub's models
         load_sentence_transformer(folder, "cpu").save_pretrained(str(tmp_path))
         folder = tmp_path
-    info, model = TeacherInfo.read(folder), load_teacher(folder, settings(), "cpu")
+    info, model = ModelInfo.read(folder), load_teacher(folder, settings(), "cpu")
     assert info.modules == tuple(type(module).__name__ for module in model)
     assert info.dimension == model.get_embedding_dimension() == HIDDEN
     assert info.max_length == info.position_limit == model.max_seq_length == MAX_LENGTH
@@ -235,9 +231,9 @@ def test_what_a_folder_says_is_what_the_loaded_model_is(
 
 def test_the_default_prompt_is_the_one_that_is_named(teachers: dict[str, Path], bert: Path) -> None:
     file = bert / "config_sentence_transformers.json"
-    assert TeacherInfo.read(bert).default_prompt == ""
+    assert ModelInfo.read(bert).default_prompt == ""
     edit(file, lambda config: config.update(prompts={"q": "query: "}, default_prompt_name="q"))
-    assert TeacherInfo.read(bert).default_prompt == "query: "
+    assert ModelInfo.read(bert).default_prompt == "query: "
 
 
 @pytest.mark.parametrize(
@@ -252,8 +248,8 @@ def test_the_default_prompt_is_the_one_that_is_named(teachers: dict[str, Path], 
 def test_a_prompt_is_the_default_a_name_a_text_or_none(
     teachers: dict[str, Path], prompt: str | None, expected: str
 ) -> None:
-    info = TeacherInfo.read(teachers["gemma"])
-    named = TeacherInfo(**{**info.__dict__, "default_prompt": GEMMA_PROMPTS["document"]})
+    info = ModelInfo.read(teachers["gemma"])
+    named = ModelInfo(**{**info.__dict__, "default_prompt": GEMMA_PROMPTS["document"]})
     assert resolve_prompt(named, settings(prompt=prompt)) == expected
 
 
@@ -273,7 +269,7 @@ def test_what_is_no_safetensors_file_is_named(tmp_path: Path, content: bytes) ->
 def test_a_damaged_configuration_is_named(bert: Path) -> None:
     (bert / "1_Pooling" / "config.json").write_text("{", encoding="utf-8")
     with pytest.raises(ArtifactError, match=r"1_Pooling/config\.json: cannot be read as JSON"):
-        TeacherInfo.read(bert)
+        ModelInfo.read(bert)
 
 
 # -- loading -----------------------------------------------------------------------------------------------------------

@@ -6,12 +6,12 @@ import torch
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
 
-from langtailor import tables
-from langtailor.artifacts import Manifest, read_manifest
-from langtailor.cloning import clone_model
-from langtailor.config import InitialisationSettings
+from langtailor.clone.clone import clone_model
+from langtailor.clone.token_distillation import _shared_ends
+from langtailor.config.initialisation import InitialisationSettings
 from langtailor.errors import ConfigError
-from langtailor.token_distillation import _shared_ends
+from langtailor.storage import tables
+from langtailor.storage.artifacts import Manifest, read_manifest
 from tests.unit.surgery_teachers import TARGET, TEXTS
 from tests.unit.test_cloning import embedding, make_workshop
 

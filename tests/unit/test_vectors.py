@@ -15,13 +15,16 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
 
-from langtailor import encoder, vectors
-from langtailor.artifacts import Manifest, seal_directory
-from langtailor.config import TeacherSettings, VectorSettings
-from langtailor.corpus import read_corpus
+from langtailor.config.teacher import TeacherSettings
+from langtailor.config.vectors import VectorSettings
+from langtailor.corpus.reading import read_corpus
 from langtailor.errors import ArtifactError, LangtailorError
-from langtailor.tables import CORPUS, write_table
-from langtailor.vectors import VectorShard, VectorStore, encode_shard
+from langtailor.models import encoder
+from langtailor.storage.artifacts import Manifest, seal_directory
+from langtailor.storage.tables import CORPUS, write_table
+from langtailor.vectors import store as vectors
+from langtailor.vectors.encode import encode_shard
+from langtailor.vectors.store import VectorShard, VectorStore
 from tests.models import make_tiny_bert_teacher, make_tiny_gemma_teacher
 from tests.unit.surgery_teachers import TEXTS
 

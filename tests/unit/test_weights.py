@@ -15,7 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from langtailor.errors import ArtifactError
-from langtailor.weights import read_tensor, rewrite_weights, stored_tensors, tensor_digests
+from langtailor.models.safetensors_file import read_tensor, rewrite_weights, stored_tensors, tensor_digests
 
 DTYPES = [torch.float32, torch.bfloat16, torch.float16, torch.int64, torch.int8, torch.bool, torch.float8_e4m3fn]
 

@@ -16,9 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
-from langtailor.counting import count_ids
-from langtailor.wordcuts import WHITE, WordCuts, _no_match_crosses, prove_word_cuts
-from langtailor.words import WeightedTexts
+from langtailor.counts.count import count_ids
+from langtailor.counts.word_cuts import WHITE, WordCuts, _no_match_crosses, prove_word_cuts
+from langtailor.counts.words import WeightedTexts
 from tests.unit.surgery_teachers import TEXTS, byte_level_spec, sentencepiece_model, unigram_spec, wordpiece_spec
 
 QWEN = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"

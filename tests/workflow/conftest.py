@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 import yaml
 
-from langtailor.artifacts import sha256_file
+from langtailor.storage.artifacts import sha256_file
 from tests.models import make_tiny_bert_teacher
 from tests.workflow.planner import dry_run
 
 ROOT = Path(__file__).parents[2]
 #: What a run says about itself, and what it keeps for going on, may hold times.
-ASIDE = ("logs", "benchmarks", "checkpoints", "downloads", "kept", "report.html", "provenance.json")
+ASIDE = ("logs", "benchmarks", "checkpoints", "downloads", "shard_cache", "report.html", "provenance.json")
 #: Value of a key that :func:`changed` shall take away.
 REMOVED = object()
 

@@ -14,7 +14,7 @@ from tests.workflow.conftest import ROOT
 
 def estimate(workflow, config, *options):
     (workflow.folder / "estimate.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
-    command = [sys.executable, "-m", "langtailor.estimate", "--configfile", "estimate.yaml", *options]
+    command = [sys.executable, "-m", "langtailor.planning.estimate", "--configfile", "estimate.yaml", *options]
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "workflow")}
     return subprocess.run(command, cwd=workflow.folder, env=environment, capture_output=True, text=True, check=False)
 

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from langtailor.machine import has_gpu
+from langtailor.planning.machine import has_gpu
 from tests.workflow.conftest import ROOT, Workflow
 
 #: A batch system in four lines: writes down what it was asked for and runs the job beside itself.
@@ -35,7 +35,7 @@ def test_any_submit_command_makes_a_cluster(tmp_path, monkeypatch):
     profile = ("--profile", str(ROOT / "profiles" / "cluster-generic"))
     done = workflow.snakemake("vectors", *profile, cores=8)
     assert done.returncode == 0, done.stdout[-5_000:] + done.stderr[-5_000:]
-    assert len(list((workflow.results / "teacher" / "vectors").rglob("*.arrow"))) == 2
+    assert len(list((workflow.results / "vectors").rglob("*.arrow"))) == 2
     assert gpus_provided(done.stdout + done.stderr) == "8"
     asked = re.findall(r"ncpus=(\d+):mem=(\d+)mb:ngpus=(\d) -l walltime=00:(\d+):00", log.read_text(encoding="utf-8"))
     assert sorted(asked) == sorted(

@@ -11,8 +11,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1_800)]
 
 #: Artifacts of every stage: an empty comparison would hold, too.
 STAGES = {
-    *("teacher", "documents", "corpus", "counts", "vocabulary", "tokenizer", "clone", "tokens"),
-    *("distilled", "evaluation", "student"),
+    *("teacher", "corpus", "counts", "vocabulary", "tokenizer", "clone", "vectors"),
+    *("distillation", "evaluation", "student"),
 }
 
 
@@ -35,7 +35,7 @@ def test_a_raised_quota_embeds_only_new_shards(workflow):
         """Shards that a run computes."""
         quotas = {"train": train, "validation": held_out, "test": held_out}
         config["corpus"]["languages"]["en"] = {"quotas": quotas}
-        wanted = [f"results/grown/teacher/vectors/en/{shard:05d}.arrow" for shard in range(shards)]
+        wanted = [f"results/grown/vectors/en/{shard:05d}.arrow" for shard in range(shards)]
         done = workflow.snakemake(*wanted, config=config)
         assert done.returncode == 0, done.stdout + done.stderr
         logs = sorted((results / "logs" / "teacher_vectors" / "en").glob("*.log"))
@@ -43,13 +43,13 @@ def test_a_raised_quota_embeds_only_new_shards(workflow):
         return [shard for shard, log in enumerate(logs) if "taken back" not in log.read_text(encoding="utf-8")]
 
     def files() -> list[bytes]:
-        return [path.read_bytes() for path in sorted((results / "teacher" / "vectors" / "en").iterdir())]
+        return [path.read_bytes() for path in sorted((results / "vectors" / "en").iterdir())]
 
     assert embedded(train=50, held_out=10, shards=2) == [0, 1]
     # In the same ratio, so that no document changes its split. The second shard went on with passages of other splits.
     assert embedded(train=100, held_out=20, shards=4) == [1, 2, 3]
     grown = files()
-    shutil.rmtree(results / "kept")
-    shutil.rmtree(results / "teacher" / "vectors")
+    shutil.rmtree(results / "shard_cache")
+    shutil.rmtree(results / "vectors")
     assert embedded(train=100, held_out=20, shards=4) == [0, 1, 2, 3]
     assert files() == grown

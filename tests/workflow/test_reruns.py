@@ -288,7 +288,7 @@ def test_a_touched_input_reruns_nothing_and_a_changed_teacher_all_that_reads_it(
 
 
 def test_a_deleted_intermediate_is_made_again_when_a_job_reads_it(finished):
-    documents = finished.results / "documents" / "tr.parquet"
+    documents = finished.results / "corpus" / "documents" / "tr.parquet"
     with restored(documents):
         documents.unlink()
         assert finished.planned() == NOTHING
@@ -309,7 +309,7 @@ def test_own_files_are_watched(finished):
         "corpus.languages.tr.source": "mine",
     }
     config = changed(finished.config, {**mine, "corpus.languages.en.source": "sample"})
-    documents = "results/mine/documents/tr.parquet"
+    documents = "results/mine/corpus/documents/tr.parquet"
     done = finished.snakemake(documents, config=config)
     assert done.returncode == 0, done.stderr
     os.utime(first)

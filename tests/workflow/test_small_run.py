@@ -6,7 +6,7 @@ import re
 import pytest
 from sentence_transformers import SentenceTransformer
 
-from langtailor.artifacts import read_json, sha256_file
+from langtailor.storage.artifacts import read_json, sha256_file
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -42,11 +42,11 @@ def test_what_made_the_run_is_written_down(finished):
     assert said["machine"]["processors"] == os.cpu_count()
     assert {stage["rule"] for stage in said["stages"]} >= {"build_corpus", "distil", "evaluate"}
     assert said["artifacts"]["corpus/tr.parquet"] == sha256_file(finished.results / "corpus" / "tr.parquet")
-    assert {"clone/tailored", "distilled/tailored", "teacher/vectors/tr/00000.arrow"} <= said["artifacts"].keys()
+    assert {"clone/tailored", "distillation/tailored/model", "vectors/tr/00000.arrow"} <= said["artifacts"].keys()
 
 
 def test_training_helps(finished):
-    facts = finished.json("distilled/tailored/manifest.json")["facts"]
+    facts = finished.json("distillation/tailored/model/manifest.json")["facts"]
     assert facts["after"]["loss"] < facts["before"]["loss"]
 
 

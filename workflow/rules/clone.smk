@@ -27,6 +27,6 @@ rule clone_model:
         languages=initialisation_languages,
         seed=SETTINGS.seed,
         trust_remote_code=SETTINGS.teacher.trust_remote_code,
-        code=script_digest("clone_model"),
+        code=script_digest("clone"),
     script:
-        "../scripts/clone_model.py"
+        "../scripts/clone.py"

@@ -7,24 +7,18 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import validate
 
-sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
+sys.path.insert(0, str(Path(workflow.current_basedir).parent))
 
-from langtailor.artifacts import restore_times
-from langtailor.config import (
-    FilesSource,
-    SampleSource,
-    explain_invalid,
-    is_local,
-    load_settings,
-    refuse_repeated_keys,
-    refuse_unwritable,
-)
-from langtailor.corpus.local import files_corpus, sample_corpus
-from langtailor.donor import donor_file
+from langtailor.storage.artifacts import restore_times
+from langtailor.config.corpus import FilesSource, SampleSource
+from langtailor.config.loading import explain_invalid, load_settings, refuse_repeated_keys, refuse_unwritable
+from langtailor.config.teacher import is_local
+from langtailor.corpus.file_documents import files_corpus, sample_corpus
+from langtailor.vocabulary.donor import donor_file
 from langtailor.errors import ConfigError, LangtailorError, SourceError
-from langtailor.machine import has_gpu
+from langtailor.planning.machine import has_gpu
 from langtailor.storage.code_digest import code_digest
-from langtailor.teacher import local_files
+from langtailor.teacher.fetch import local_files
 
 # A file given with --configfile stands alone; it is not laid over the demo's.
 if not workflow.overwrite_configfiles:
@@ -132,7 +126,7 @@ def variant_section(name):
 
 def shards(lang):
     """The vector shards of a language. Their number follows from the quotas alone, so that planning needs no file."""
-    return [f"<results>/teacher/vectors/{lang}/{shard:05d}.arrow" for shard in range(len(SETTINGS.shards(lang)))]
+    return [f"<results>/vectors/{lang}/{shard:05d}.arrow" for shard in range(len(SETTINGS.shards(lang)))]
 
 
 def all_vectors(wildcards):

@@ -5,7 +5,7 @@ rule fetch_documents:
     input:
         files=source_files,
     output:
-        documents="<results>/documents/{lang}.parquet",
+        documents="<results>/corpus/documents/{lang}.parquet",
     log:
         "<logs>/fetch_documents/{lang}.log",
     benchmark:
@@ -25,14 +25,14 @@ rule fetch_documents:
         revision=lambda wildcards: SAMPLE_REVISIONS.get(wildcards.lang),
         seed=SETTINGS.seed,
         work=str(SETTINGS.root / "downloads" / "{lang}"),
-        code=script_digest("fetch_documents"),
+        code=script_digest("corpus_documents"),
     script:
-        "../scripts/fetch_documents.py"
+        "../scripts/corpus_documents.py"
 
 
 rule build_corpus:
     input:
-        documents="<results>/documents/{lang}.parquet",
+        documents="<results>/corpus/documents/{lang}.parquet",
         teacher="<results>/teacher/model",
     output:
         corpus="<results>/corpus/{lang}.parquet",
@@ -53,6 +53,6 @@ rule build_corpus:
         cleaning=section(SETTINGS.corpus.cleaning),
         quotas=lambda wildcards: section(SETTINGS.quotas(wildcards.lang)),
         seed=SETTINGS.seed,
-        code=script_digest("build_corpus"),
+        code=script_digest("corpus"),
     script:
-        "../scripts/build_corpus.py"
+        "../scripts/corpus.py"

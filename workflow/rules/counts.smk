@@ -19,6 +19,6 @@ rule count_tokens:
         runtime=growing(60),
         disk_mb=100,
     params:
-        code=script_digest("count_tokens"),
+        code=script_digest("counts"),
     script:
-        "../scripts/count_tokens.py"
+        "../scripts/counts.py"

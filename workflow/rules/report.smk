@@ -9,7 +9,7 @@ rule write_report:
         vocabularies=expand("<results>/vocabulary/{variant}.parquet", variant=VARIANTS),
         tokenizers=expand("<results>/tokenizer/{variant}", variant=VARIANTS),
         clones=expand("<results>/clone/{variant}", variant=VARIANTS),
-        models=expand("<results>/distilled/{variant}", variant=VARIANTS),
+        models=expand("<results>/distillation/{variant}/model", variant=VARIANTS),
         scores=evaluations("teacher", "clone", "student"),
     output:
         page=report(
@@ -40,6 +40,6 @@ rule write_report:
         tasks=TASKS,
         bootstrap=SETTINGS.evaluation.bootstrap,
         seed=SETTINGS.seed,
-        code=script_digest("write_report"),
+        code=script_digest("report"),
     script:
-        "../scripts/write_report.py"
+        "../scripts/report.py"

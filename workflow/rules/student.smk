@@ -3,7 +3,7 @@
 
 rule publish_student:
     input:
-        model="<results>/distilled/{variant}",
+        model="<results>/distillation/{variant}/model",
         teacher="<results>/teacher/model",
         scores=lambda wildcards: expand(
             "<results>/evaluation/{model}/{task}.json",
@@ -32,6 +32,6 @@ rule publish_student:
         languages=LANGUAGES,
         teacher=section(SETTINGS.teacher),
         variant=lambda wildcards: section(SETTINGS.variant(wildcards.variant)),
-        code=script_digest("publish_student"),
+        code=script_digest("student"),
     script:
-        "../scripts/publish_student.py"
+        "../scripts/student.py"

@@ -20,6 +20,6 @@ rule fetch_teacher:
         disk_mb=8000,
     params:
         settings=section(SETTINGS.teacher, "model", "revision", "trust_remote_code"),
-        code=script_digest("fetch_teacher"),
+        code=script_digest("teacher"),
     script:
-        "../scripts/fetch_teacher.py"
+        "../scripts/teacher.py"

@@ -6,7 +6,7 @@ rule teacher_vectors:
         corpus="<results>/corpus/{lang}.parquet",
         teacher="<results>/teacher/model",
     output:
-        vectors="<results>/teacher/vectors/{lang}/{shard}.arrow",
+        vectors="<results>/vectors/{lang}/{shard}.arrow",
     log:
         "<logs>/teacher_vectors/{lang}/{shard}.log",
     benchmark:
@@ -25,7 +25,7 @@ rule teacher_vectors:
     params:
         teacher=section(SETTINGS.teacher),
         settings=lambda wildcards: section(SETTINGS.vector_settings(wildcards.lang)),
-        kept=str(SETTINGS.root / "kept" / "vectors" / "{lang}"),
-        code=script_digest("teacher_vectors"),
+        cache=str(SETTINGS.root / "shard_cache" / "{lang}"),
+        code=script_digest("vectors"),
     script:
-        "../scripts/teacher_vectors.py"
+        "../scripts/vectors.py"

@@ -1,4 +1,4 @@
-# Step 3: choose the tokens of each variant, then write its tokenizer and prove it right.
+# Step 3a: choose the tokens of each variant.
 
 
 rule select_vocabulary:
@@ -27,32 +27,6 @@ rule select_vocabulary:
         weights={lang: SETTINGS.corpus.languages[lang].weight for lang in LANGUAGES},
         targets=SETTINGS.target_languages,
         work=str(SETTINGS.root / "downloads" / "donor"),
-        code=script_digest("select_vocabulary"),
+        code=script_digest("vocabulary"),
     script:
-        "../scripts/select_vocabulary.py"
-
-
-rule write_tokenizer:
-    input:
-        teacher="<results>/teacher/model",
-        vocabulary="<results>/vocabulary/{variant}.parquet",
-        corpora=per_language("<results>/corpus/{lang}.parquet"),
-    output:
-        tokenizer=directory("<results>/tokenizer/{variant}"),
-    log:
-        "<logs>/write_tokenizer/{variant}.log",
-    benchmark:
-        "<benchmarks>/write_tokenizer/{variant}.tsv"
-    conda:
-        "../../envs/cpu.yaml"
-    threads: 2
-    resources:
-        mem_mb=growing(8000),
-        runtime=growing(60),
-        disk_mb=500,
-    params:
-        languages=LANGUAGES,
-        targets=SETTINGS.target_languages,
-        code=script_digest("write_tokenizer"),
-    script:
-        "../scripts/write_tokenizer.py"
+        "../scripts/vocabulary.py"

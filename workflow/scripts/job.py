@@ -19,8 +19,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from langtailor.artifacts import modified, verify_checksum, write_checksum
 from langtailor.errors import DiskFullError, LangtailorError, MemoryFullError, is_disk_full, is_memory_full
+from langtailor.storage.artifacts import modified, verify_checksum, write_checksum
 
 _LOG = logging.getLogger("langtailor")
 _SCRIPTS = Path(__file__).resolve().parent

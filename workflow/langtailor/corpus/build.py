@@ -14,18 +14,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from langtailor.artifacts import Manifest, sha256_file
-from langtailor.config import SPLITS, CleaningSettings, Quotas, ShortSettings
-from langtailor.corpus import Document, read_corpus, split_counts
+from langtailor.config.base import SPLITS
+from langtailor.config.corpus import CleaningSettings, Quotas, ShortSettings
 from langtailor.corpus.boundaries import grapheme_cut
 from langtailor.corpus.chunking import Chunker, load_chunker, tokenizer_file
 from langtailor.corpus.cleaning import clean, flaw
 from langtailor.corpus.deduplication import Deduplicator
+from langtailor.corpus.reading import Document, read_corpus, split_counts
 from langtailor.corpus.splitting import short_documents, splitter
-from langtailor.corpus.spool import Row, record_batches, spooled
 from langtailor.errors import SourceError
 from langtailor.progress import Progress
-from langtailor.tables import CORPUS, DOCUMENTS, read_batches, read_table_manifest, table_writer
+from langtailor.storage.artifacts import Manifest, sha256_file
+from langtailor.storage.spool import Row, record_batches, spooled
+from langtailor.storage.tables import CORPUS, DOCUMENTS, read_batches, read_table_manifest, table_writer
 
 __all__ = ["build_corpus", "read_corpus", "split_counts"]
 
@@ -66,7 +67,7 @@ def build_corpus(
     """Make the corpus of one language.
 
     Args:
-        documents: ``documents/{lang}.parquet``.
+        documents: ``corpus/documents/{lang}.parquet``.
         teacher: sentence-transformers folder whose tokenizer counts.
         lang: the language.
         chunk_tokens: longest passage in the teacher's tokens, special ones included.

@@ -16,7 +16,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from langtailor.config import CleaningSettings
+from langtailor.config.corpus import CleaningSettings
 
 _BLOCKS = (
     "address|article|blockquote|br|center|dd|div|dl|dt|figure|footer|h[1-6]|header|hr|li|ol|p|pre|section|table|tr|ul"

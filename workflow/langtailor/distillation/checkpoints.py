@@ -19,8 +19,8 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from langtailor.artifacts import Manifest, atomic_directory, canonical_json, read_manifest
 from langtailor.errors import ArtifactError
+from langtailor.storage.artifacts import Manifest, atomic_directory, canonical_json, read_manifest
 
 _LOG = logging.getLogger("langtailor")
 _KIND = "checkpoint"

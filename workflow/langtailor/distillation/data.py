@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from langtailor.distillation.batches import Rows
 from langtailor.distillation.tokens import Ids, TokenRows
-from langtailor.vectors import VectorStore
+from langtailor.vectors.store import VectorStore
 
 
 class Passages:

@@ -6,8 +6,8 @@ as they fit into one budget; beyond that, and over several processes, the vector
 the objective is differentiated with respect to them, and a second forward pass carries that gradient into the model
 (Gao et al. 2021, "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup", arXiv 2101.06983).
 
-On a CPU each pass has a core of its own (:mod:`langtailor.cores`). The cut and the order in which gradients are added
-depend on the batch alone, so that the weights do not depend on the number of cores.
+On a CPU each micro-batch has a core of its own (:mod:`langtailor.models.cpu_workers`). How a batch is split, and the
+order in which gradients are added, depend on the batch alone, so that the weights do not depend on the number of cores.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from langtailor.cores import each_core
 from langtailor.distillation.batches import Rows, cut_by_length
 from langtailor.distillation.data import Passages
 from langtailor.distillation.objectives import Objective
 from langtailor.distillation.student import Student
 from langtailor.errors import TrainingError
+from langtailor.models.cpu_workers import each_core
 
 _LOG = logging.getLogger("langtailor")
 Terms = dict[str, Tensor]

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from langtailor.artifacts import canonical_json
 from langtailor.errors import ConfigError
+from langtailor.storage.artifacts import canonical_json
 
 LIVE_NAME = "metrics.jsonl"
 

@@ -3,7 +3,7 @@
 All terms compare student vectors ``s`` with the teacher's stored vectors ``t`` of the same passages, both float32 of
 shape (n, d), and return a scalar. ``ŝ`` and ``t̂`` are the vectors scaled to length 1.
 
-To add a term: write its function here, give it a weight in :class:`~langtailor.config.ObjectiveSettings`, and enter
+To add a term: write its function here, give it a weight in :class:`~langtailor.config.distillation.ObjectiveSettings`, and enter
 it in :meth:`Objective._terms`. A term that compares passages with one another also belongs in ``_ACROSS_PASSAGES``.
 """
 
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from langtailor.config import ObjectiveSettings
+from langtailor.config.distillation import ObjectiveSettings
 from langtailor.errors import ConfigError
 
 #: Terms whose value for a batch is not the mean of its parts' values.

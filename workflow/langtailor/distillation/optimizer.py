@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from langtailor.config import DistillationSettings
+from langtailor.config.distillation import DistillationSettings
 from langtailor.distillation.student import Student
 
 

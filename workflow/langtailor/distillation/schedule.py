@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from langtailor.config import DistillationSettings
+from langtailor.config.distillation import DistillationSettings
 
 #: What a phase trains: the embedding rows that the teacher does not have, all embedding rows, or the whole model.
 Thawed = Literal["new rows", "embeddings", "everything"]

@@ -17,13 +17,13 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from langtailor.artifacts import MANIFEST_NAME
-from langtailor.config import DistillationSettings
+from langtailor.config.distillation import DistillationSettings
 from langtailor.distillation.schedule import Thawed
 from langtailor.distillation.tokens import Ids
 from langtailor.errors import ArtifactError
-from langtailor.tables import MAPPING, read_table
-from langtailor.teacher import load_sentence_transformer
+from langtailor.models.loading import load_sentence_transformer
+from langtailor.storage.artifacts import MANIFEST_NAME
+from langtailor.storage.tables import MAPPING, read_table
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

@@ -1,4 +1,4 @@
-"""Token ids of every passage, computed once with the student's tokenizer: ``tokens/{variant}/{lang}.arrow``.
+"""Token ids of every passage, computed once with the student's tokenizer: ``distillation/{variant}/tokens/{lang}.arrow``.
 
 An uncompressed Arrow IPC file (https://arrow.apache.org/docs/format/Columnar.html#ipc-file-format) of the kind
 ``tokens``. Training maps it into memory and reads a row's ids where they lie.
@@ -17,13 +17,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from langtailor.artifacts import Manifest, atomic_file, scratch_directory, sha256_file
-from langtailor.config import TeacherSettings
-from langtailor.corpus import split_counts
+from langtailor.config.teacher import TeacherSettings
+from langtailor.corpus.reading import split_counts
 from langtailor.errors import ArtifactError, UnsupportedTokenizerError
+from langtailor.models.folder import ModelInfo, resolve_prompt
+from langtailor.models.loading import load_sentence_transformer
 from langtailor.progress import Progress
-from langtailor.tables import CORPUS, TOKENS, damage_named, manifest_of, read_batches, with_manifest
-from langtailor.teacher import TeacherInfo, load_sentence_transformer, resolve_prompt
+from langtailor.storage.artifacts import Manifest, atomic_file, scratch_directory, sha256_file
+from langtailor.storage.tables import CORPUS, TOKENS, damage_named, manifest_of, read_batches, with_manifest
 
 Ids = NDArray[np.int32]
 #: The splits that training looks at.
@@ -92,7 +93,7 @@ class Tokenizer:
         own = self._model.max_seq_length
         if max_length is not None:
             self._model.max_seq_length = max_length if own is None else min(max_length, own)
-        self._prompt = resolve_prompt(TeacherInfo.read(folder), teacher)
+        self._prompt = resolve_prompt(ModelInfo.read(folder), teacher)
         #: Tokens of the prompt, where the model tells them apart from the text.
         self.prompt_length: int | None = self._features(["x"]).get("prompt_length")
 
@@ -153,7 +154,7 @@ class TokenFile:
     """A token file, mapped into memory and verified.
 
     Args:
-        path: ``tokens/{variant}/{lang}.arrow``.
+        path: ``distillation/{variant}/tokens/{lang}.arrow``.
 
     Attributes:
         manifest: what :func:`tokenize_corpus` wrote about it.

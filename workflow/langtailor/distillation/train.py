@@ -20,7 +20,23 @@ import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.utils import broadcast_object_list
 
-from langtailor.artifacts import (
+from langtailor.config.distillation import DistillationSettings
+from langtailor.config.teacher import TeacherSettings
+from langtailor.distillation.batches import Rows, Stream
+from langtailor.distillation.checkpoints import Checkpoints, Progressed, Snapshot
+from langtailor.distillation.data import Passages
+from langtailor.distillation.gradients import BatchGradient
+from langtailor.distillation.metrics import Metrics
+from langtailor.distillation.objectives import Objective
+from langtailor.distillation.optimizer import load_optimizer_state, make_optimizer, optimizer_state, set_rates
+from langtailor.distillation.schedule import Phase, phase_at, plan_phases, rate_factor
+from langtailor.distillation.sts_pairs import WatchedPairs, load_watched
+from langtailor.distillation.student import State, Student, write_student
+from langtailor.distillation.tokens import TRAINING_SPLITS, TokenFile, tokenizer_digest
+from langtailor.distillation.validation import Validator
+from langtailor.errors import ArtifactError, ConfigError, TrainingError
+from langtailor.progress import Progress
+from langtailor.storage.artifacts import (
     Manifest,
     atomic_directory,
     canonical_json,
@@ -30,22 +46,7 @@ from langtailor.artifacts import (
     sha256_bytes,
 )
 from langtailor.storage.code_digest import module_digest
-from langtailor.config import DistillationSettings, TeacherSettings
-from langtailor.distillation.batches import Rows, Stream
-from langtailor.distillation.checkpoints import Checkpoints, Progressed, Snapshot
-from langtailor.distillation.data import Passages
-from langtailor.distillation.gradients import BatchGradient
-from langtailor.distillation.metrics import Metrics
-from langtailor.distillation.objectives import Objective
-from langtailor.distillation.optimizer import load_optimizer_state, make_optimizer, optimizer_state, set_rates
-from langtailor.distillation.schedule import Phase, phase_at, plan_phases, rate_factor
-from langtailor.distillation.student import State, Student, write_student
-from langtailor.distillation.tokens import TRAINING_SPLITS, TokenFile, tokenizer_digest
-from langtailor.distillation.validation import Validator
-from langtailor.distillation.watched import WatchedPairs, load_watched
-from langtailor.errors import ArtifactError, ConfigError, TrainingError
-from langtailor.progress import Progress
-from langtailor.vectors import VectorStore
+from langtailor.vectors.store import VectorStore
 
 _LOG = logging.getLogger("langtailor")
 #: Settings that change how a run is watched and saved, but not what it computes.

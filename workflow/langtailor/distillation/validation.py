@@ -13,14 +13,14 @@ from accelerate import Accelerator
 from torch import Tensor
 from torch.nn import functional
 
-from langtailor.cores import each_core
 from langtailor.distillation.batches import Rows, cut_by_length
 from langtailor.distillation.data import Passages
 from langtailor.distillation.objectives import Objective
+from langtailor.distillation.sts_pairs import WatchedPairs
 from langtailor.distillation.student import Student
 from langtailor.distillation.tokens import Ids
-from langtailor.distillation.watched import WatchedPairs
 from langtailor.errors import TrainingError
+from langtailor.models.cpu_workers import each_core
 
 _LOG = logging.getLogger("langtailor")
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from langtailor.errors import SourceError
-from langtailor.evaluation.files import read_frame
 from langtailor.evaluation.scores import Score, mean_score
+from langtailor.sources.table_files import read_frame
 
 _GROUP = "all texts"
 _ITERATIONS = 1_000

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING, Any
 
-from langtailor.config import MtebTask
+from langtailor.config.evaluation import MtebTask
 from langtailor.errors import ConfigError
 from langtailor.evaluation.scores import Score
 

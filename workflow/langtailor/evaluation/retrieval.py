@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from langtailor.config import RetrievalTask
+from langtailor.config.evaluation import RetrievalTask
 from langtailor.errors import SourceError
-from langtailor.evaluation.files import read_frame
 from langtailor.evaluation.scores import Floats, Score, mean_score
+from langtailor.sources.table_files import read_frame
 
 _DEPTH = 10
 _QUERIES_AT_ONCE, _DOCUMENTS_AT_ONCE = 256, 65_536

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from langtailor.artifacts import directory_digest
-from langtailor.config import (
+from langtailor.config.evaluation import (
     AgreementTask,
     BitextTask,
     ClassificationTask,
@@ -24,23 +23,25 @@ from langtailor.config import (
     SpeedTask,
     StsTask,
     Task,
-    TeacherSettings,
     VectorTask,
 )
-from langtailor.corpus import read_corpus
+from langtailor.config.teacher import TeacherSettings
+from langtailor.corpus.reading import read_corpus
 from langtailor.errors import ConfigError, SourceError
 from langtailor.evaluation.bitext import bitext_scores
 from langtailor.evaluation.encoding import encode_texts, unit
 from langtailor.evaluation.geometry import alignment, uniformity
 from langtailor.evaluation.labelled import classification_scores, clustering_scores, read_labelled
 from langtailor.evaluation.mteb_task import mteb_scores
-from langtailor.evaluation.pairs import read_pairs
 from langtailor.evaluation.retrieval import read_judgements, retrieval_scores
 from langtailor.evaluation.scores import Evaluation, Score, mean_score
 from langtailor.evaluation.similarity import sts_scores
 from langtailor.evaluation.speed import speed_scores
-from langtailor.teacher import TeacherInfo, load_teacher, resolve_prompt
-from langtailor.vectors import VectorStore
+from langtailor.models.folder import ModelInfo, resolve_prompt
+from langtailor.models.loading import load_teacher
+from langtailor.sources.sentence_pairs import read_pairs
+from langtailor.storage.artifacts import directory_digest
+from langtailor.vectors.store import VectorStore
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -66,7 +67,7 @@ class Evaluator:
 
     def __init__(self, model: Path, teacher: TeacherSettings, resamples: int, seed: int, device: str) -> None:
         self.folder, self.resamples, self.seed = model, resamples, seed
-        self._info = TeacherInfo.read(model)
+        self._info = ModelInfo.read(model)
         self.prompt = resolve_prompt(self._info, teacher)
         self._teacher, self._device = teacher, device
         self._loaded: SentenceTransformer | None = None

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from langtailor.artifacts import read_json, write_json
+from langtailor.storage.artifacts import read_json, write_json
 
 _KIND = "evaluation"
 #: Resampled indices held at a time, so that memory stays flat whatever the number of items.

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from statistics import median
 from typing import TYPE_CHECKING
 
-from langtailor.encoder import Encoder
 from langtailor.evaluation.encoding import BATCH_TOKENS
 from langtailor.evaluation.scores import Score
+from langtailor.models.encoder import Encoder
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from langtailor.artifacts import sha256_file
+from langtailor.storage.artifacts import sha256_file
 from langtailor.storage.source_code import Definition, SourceFile, SourceFiles
 
 _PACKAGE = "langtailor"
@@ -93,9 +93,8 @@ class _Closure:
         """A used name with what it stands for; empty for local variables and builtins."""
         imports = {**_parsed(place.path).imports, **place.definition.imports}
         here, _, attribute = name.partition(".")
-        if not attribute and here not in place.definition.imports:
-            if found := _defined(place.path, here):
-                return self._reached(name, found)
+        if not attribute and here not in place.definition.imports and (found := _defined(place.path, here)):
+            return self._reached(name, found)
         if here not in imports:
             return ""
         target = f"{imports[here]}.{attribute}" if attribute else imports[here]

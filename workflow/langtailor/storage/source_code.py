@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from langtailor.artifacts import atomic_file
+from langtailor.storage.artifacts import atomic_file
 
 TEMPLATE_SUFFIX = ".jinja"
 
@@ -89,7 +89,7 @@ class SourceFiles:
 
     def parsed(self, path: Path) -> SourceFile:
         """The parsed file; read from the memory where the content has not changed."""
-        content, name = path.read_bytes(), str(path)
+        content, name = path.read_bytes(), str(path.resolve())
         if name not in self._files or self._files[name].key != _key(content):
             self._files[name], self._grown = SourceFile.parse(content), True
         return self._files[name]
@@ -97,7 +97,7 @@ class SourceFiles:
     def remember(self) -> None:
         """Write what was parsed."""
         if self._grown:
-            text = json.dumps({name: asdict(file) for name, file in self._files.items()})
+            text = json.dumps({name: asdict(file) for name, file in self._files.items() if Path(name).is_file()})
             with suppress(OSError), atomic_file(self._memory) as temporary:
                 temporary.write_text(text, encoding="utf-8")
             self._grown = False
@@ -130,7 +130,9 @@ def _bound(statement: ast.stmt) -> set[str]:
     if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         return {statement.name}
     if isinstance(statement, ast.Assign | ast.AnnAssign | ast.AugAssign):
-        return {node.id for node in ast.walk(statement) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+        return {
+            node.id for node in ast.walk(statement) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+        }
     return set()
 
 

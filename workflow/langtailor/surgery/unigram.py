@@ -47,11 +47,11 @@ import numpy as np
 
 from langtailor.errors import UnsupportedTokenizerError
 from langtailor.surgery.base import Graft, Ids, Layout, TokenizerFiles
-from langtailor.surgery.donor import donor_uses
+from langtailor.surgery.donor_tokens import donor_uses
+from langtailor.surgery.lexicon import SEPARATOR, Lexicon, settle
 from langtailor.surgery.sentencepiece_model import Kind, read_pieces, rewrite_sentencepiece
 from langtailor.surgery.spec import assert_bijection, remap_shared
 from langtailor.surgery.spelling import BYTE_TOKENS, space_mark
-from langtailor.surgery.uses import SEPARATOR, Lexicon, settle
 from langtailor.surgery.wordwise import WordwiseFamily, bare, encoded, of_small_script, savings
 
 if TYPE_CHECKING:

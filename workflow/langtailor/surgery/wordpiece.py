@@ -31,9 +31,9 @@ import numpy as np
 
 from langtailor.errors import UnsupportedTokenizerError
 from langtailor.surgery.base import Graft, Ids, Layout, TokenizerFiles
-from langtailor.surgery.donor import donor_uses
+from langtailor.surgery.donor_tokens import donor_uses
+from langtailor.surgery.lexicon import SEPARATOR, Counts, Lexicon, repeated, settle
 from langtailor.surgery.spec import assert_bijection, remap_shared
-from langtailor.surgery.uses import SEPARATOR, Counts, Lexicon, repeated, settle
 from langtailor.surgery.wordwise import WordwiseFamily, bare, encoded, of_small_script, savings, whole
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ import numpy as np
 
 from langtailor.surgery.base import Graft, Ids, Layout
 from langtailor.surgery.bpe.pieces import Cutter
+from langtailor.surgery.lexicon import Counts, Lexicon
 from langtailor.surgery.spec import added_tokens, config_tokens, processor_tokens, special_tokens, tokens_by_id
-from langtailor.surgery.uses import Counts, Lexicon
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer, models

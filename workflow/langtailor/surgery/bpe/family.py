@@ -19,7 +19,7 @@ from langtailor.surgery.bpe import sentencepiece_file
 from langtailor.surgery.bpe.merges import Derivations, MergeTable, parse_merges
 from langtailor.surgery.bpe.pieces import Cutter, provable_cuts
 from langtailor.surgery.bpe.reader import Habits, Reader, batches
-from langtailor.surgery.donor import donor_uses
+from langtailor.surgery.donor_tokens import donor_uses
 from langtailor.surgery.spec import (
     added_tokens,
     assert_bijection,

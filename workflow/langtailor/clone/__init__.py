@@ -1,0 +1,1 @@
+"""Stage: the teacher with the new vocabulary."""

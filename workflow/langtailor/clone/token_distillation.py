@@ -1,0 +1,211 @@
+"""New embedding rows fitted by token distillation.
+
+After Dobler, Elliott and de Melo 2025 (arXiv 2505.20133): the row of a new token is trained until the model, reading the
+token, has the hidden states that it had when it read the token's old pieces. Everything else stays as it is, and no
+other model is needed. The paper does so for causal models and compares the positions from the new token on; an encoder
+looks both ways, so here every position is compared at which both segmentations end a piece of the same text.
+
+Loss: ``mean over positions p of |h(p) - h'(p)|² / |h(p)|²`` with the last hidden states ``h`` of the teacher and
+``h'`` of the clone.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tokenizers import Encoding, Tokenizer
+from torch.func import functional_call
+
+from langtailor.config.initialisation import TokenDistillationSettings
+from langtailor.corpus.reading import read_corpus
+from langtailor.errors import ConfigError, LangtailorError
+from langtailor.models.loading import load_sentence_transformer
+from langtailor.progress import Progress
+
+_LOG = logging.getLogger("langtailor")
+#: Characters of a passage that are read: the meaning of a token needs a sentence, not a page.
+_CHARACTERS = 400
+#: Steps whose mean loss is told before and after.
+_TOLD = 20
+
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """New rows, and what fitting them did.
+
+    Attributes:
+        rows: float32, shape (new rows, d).
+        before: mean loss of the first steps.
+        after: mean loss of the last steps.
+        passages: passages with a new token, from which the steps took theirs.
+    """
+
+    rows: torch.Tensor
+    before: float
+    after: float
+    passages: int
+
+
+def fit_rows(
+    teacher: Path,
+    clone: Path,
+    fresh: Rows,
+    corpora: Mapping[str, Path],
+    settings: TokenDistillationSettings,
+    seed: int,
+    *,
+    device: str = "cpu",
+    trust_remote_code: bool = False,
+) -> Fit:
+    """Fit the clone's new rows.
+
+    Args:
+        teacher: the teacher's folder.
+        clone: the clone's folder, its new rows made by another method.
+        fresh: ids of the new rows, ascending.
+        corpora: corpus by language; train passages with a new token are read.
+        settings: steps, batch size and learning rate.
+        seed: seeds the order of the passages.
+        device: ``cpu`` or ``cuda``.
+        trust_remote_code: run Python code that comes with the model.
+
+    Raises:
+        ArtifactError: a corpus is damaged.
+        ConfigError: no passage has a new token, or a batch is too large for the device.
+        LangtailorError: the loss is not finite.
+    """
+    old, new = (_bare(folder) for folder in (teacher, clone))
+    passages = _passages_with(fresh, new, corpora)
+    if not passages:
+        raise ConfigError(
+            "initialisation.token_distillation",
+            "no train passage has a new token, so there is nothing to fit; set steps to 0, or give more text",
+        )
+    teacher_model, clone_model = (
+        load_sentence_transformer(folder, device, trust_remote_code=trust_remote_code) for folder in (teacher, clone)
+    )
+    readers = _Reader(teacher_model.transformers_model), _Reader(clone_model.transformers_model, fresh)
+    rows = readers[1].rows
+    optimizer = torch.optim.AdamW([rows], lr=settings.learning_rate, weight_decay=0.0)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / settings.steps)
+    losses: list[float] = []
+    with Progress("fitting new rows", settings.steps, "step") as progress:
+        for texts in _batches(passages, settings, seed):
+            try:
+                loss = _loss(readers, old.encode_batch(texts), new.encode_batch(texts))
+            except torch.OutOfMemoryError as error:
+                raise ConfigError(
+                    "initialisation.token_distillation.batch_size",
+                    f"found {settings.batch_size}, for which the device has too little memory; lower it",
+                ) from error
+            if not torch.isfinite(loss):
+                raise LangtailorError(
+                    f"the loss of step {len(losses)} is not finite; lower token_distillation.learning_rate"
+                )
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            schedule.step()
+            losses.append(loss.item())
+            progress.update(1, f"loss {losses[-1]:.4f}")
+    before, after = float(np.mean(losses[:_TOLD])), float(np.mean(losses[-_TOLD:]))
+    _LOG.info("%s new rows fitted: loss %.4f -> %.4f", f"{len(fresh):,}", before, after)
+    return Fit(rows.detach().cpu(), before, after, len(passages))
+
+
+class _Reader:
+    """A transformer that gives its last hidden states; with ``fresh`` rows of its table as trainable parameters."""
+
+    def __init__(self, transformer: Any, fresh: Rows | None = None) -> None:
+        self._transformer = transformer.requires_grad_(False)
+        embedding = transformer.get_input_embeddings()
+        self._table = embedding.weight.detach()
+        self._name = next(name for name, value in transformer.named_parameters() if value is embedding.weight)
+        self._fresh = torch.from_numpy(fresh).to(self._table.device) if fresh is not None else None
+        self.rows = torch.nn.Parameter(self._table[self._fresh if fresh is not None else []].clone())
+        self._pad = int(getattr(transformer.config, "pad_token_id", None) or 0)
+
+    def __call__(self, encodings: Sequence[Encoding]) -> torch.Tensor:
+        """Last hidden states, float32, shape (texts, longest, d)."""
+        longest = max(len(encoding) for encoding in encodings)
+        ids = torch.full((len(encodings), longest), self._pad)
+        mask = torch.zeros_like(ids)
+        for row, encoding in enumerate(encodings):
+            ids[row, : len(encoding)] = torch.tensor(encoding.ids)
+            mask[row, : len(encoding)] = 1
+        device = self._table.device
+        inputs = {"input_ids": ids.to(device), "attention_mask": mask.to(device)}
+        if self._fresh is None:
+            with torch.no_grad():
+                return self._hidden(self._transformer(**inputs))
+        table = self._table.index_copy(0, self._fresh, self.rows)
+        return self._hidden(functional_call(self._transformer, {self._name: table}, kwargs=inputs))
+
+    @staticmethod
+    def _hidden(output: Any) -> torch.Tensor:
+        states: torch.Tensor = output.last_hidden_state
+        return states
+
+
+def _loss(readers: tuple[_Reader, _Reader], old: Sequence[Encoding], new: Sequence[Encoding]) -> torch.Tensor:
+    texts, here, there = [], [], []
+    for text, pair in enumerate(zip(old, new, strict=True)):
+        for one, other in _shared_ends(*pair):
+            texts.append(text)
+            here.append(one)
+            there.append(other)
+    wanted = readers[0](old)[texts, here]
+    found = readers[1](new)[texts, there]
+    return ((found - wanted).square().sum(dim=1) / wanted.square().sum(dim=1).clamp_min(1e-12)).mean()
+
+
+def _shared_ends(old: Encoding, new: Encoding) -> Iterator[tuple[int, int]]:
+    """Positions of both segmentations that end at the same character."""
+    places = _ends(old)
+    return ((places[end], position) for end, position in _ends(new).items() if end in places)
+
+
+def _ends(encoding: Encoding) -> dict[int, int]:
+    """The position of the token that ends at each character; of several, such as bytes, the last."""
+    spans = enumerate(zip(encoding.offsets, encoding.special_tokens_mask, strict=True))
+    return {end: position for position, ((start, end), special) in spans if not special and end > start}
+
+
+def _bare(folder: Path) -> Tokenizer:
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer
+
+
+def _passages_with(fresh: Rows, tokenizer: Tokenizer, corpora: Mapping[str, Path]) -> list[str]:
+    """Beginnings of train passages that hold a new token."""
+    texts = [
+        text[:_CHARACTERS]
+        for corpus in corpora.values()
+        for text in read_corpus(corpus, "train", columns=["text"])["text"].to_pylist()
+    ]
+    is_fresh = np.zeros(tokenizer.get_vocab_size(), bool)
+    is_fresh[fresh] = True
+    found = tokenizer.encode_batch_fast(texts)
+    return [text for text, encoding in zip(texts, found, strict=True) if is_fresh[encoding.ids].any()]
+
+
+def _batches(passages: Sequence[str], settings: TokenDistillationSettings, seed: int) -> Iterator[list[str]]:
+    """One batch a step; the passages are gone through again and again, each time in another order."""
+    random = np.random.default_rng(seed)
+    waiting: list[int] = []
+    for _ in range(settings.steps):
+        while len(waiting) < settings.batch_size:
+            waiting += random.permutation(len(passages)).tolist()
+        yield [passages[i] for i in waiting[: settings.batch_size]]
+        waiting = waiting[settings.batch_size :]

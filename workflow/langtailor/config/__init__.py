@@ -1,0 +1,1 @@
+"""The configuration, described once: one file a section of the YAML."""

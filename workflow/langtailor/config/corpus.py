@@ -1,0 +1,140 @@
+"""Settings of the corpus: sources, languages, quotas, cleaning."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, TypeAdapter, model_validator
+
+from langtailor.config.base import Name, Section, Share
+
+
+class Quotas(Section):
+    """Passages per split of one language."""
+
+    train: Annotated[int, Field(ge=1)] = 10_000
+    """Passages that are counted and trained on."""
+    validation: Annotated[int, Field(ge=0)] = 1_000
+    """Passages that choose the vocabulary's grafts and watch the training."""
+    test: Annotated[int, Field(ge=0)] = 1_000
+    """Passages that nothing but the evaluation sees."""
+
+    @property
+    def total(self) -> int:
+        """Passages over all splits."""
+        return self.train + self.validation + self.test
+
+
+class SampleSource(Section):
+    """The parallel sample corpus that ships with langtailor."""
+
+    kind: Literal["sample"]
+
+
+class FilesSource(Section):
+    """Local files: Parquet, JSON Lines, plain text (a passage a line) or TSV (text, tab, aligned text)."""
+
+    kind: Literal["files"]
+    path: Annotated[str, Field(min_length=1)]
+    """A file or a folder of files; `{lang}` stands for the language. Relative to the working directory."""
+    text_field: str = "text"
+    """Column (Parquet) or key (JSON Lines) of the text."""
+    pair_field: str | None = None
+    """Column or key of the aligned text, where there is one."""
+    pair_path: str | None = None
+    """For plain text: the file whose line i is aligned with line i of `path`."""
+    id_field: str | None = None
+    """Column or key of a stable document id; `null` numbers the documents."""
+
+
+class HubSource(Section):
+    """A data set of the Hub, stored as Parquet, sampled over the whole of it."""
+
+    kind: Literal["hub"]
+    dataset: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")]
+    """`owner/name` of the data set."""
+    revision: str = "main"
+    """Branch, tag or commit; resolved once to a commit and recorded."""
+    subset: str = "{lang}"
+    """Configuration (subset) of the data set; `{lang}` stands for the language."""
+    split: str = "train"
+    """Split of the data set that is read."""
+    text_field: str = "text"
+    """Column of the text."""
+    pair_field: str | None = None
+    """Column of the aligned text, where there is one."""
+    id_field: str | None = "id"
+    """Column of a stable document id; `null` numbers the documents."""
+
+
+Source = Annotated[SampleSource | FilesSource | HubSource, Field(discriminator="kind")]
+
+
+def parse_source(data: Mapping[str, Any]) -> SampleSource | FilesSource | HubSource:
+    """A source from its plain data; inverse of ``model_dump``."""
+    adapter: TypeAdapter[SampleSource | FilesSource | HubSource] = TypeAdapter(Source)
+    return adapter.validate_python(data)
+
+
+class LanguageSettings(Section):
+    """One language of the corpus."""
+
+    source: Name | None = None
+    """Name of an entry in `corpus.sources`; may be left out when there is one source."""
+    name_in_source: str | None = None
+    """What the source calls the language, when it differs."""
+    quotas: Quotas | None = None
+    """Passages per split; `null` takes `corpus.quotas`."""
+    shard_passages: Annotated[int, Field(ge=1)] | None = None
+    """Passages in one shard of teacher vectors; `null` takes `vectors.shard_passages`. Fewer where passages are much longer
+    than in the other languages make shards of equal work."""
+    weight: Annotated[float, Field(gt=0)] = 1.0
+    """Weight of the language's token counts when the vocabulary is chosen."""
+
+
+class CleaningSettings(Section):
+    """What is done to a text before it becomes a passage."""
+
+    min_characters: Annotated[int, Field(ge=1)] = 20
+    """Shorter passages are dropped."""
+    max_characters: Annotated[int, Field(ge=1)] = 100_000
+    """Longer documents are cut here."""
+    min_letter_share: Share = 0.5
+    """Passages with a smaller share of letters (and combining marks) are dropped: tables, lists of numbers."""
+    near_duplicate_similarity: Annotated[float, Field(gt=0, le=1)] | None = 0.8
+    """Passages whose estimated Jaccard similarity (5-character shingles) to an earlier one reaches this are
+    dropped; `null` removes exact duplicates only."""
+
+
+class ShortSettings(Section):
+    """Short passages among the full-length ones."""
+
+    share: Share = 0.0
+    """Share of the documents that are cut into short passages, so that students see short and long text alike. Documents
+    with an aligned text are never cut."""
+    tokens: Annotated[int, Field(ge=8)] = 64
+    """Longest short passage in tokens of the teacher."""
+
+
+class CorpusSettings(Section):
+    """Where text comes from and how it is cut."""
+
+    sources: dict[Name, Source]
+    """Sources by name."""
+    languages: Annotated[dict[Name, LanguageSettings], Field(min_length=1)]
+    """The languages that the student keeps."""
+    quotas: Quotas = Quotas()
+    """Passages per split of each language that does not say otherwise."""
+    chunk_tokens: Annotated[int, Field(ge=8)] = 512
+    """Longest passage in tokens of the teacher; longer documents are cut at sentence or paragraph ends."""
+    short: ShortSettings = ShortSettings()
+    """Short passages among the full-length ones."""
+    cleaning: CleaningSettings = CleaningSettings()
+    """What is done to a text before it becomes a passage."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.short.share and self.short.tokens >= self.chunk_tokens:
+            raise ValueError(f"short.tokens {self.short.tokens} must be less than chunk_tokens {self.chunk_tokens}")
+        return self

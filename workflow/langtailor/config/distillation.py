@@ -1,0 +1,105 @@
+"""Settings of the training."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from langtailor.config.base import Name, Section, Share
+from langtailor.config.sentence_pairs import StsPairs
+
+
+class ObjectiveSettings(Section):
+    """Weights of the terms of the loss; the loss is their sum. A weight of 0 leaves a term out."""
+
+    cosine: Annotated[float, Field(ge=0)] = 1.0
+    """1 - cos(student, teacher): the paper's loss."""
+    mse: Annotated[float, Field(ge=0)] = 0.0
+    """Mean squared error of the vectors (Reimers and Gurevych 2020)."""
+    relational: Annotated[float, Field(ge=0)] = 0.0
+    """Mean squared error of the batch's cosine-similarity matrices (the similarity loss of Stella and Jasper)."""
+    contrastive: Annotated[float, Field(ge=0)] = 0.0
+    """InfoNCE of each student vector against the batch's stored teacher vectors."""
+    temperature: Annotated[float, Field(gt=0)] = 0.05
+    """Temperature of the contrastive term."""
+    matryoshka: tuple[Annotated[int, Field(ge=1)], ...] = ()
+    """Further dimensions at which all terms are also taken, on the truncated vectors scaled to length 1; the loss is
+    the mean over the dimensions."""
+    matryoshka_similarities: Literal["truncated", "full"] = "truncated"
+    """What the relational term of a truncated student is compared with: the similarities of the truncated teacher
+    vectors or those of the full ones."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.cosine + self.mse + self.relational + self.contrastive == 0:
+            raise ValueError("every weight is 0; give at least one of cosine, mse, relational, contrastive a weight")
+        return self
+
+
+class DistillationSettings(Section):
+    """How the student is trained on the stored vectors."""
+
+    objective: ObjectiveSettings = ObjectiveSettings()
+    """The terms of the loss."""
+    epochs: Annotated[float, Field(gt=0)] = 1.0
+    """Passes over the train split."""
+    language_weights: dict[Name, Annotated[float, Field(ge=0)]] = {}
+    """How often each passage of a language is seen in an epoch; languages not named here count 1, 0 leaves one out."""
+    batch_size: Annotated[int, Field(ge=1)] = 256
+    """Passages whose gradients make one step, over all devices."""
+    micro_batch_tokens: Annotated[int, Field(ge=1)] = 16_384
+    """Most tokens, padding included, in one forward pass; a batch is sorted by length and cut into such passes. Halved
+    when the device runs out of memory. The gradient is that of the whole batch, whatever the cut."""
+    learning_rate: Annotated[float, Field(gt=0)] = 5e-5
+    """Peak learning rate of the backbone."""
+    embedding_learning_rate: Annotated[float, Field(gt=0)] | None = None
+    """Peak learning rate of the token embeddings; `null` takes `learning_rate`."""
+    decay: Literal["linear", "cosine", "constant"] = "linear"
+    """How the learning rate falls after the warm-up."""
+    warmup: Share = 0.01
+    """Share of the steps over which the learning rate rises, at the start and whenever more of the model thaws."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    """AdamW weight decay; not applied to biases, norms and the token embeddings, most of whose rows rest in most
+    steps."""
+    clip_norm: Annotated[float, Field(gt=0)] = 1.0
+    """Gradients are scaled down to this global norm."""
+    new_rows_only: Share = 0.0
+    """Share of the steps, from the first, that train the grafted embedding rows alone."""
+    embeddings_only: Share = 0.0
+    """Share of the steps after those that train the embedding table alone."""
+    dropout: bool = False
+    """Train with the dropout that the model's own configuration names. The stored vectors were made without, and
+    without it the student starts where the teacher stands."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """`bfloat16` computes under autocast; weights and optimiser stay in float32."""
+    max_length: Annotated[int, Field(ge=8)] | None = None
+    """Tokens at which a training text is cut; `null` takes the model's own limit."""
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, about a third more time."""
+    validate_every: Annotated[int, Field(ge=1)] = 100
+    """Steps between two looks at the validation split."""
+    validation_passages: Annotated[int, Field(ge=1)] | None = 1_000
+    """Passages of each language in a look, the first of its validation split; `null` takes all of them."""
+    validation_sts: StsPairs | None = None
+    """Sentence pairs with human scores: whenever the validation split is looked at, so is Spearman's correlation on these,
+    times 100."""
+    keep: Literal["loss", "cosine", "sts", "last"] = "loss"
+    """Which weights become the student: those of the validation with the lowest loss, with the highest mean cosine to the
+    teacher or with the highest correlation on `validation_sts`, or the last."""
+    patience: Annotated[int, Field(ge=1)] | None = None
+    """Validations without a better value of what `keep` names after which training stops; `null` never stops early."""
+    checkpoint_every: Annotated[int, Field(ge=1)] = 200
+    """Steps between two checkpoints; an interrupted run goes on from the last."""
+    tensorboard: bool = False
+    """Also write the metrics for TensorBoard, beside the checkpoints (needs the package `tensorboard`)."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.keep == "last" and self.patience is not None:
+            raise ValueError("patience watches the validation that keep names; with keep: last it must be null")
+        if self.keep == "sts" and self.validation_sts is None:
+            raise ValueError("keep: sts needs validation_sts to say which sentence pairs are meant")
+        if self.new_rows_only + self.embeddings_only > 1:
+            raise ValueError("new_rows_only + embeddings_only exceed 1: no step would be left to train")
+        return self

@@ -1,0 +1,41 @@
+"""Settings of how a new token's row is made."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from langtailor.config.base import Section
+
+
+class TokenDistillationSettings(Section):
+    """Fit new rows so that hidden states with a new token are those with its old pieces (arXiv 2505.20133)."""
+
+    steps: Annotated[int, Field(ge=0)] = 0
+    """Steps of training the new rows; 0 leaves them as they were made."""
+    batch_size: Annotated[int, Field(ge=1)] = 32
+    """Passages in one step."""
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    """Peak learning rate; it falls linearly to 0."""
+
+
+class InitialisationSettings(Section):
+    """How the row of a new token is made from the teacher's rows."""
+
+    method: Literal["mean", "length-weighted", "norm-matched", "similarity", "aligned", "random"] = "mean"
+    """`mean` of the teacher's rows for the token's text (the paper's); `length-weighted` by characters; `norm-matched`
+    rescaled to the kept rows' mean norm; `similarity`: weighted kept tokens near the mean (FOCUS-like); `aligned`:
+    weighted teacher tokens that translate the token in the corpus's sentence pairs; `random` from the teacher's
+    distribution (the control)."""
+    neighbours: Annotated[int, Field(ge=1)] = 8
+    """Kept tokens that `similarity` combines."""
+    temperature: Annotated[float, Field(gt=0)] = 0.1
+    """Softmax temperature of `similarity` over cosine similarities."""
+    token_distillation: TokenDistillationSettings = TokenDistillationSettings()
+    """Fit the rows that the method made."""
+
+    @property
+    def reads_corpus(self) -> bool:
+        """Whether new rows depend on the corpus."""
+        return self.method == "aligned" or self.token_distillation.steps > 0

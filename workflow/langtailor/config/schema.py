@@ -1,0 +1,63 @@
+"""The JSON schema of the configuration, and ``config/schema.yaml``, which holds it for editors (``make schema``)."""
+
+from __future__ import annotations
+
+import copy
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from langtailor.config.run import Settings, Variant
+
+_HEADER = "# Generated from workflow/langtailor/config/ by `make schema`. Edit the settings there, not this file.\n"
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON schema (draft 2020-12) of the configuration, as ``config/schema.yaml`` holds it."""
+    schema = Settings.model_json_schema()
+    definitions = schema["$defs"]
+    for section in Variant.model_fields:
+        model = Settings.model_fields[section].annotation
+        assert isinstance(model, type)
+        override = _without_defaults(definitions[model.__name__])
+        definitions[f"{model.__name__}Override"] = override
+        definitions["VariantOverrides"]["properties"][section] = {
+            "$ref": f"#/$defs/{model.__name__}Override",
+            "description": definitions["VariantOverrides"]["properties"][section]["description"],
+        }
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_tidy(schema)}
+
+
+def _tidy(node: Any) -> Any:
+    """Drop what pydantic adds for itself, put descriptions on one line, and close mappings whose keys are patterned."""
+    if isinstance(node, list):
+        return [_tidy(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    tidy = {key: _tidy(value) for key, value in node.items() if not (key == "title" and isinstance(value, str))}
+    tidy.pop("discriminator", None)
+    if isinstance(tidy.get("description"), str):
+        tidy["description"] = " ".join(tidy["description"].split())
+    if "patternProperties" in tidy:
+        tidy["additionalProperties"] = False
+    return tidy
+
+
+def _without_defaults(definition: Mapping[str, Any]) -> dict[str, Any]:
+    override = copy.deepcopy(dict(definition))
+    override.pop("required", None)
+    for value in override["properties"].values():
+        value.pop("default", None)
+    return override
+
+
+def schema_text() -> str:
+    """The schema file's content."""
+    return _HEADER + yaml.safe_dump(json_schema(), sort_keys=False, allow_unicode=True, width=110)
+
+
+if __name__ == "__main__":
+    Path(sys.argv[1]).write_text(schema_text(), encoding="utf-8")

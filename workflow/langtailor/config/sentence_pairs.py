@@ -1,0 +1,32 @@
+"""Settings of where sentence pairs with human scores are found."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import model_validator
+
+from langtailor.config.base import Section
+
+
+class StsPairs(Section):
+    """Sentence pairs with human scores of how alike they are."""
+
+    path: str | None = None
+    """A CSV, TSV, JSON Lines or Parquet file."""
+    dataset: str | None = None
+    """Or a data set of the Hub, `owner/name`."""
+    subset: str | None = None
+    """Configuration of the Hub data set."""
+    split: str = "test"
+    """Split of the Hub data set."""
+    revision: str = "main"
+    """Revision of the Hub data set."""
+    columns: tuple[str | int, str | int, str | int] = ("sentence1", "sentence2", "score")
+    """Names of the two sentences' columns and of the score; numbers count columns of a file without a header."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.path is None) == (self.dataset is None):
+            raise ValueError("give exactly one of path and dataset")
+        return self

@@ -1,0 +1,35 @@
+"""Settings of the teacher."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from langtailor.config.base import Section
+
+
+class TeacherSettings(Section):
+    """The model to tailor."""
+
+    model: Annotated[str, Field(min_length=1)]
+    """A Hub id (`google/embeddinggemma-300m`), a folder (starts with `/`, `./`, `../` or `~`), or a model
+    carried by an installed Python package (`package:NAME/FOLDER`)."""
+    revision: str = "main"
+    """Branch, tag or commit of a Hub model; resolved once to a commit and recorded."""
+    prompt: str | None = None
+    """Prompt put before each text: the name of one of the model's own prompts, or the prompt itself.
+    `null` takes the model's default, an empty string none."""
+    max_length: Annotated[int, Field(ge=8)] | None = None
+    """Tokens at which the teacher cuts a text; `null` takes the model's own limit."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Precision in which the teacher computes."""
+    reads: Literal["text", "pair"] = "text"
+    """What the teacher embeds: the passage itself, or, where a passage has one, its aligned text."""
+    trust_remote_code: bool = False
+    """Run Python code that comes with the model. Leave off unless you have read that code."""
+
+
+def is_local(model: str) -> bool:
+    """Whether a model's name means a folder or an installed package, and not the Hub."""
+    return model.startswith((".", "/", "~", "package:"))

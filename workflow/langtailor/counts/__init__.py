@@ -1,0 +1,1 @@
+"""Stage: how often each language uses each of the teacher's tokens."""

@@ -1,0 +1,87 @@
+"""Sentence pairs with human scores that training looks at from time to time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import spearmanr
+from torch import Tensor
+from torch.nn import functional
+
+from langtailor.config.sentence_pairs import StsPairs
+from langtailor.config.teacher import TeacherSettings
+from langtailor.distillation.batches import Rows
+from langtailor.distillation.tokens import Ids, Tokenizer
+from langtailor.sources.sentence_pairs import SentencePairs, read_pairs
+from langtailor.storage.artifacts import canonical_json, sha256_bytes
+
+#: Sentences tokenized at once.
+_AT_ONCE = 256
+
+
+@dataclass(frozen=True)
+class WatchedPairs:
+    """Sentence pairs as the student reads them.
+
+    Attributes:
+        tokens: token ids of each distinct sentence.
+        first: row in ``tokens`` of each pair's first sentence; int64, shape (pairs,).
+        second: the same of the second.
+        gold: the human scores; float64, shape (pairs,).
+        digest: SHA-256 of the pairs and their scores.
+    """
+
+    tokens: tuple[Ids, ...]
+    first: Rows
+    second: Rows
+    gold: NDArray[np.float64]
+    digest: str
+
+    @property
+    def lengths(self) -> Ids:
+        """Tokens of each distinct sentence; int32, shape (sentences,)."""
+        return np.array([len(ids) for ids in self.tokens], np.int32)
+
+    def take(self, rows: Rows) -> list[Ids]:
+        """Token ids of some of the sentences."""
+        return [self.tokens[row] for row in rows]
+
+    def spearman(self, vectors: Tensor) -> float:
+        """Spearman's correlation, times 100, of the pairs' cosines with their scores.
+
+        Args:
+            vectors: of all distinct sentences; float32, shape (sentences, d).
+        """
+        unit = functional.normalize(vectors).double()
+        cosines = (unit[self.first] * unit[self.second]).sum(1)
+        return 100 * float(spearmanr(cosines.cpu().numpy(), self.gold).statistic)
+
+
+def load_watched(clone: Path, source: StsPairs, teacher: TeacherSettings, max_length: int | None) -> WatchedPairs:
+    """Read sentence pairs and tokenize them as the corpus is.
+
+    Args:
+        clone: the student's folder.
+        source: where the pairs are.
+        teacher: ``prompt`` and ``trust_remote_code`` are used.
+        max_length: tokens at which a sentence is cut; ``None`` means the model's own limit.
+
+    Raises:
+        SourceError: the pairs cannot be read.
+        UnsupportedTokenizerError: the model needs more than ids to read a text.
+    """
+    pairs = read_pairs(source)
+    sentences = list(dict.fromkeys((*pairs.first, *pairs.second)))
+    tokenizer, row = Tokenizer(clone, teacher, max_length), {text: i for i, text in enumerate(sentences)}
+    tokens: list[Ids] = []
+    for start in range(0, len(sentences), _AT_ONCE):
+        tokens += tokenizer(sentences[start : start + _AT_ONCE])
+    first, second = (np.array([row[text] for text in side], np.int64) for side in (pairs.first, pairs.second))
+    return WatchedPairs(tuple(tokens), first, second, pairs.gold, _digest(pairs))
+
+
+def _digest(pairs: SentencePairs) -> str:
+    return sha256_bytes(canonical_json([pairs.first, pairs.second, pairs.gold.tolist()]).encode())

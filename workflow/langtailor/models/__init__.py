@@ -1,0 +1,1 @@
+"""Sentence-transformers folders: what they say of themselves, how they are loaded, and encoding with them."""

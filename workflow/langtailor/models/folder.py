@@ -1,0 +1,152 @@
+"""What a sentence-transformers folder says of itself, without loading it.
+
+Such a folder (https://sbert.net/docs/sentence_transformer/usage/custom_models.html) has a ``modules.json`` that names a
+Transformer, a Pooling and possibly Dense and Normalize modules. Teacher, clone and student are folders of this kind.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from langtailor.config.teacher import TeacherSettings
+from langtailor.errors import ArtifactError, SourceError
+from langtailor.models.safetensors_file import tensor_shapes
+from langtailor.storage.json_files import load_json, load_json_object
+
+if TYPE_CHECKING:
+    pass
+
+#: Model types that count positions from ``pad_token_id + 1``.
+_POSITIONS_AFTER_PADDING = frozenset(
+    {"roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod", "camembert", "mpnet", "data2vec-text"}
+)
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a sentence-transformers folder says of itself.
+
+    Attributes:
+        modules: class names of its modules, in order.
+        dimension: length of its vectors.
+        hidden_size: width of the transformer.
+        max_length: tokens at which it cuts a text.
+        position_limit: most tokens that its position embeddings allow; ``None`` when they set no limit.
+        vocabulary_size: rows of its embedding table.
+        parameters: numbers in all its weights.
+        weight_bytes: bytes of all its weight files.
+        pooling: pooling mode.
+        prompts: prompts by name.
+        default_prompt: the prompt used when none is asked for; empty for none.
+    """
+
+    modules: tuple[str, ...]
+    dimension: int
+    hidden_size: int
+    max_length: int
+    position_limit: int | None
+    vocabulary_size: int
+    parameters: int
+    weight_bytes: int
+    pooling: str
+    prompts: Mapping[str, str]
+    default_prompt: str
+
+    @classmethod
+    def read(cls, folder: Path) -> ModelInfo:
+        """Read a folder's configuration and the headers of its weights; the weights themselves stay unread.
+
+        Raises:
+            ArtifactError: a file that a sentence-transformers folder needs is missing or unreadable.
+        """
+        modules = load_json(folder / "modules.json")
+        transformer = folder / _path_of(modules, "Transformer", folder)
+        pooling = load_json(folder / _path_of(modules, "Pooling", folder) / "config.json")
+        config = load_json(transformer / "config.json")
+        text = config.get("text_config", config)
+        prompts = load_json_object(folder / "config_sentence_transformers.json", missing_is_empty=True)
+        shapes = [
+            shape for file in weight_files(folder) for shape in tensor_shapes(file, parameters_only=True).values()
+        ]
+        limit = _position_limit(text)
+        return cls(
+            modules=tuple(map(module_kind, modules)),
+            dimension=_dimension(folder, modules, pooling),
+            hidden_size=int(text["hidden_size"]),
+            max_length=_max_length(transformer, limit),
+            position_limit=limit,
+            vocabulary_size=int(text["vocab_size"]),
+            parameters=sum(math.prod(shape) for shape in shapes),
+            weight_bytes=sum(file.stat().st_size for file in weight_files(folder)),
+            pooling=_pooling_mode(pooling),
+            prompts=dict(prompts.get("prompts") or {}),
+            default_prompt=_default_prompt(prompts),
+        )
+
+
+def resolve_prompt(info: ModelInfo, settings: TeacherSettings) -> str:
+    """The text put before each passage: a prompt's name is looked up, anything else is the prompt itself."""
+    if settings.prompt is None:
+        return info.default_prompt
+    return info.prompts.get(settings.prompt, settings.prompt)
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """Every safetensors file below a folder, sorted."""
+    return sorted(folder.rglob("*.safetensors"))
+
+
+def module_kind(module: Mapping[str, Any]) -> str:
+    """Class name of a module that ``modules.json`` lists."""
+    return str(module["type"]).rpartition(".")[2]
+
+
+def _path_of(modules: list[dict[str, Any]], kind: str, folder: Path) -> str:
+    for module in modules:
+        if module_kind(module) == kind:
+            return str(module["path"])
+    raise ArtifactError(folder, f"has no {kind} module; its modules are {', '.join(map(module_kind, modules))}")
+
+
+def _dimension(folder: Path, modules: list[dict[str, Any]], pooling: Mapping[str, Any]) -> int:
+    dimension = int(pooling.get("embedding_dimension") or pooling["word_embedding_dimension"])
+    for module in modules:
+        if module_kind(module) == "Dense":
+            dimension = int(load_json(folder / module["path"] / "config.json")["out_features"])
+    return dimension
+
+
+def _position_limit(text: Mapping[str, Any]) -> int | None:
+    limit = text.get("max_position_embeddings")
+    if limit is None:
+        return None
+    offset = int(text.get("pad_token_id", 1)) + 1 if text.get("model_type") in _POSITIONS_AFTER_PADDING else 0
+    return int(limit) - offset
+
+
+def _max_length(transformer: Path, limit: int | None) -> int:
+    named = load_json_object(transformer / "sentence_bert_config.json", missing_is_empty=True).get("max_seq_length")
+    stated = named or load_json_object(transformer / "tokenizer_config.json", missing_is_empty=True).get(
+        "model_max_length"
+    )
+    # A tokenizer without a limit says so with a huge number.
+    known = [int(length) for length in (stated, limit) if length is not None and length < 10**9]
+    if not known:
+        raise SourceError(f"{transformer}: neither the model nor its tokenizer says how long a text may be")
+    return min(known)
+
+
+def _pooling_mode(pooling: Mapping[str, Any]) -> str:
+    if mode := pooling.get("pooling_mode"):
+        return str(mode)
+    modes = [key.removeprefix("pooling_mode_") for key, on in pooling.items() if key.startswith("pooling_mode_") and on]
+    return "+".join(modes)
+
+
+def _default_prompt(config: Mapping[str, Any]) -> str:
+    name = config.get("default_prompt_name")
+    return str((config.get("prompts") or {}).get(name, "")) if name else ""

@@ -1,0 +1,61 @@
+"""Loading a sentence-transformers folder: from safetensors, without the network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from langtailor.config.teacher import TeacherSettings
+from langtailor.errors import ConfigError
+from langtailor.models.folder import ModelInfo
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+
+def load_teacher(path: Path, settings: TeacherSettings, device: str) -> SentenceTransformer:
+    """Load a teacher, or a clone or student that is read like it.
+
+    Args:
+        path: the folder.
+        settings: ``dtype``, ``max_length`` and ``trust_remote_code`` are used.
+        device: ``cpu`` or ``cuda``.
+
+    Raises:
+        ConfigError: ``max_length`` exceeds what the model's positions allow.
+    """
+    info = ModelInfo.read(path)
+    limit, asked = info.position_limit, settings.max_length
+    if asked is not None and limit is not None and asked > limit:
+        raise ConfigError("teacher.max_length", f"{asked} exceeds the model's {limit} positions; give at most {limit}")
+    model = load_sentence_transformer(path, device, settings.dtype, trust_remote_code=settings.trust_remote_code)
+    model.max_seq_length = info.max_length if asked is None else asked
+    return model
+
+
+def load_sentence_transformer(
+    path: Path, device: str, dtype: str = "float32", *, trust_remote_code: bool = False
+) -> SentenceTransformer:
+    """Load a sentence-transformers folder, from safetensors, without the network, in evaluation mode.
+
+    Args:
+        path: the folder.
+        device: ``cpu`` or ``cuda``.
+        dtype: precision of the weights in memory, ``float32`` or ``bfloat16``, whatever they are stored in.
+        trust_remote_code: run Python code that comes with the model.
+    """
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    model = SentenceTransformer(
+        str(path),
+        device=device,
+        local_files_only=True,
+        trust_remote_code=trust_remote_code,
+        model_kwargs={"dtype": getattr(torch, dtype), "use_safetensors": True},
+    )
+    # The library has given the Dense modules, which are stored apart, the transformer's precision. A cast of the whole
+    # model would also hit buffers that must keep theirs (rotary frequencies).
+    return model.eval()

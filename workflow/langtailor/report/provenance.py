@@ -1,0 +1,101 @@
+"""What made a run, in one file that a machine can read: ``provenance.json``."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from langtailor import __version__
+from langtailor.report.stages import read_stages
+from langtailor.storage.artifacts import MANIFEST_NAME, directory_digest, read_manifest, sha256_file, write_json
+from langtailor.storage.tables import CORPUS, read_table_manifest
+
+LIBRARIES = ("snakemake", "torch", "transformers", "tokenizers", "sentence-transformers", "pyarrow", "numpy")
+#: Folders of a run that hold artifacts.
+_FOLDERS = (
+    "teacher",
+    "corpus",
+    "counts",
+    "vocabulary",
+    "tokenizer",
+    "clone",
+    "distillation",
+    "vectors",
+    "evaluation",
+)
+
+
+def versions() -> dict[str, str]:
+    """Versions of everything that shapes results."""
+    found = {name: version(name) for name in LIBRARIES}
+    return {**found, "langtailor": __version__, "Python": platform.python_version()}
+
+
+def write_provenance(root: Path, config: Mapping[str, Any], out: Path) -> None:
+    """Write down what made the run in ``root``.
+
+    Args:
+        root: the run's folder.
+        config: its whole configuration, defaults filled in.
+        out: the JSON file: ``config``, ``teacher`` (model, revision and the commit that it stood for), ``revisions`` (of
+            each language's source), ``versions``, ``artifacts`` (SHA-256 of each file at hand, of a folder's manifest),
+            ``stages`` (jobs, seconds and memory of each rule, as far as Snakemake measured them) and ``machine`` (that of
+            the job that wrote the file).
+
+    Raises:
+        ArtifactError: the teacher or a corpus is damaged.
+    """
+    teacher = read_manifest(root / "teacher" / "model", "teacher", verify=False)
+    write_json(
+        out,
+        "provenance",
+        {
+            "config": config,
+            "teacher": {**teacher.made_by, **teacher.inputs},
+            "revisions": {
+                path.stem: read_table_manifest(path, "corpus", CORPUS).facts["revision"]
+                for path in sorted((root / "corpus").glob("*.parquet"))
+            },
+            "versions": versions(),
+            "artifacts": {path.relative_to(root).as_posix(): digest for path, digest in _artifacts(root)},
+            "stages": [asdict(stage) for stage in read_stages(root / "benchmarks")],
+            "machine": machine(),
+        },
+    )
+
+
+def machine() -> dict[str, Any]:
+    """The machine that this process runs on."""
+    import torch
+
+    return {
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "processors": os.cpu_count(),
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "gpus": [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())],
+    }
+
+
+def _processor() -> str:
+    """The processor's name as Linux tells it, elsewhere its architecture."""
+    told = Path("/proc/cpuinfo")
+    lines = told.read_text(encoding="utf-8").splitlines() if told.is_file() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())
+
+
+def _artifacts(root: Path) -> list[tuple[Path, str]]:
+    """Every artifact of the run with its digest, in the order of the data."""
+    found = []
+    for folder in (root / name for name in _FOLDERS):
+        sealed = sorted(path.parent for path in folder.rglob(MANIFEST_NAME))
+        found += [(path, directory_digest(path)) for path in sealed]
+        files = sorted(path for path in folder.rglob("*") if path.suffix in (".parquet", ".arrow", ".json"))
+        found += [(path, sha256_file(path)) for path in files if not set(path.parents) & set(sealed)]
+    return found

@@ -1,0 +1,1 @@
+"""Stage: the folder that users load."""

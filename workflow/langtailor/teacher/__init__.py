@@ -1,0 +1,1 @@
+"""Stage: the teacher, brought into the run."""

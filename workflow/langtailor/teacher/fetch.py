@@ -1,0 +1,254 @@
+"""Bringing the teacher into the run.
+
+Weights are read from safetensors only. Nothing here touches the network but :func:`fetch_teacher` for a Hub model.
+"""
+
+from __future__ import annotations
+
+import importlib.resources
+import logging
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from langtailor.config.teacher import TeacherSettings, is_local
+from langtailor.errors import ConfigError, UnsupportedTokenizerError
+from langtailor.models.folder import ModelInfo, module_kind
+from langtailor.storage.artifacts import (
+    MANIFEST_NAME,
+    Manifest,
+    atomic_directory,
+    canonical_json,
+    seal_directory,
+    sha256_bytes,
+    sha256_file,
+)
+from langtailor.storage.json_files import load_json, load_json_object
+
+_LOG = logging.getLogger("langtailor")
+_KEY = "teacher.model"
+#: Weights in formats that are never read: pickle, or other runtimes.
+_NOT_WEIGHTS = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack", "*.onnx", "*.gguf", "*.ot", "*.tflite")
+_NOT_FOLDERS = frozenset({"onnx", "openvino", "coreml", "__pycache__"})
+_PICKLED = "pytorch_model*.bin"
+#: Types of tokenizers with a family in :mod:`langtailor.surgery`.
+_TOKENIZER_MODELS = ("BPE", "Unigram", "WordPiece")
+
+
+def fetch_teacher(settings: TeacherSettings, out: Path) -> None:
+    """Bring the teacher into the run as a directory artifact of kind ``teacher``.
+
+    A local folder and a package's folder are copied, never linked: a later edit of the original must not change a run.
+
+    Args:
+        settings: ``model``, ``revision`` and ``trust_remote_code`` are used.
+        out: where the folder shall appear.
+
+    Raises:
+        ConfigError: the model cannot be found, or its folder is none of sentence-transformers with safetensors weights.
+        HubError: the Hub refuses or cannot be reached.
+        UnsupportedTokenizerError: its tokenizer is of a type that cannot be cut.
+    """
+    downloads = out.parent / ".download"
+    with atomic_directory(out) as folder:
+        commit = _fetch_into(folder, settings, downloads)
+        _check_modules(folder, settings)
+        _check_tokenizer(folder, settings)
+        info = ModelInfo.read(folder)
+        facts = {
+            "modules": list(info.modules),
+            "dimension": info.dimension,
+            "max_length": info.max_length,
+            "vocabulary_size": info.vocabulary_size,
+            "parameters": info.parameters,
+            "pooling": info.pooling,
+            "prompts": dict(info.prompts),
+            "default_prompt": info.default_prompt,
+            "tokenizer": load_json_object(folder / "tokenizer_config.json", missing_is_empty=True).get(
+                "tokenizer_class"
+            ),
+            "license": _licence(folder / "README.md"),
+        }
+        made_by = {"model": settings.model, "revision": settings.revision}
+        inputs = {"commit": commit, "digest": _digest(folder)}
+        seal_directory(folder, Manifest("teacher", made_by, inputs, facts))
+    shutil.rmtree(downloads, ignore_errors=True)
+    _LOG.info(
+        "teacher %s: %s parameters, %s tokens, %d dimensions, %s pooling",
+        settings.model,
+        f"{info.parameters:,}",
+        f"{info.vocabulary_size:,}",
+        info.dimension,
+        info.pooling,
+    )
+
+
+def local_files(settings: TeacherSettings) -> list[Path]:
+    """Files of a teacher in the user's own folder, for Snakemake to watch; empty for any other teacher.
+
+    A folder that is not there gives none: :func:`fetch_teacher` says what is wrong with it.
+
+    Raises:
+        ConfigError: the folder holds no model that can be used.
+    """
+    source = Path(settings.model).expanduser()
+    if settings.model.startswith("package:") or not is_local(settings.model) or not source.is_dir():
+        return []
+    return [source / name for name in _needed(_names_below(source), settings.model)]
+
+
+def _fetch_into(folder: Path, settings: TeacherSettings, downloads: Path) -> str | None:
+    """Put the model's files into ``folder``; returns the commit of a Hub model."""
+    if settings.model.startswith("package:"):
+        _copy_files(_package_folder(settings.model.removeprefix("package:")), folder, settings.model)
+        return None
+    if is_local(settings.model):
+        source = Path(settings.model).expanduser()
+        if not source.is_dir():
+            raise ConfigError(
+                _KEY, f"{settings.model!r} is not a folder; give a folder, a Hub id or package:NAME/FOLDER"
+            )
+        _copy_files(source, folder, settings.model)
+        return None
+    return _download(folder, settings, downloads)
+
+
+def _download(folder: Path, settings: TeacherSettings, downloads: Path) -> str:
+    from langtailor.sources.hub import download, find_snapshot
+
+    snapshot = find_snapshot(settings.model, "model", settings.revision)
+    commit = snapshot.repository.revision
+    names = _needed(snapshot.files, settings.model)
+    download(snapshot, names, downloads / commit)
+    _copy(names, downloads / commit, folder)
+    return commit
+
+
+def _package_folder(name: str) -> Path:
+    package, _, resource = name.partition("/")
+    try:
+        root = importlib.resources.files(package)
+    except (ModuleNotFoundError, ValueError) as error:
+        distribution = package.replace("_", "-")
+        raise ConfigError(_KEY, f"package {package!r} is not installed; run `pip install {distribution}`") from error
+    folder = Path(str(root)) / resource
+    if not folder.is_dir():
+        raise ConfigError(_KEY, f"package {package!r} has no folder {resource!r}")
+    return folder
+
+
+def _copy_files(source: Path, folder: Path, model: str) -> None:
+    _copy(_needed(_names_below(source), model), source, folder)
+
+
+def _names_below(source: Path) -> Iterator[str]:
+    return (path.relative_to(source).as_posix() for path in sorted(source.rglob("*")) if path.is_file())
+
+
+def _copy(names: Iterable[str], source: Path, folder: Path) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source / name, folder / name)
+
+
+def _needed(present: Iterable[str], model: str) -> list[str]:
+    """Which of a model's files are taken, sorted; refuses a model that lacks what is needed."""
+    shown = sorted(name for name in present if not _is_aside(PurePosixPath(name)))
+    taken = [name for name in shown if not any(fnmatchcase(name, pattern) for pattern in _NOT_WEIGHTS)]
+    if "modules.json" not in taken:
+        raise ConfigError(
+            _KEY,
+            f"{model!r} has no modules.json: it is not a sentence-transformers model. Load it with "
+            "SentenceTransformer, which adds mean pooling, save it with save_pretrained, and give that folder",
+        )
+    if "tokenizer.json" not in taken:
+        raise ConfigError(_KEY, f"{model!r} has no tokenizer.json beside modules.json: a fast tokenizer is needed")
+    safe = {PurePosixPath(name).parent for name in taken if name.endswith(".safetensors")}
+    pickled = [name for name in shown if fnmatchcase(PurePosixPath(name).name, _PICKLED)]
+    if unsafe := [name for name in pickled if PurePosixPath(name).parent not in safe]:
+        raise ConfigError(
+            _KEY,
+            f"{model!r} has {unsafe[0]} but no safetensors weights beside it. Pickled weights can run code and are "
+            "never loaded: take a revision with safetensors, or convert the model where you trust it",
+        )
+    if not safe:
+        raise ConfigError(_KEY, f"{model!r} has no safetensors weights")
+    return taken
+
+
+def _is_aside(name: PurePosixPath) -> bool:
+    """Whether a file belongs to something else than the model as we use it."""
+    return name.name == MANIFEST_NAME or any(part.startswith(".") or part in _NOT_FOLDERS for part in name.parts)
+
+
+def _check_tokenizer(folder: Path, settings: TeacherSettings) -> None:
+    """Refuse at once what no family of :mod:`langtailor.surgery` would take once the corpus is there."""
+    found = load_json(folder / "tokenizer.json").get("model", {}).get("type")
+    if found is not None and found not in _TOKENIZER_MODELS:  # old files do not name the type
+        raise UnsupportedTokenizerError(
+            f"the tokenizer of {settings.model!r} has a model of type {found!r}; {', '.join(_TOKENIZER_MODELS)} can be "
+            "cut and grafted. Choose another teacher"
+        )
+
+
+def _check_modules(folder: Path, settings: TeacherSettings) -> None:
+    modules = load_json(folder / "modules.json")
+    kinds = [module_kind(module) for module in modules]
+    if kinds[:2] != ["Transformer", "Pooling"]:
+        raise ConfigError(
+            _KEY, f"{settings.model!r} has the modules {', '.join(kinds)}; a Transformer followed by Pooling is needed"
+        )
+    if modules[0]["path"]:
+        raise ConfigError(
+            _KEY,
+            f"{settings.model!r} keeps its Transformer in {modules[0]['path']!r}, as old versions of "
+            "sentence-transformers did. Load it with SentenceTransformer, save it with save_pretrained, and give "
+            "that folder",
+        )
+    if not settings.trust_remote_code and (code := _own_code(folder, modules)):
+        raise ConfigError(
+            "teacher.trust_remote_code",
+            f"{settings.model!r} comes with Python code of its own ({code}), which is run only if you set this to "
+            "true. Read that code first",
+        )
+
+
+def _own_code(folder: Path, modules: Sequence[Mapping[str, Any]]) -> str | None:
+    """The first class that only the model's own code defines, if any."""
+    for module in modules:
+        if not str(module["type"]).startswith("sentence_transformers."):
+            return str(module["type"])
+    config = load_json(folder / "config.json")
+    if "auto_map" not in config:
+        return None
+    from transformers import CONFIG_MAPPING
+
+    # Many models still carry the code with which they came, though transformers knows them by now.
+    return None if config.get("model_type") in CONFIG_MAPPING else f"model type {config.get('model_type')}"
+
+
+def _digest(folder: Path) -> str:
+    """SHA-256 over names and contents of all files."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return sha256_bytes(
+        canonical_json({path.relative_to(folder).as_posix(): sha256_file(path) for path in files}).encode()
+    )
+
+
+def _licence(readme: Path) -> str | None:
+    """The licence in a model card's YAML header, if it states one."""
+    import yaml
+
+    if not readme.is_file():
+        return None
+    parts = readme.read_text(encoding="utf-8", errors="replace").split("---\n", 2)
+    if len(parts) < 3 or parts[0].strip():
+        return None
+    try:
+        header = yaml.safe_load(parts[1])
+    except yaml.YAMLError:
+        return None
+    licence = header.get("license") if isinstance(header, dict) else None
+    return licence if isinstance(licence, str) else None

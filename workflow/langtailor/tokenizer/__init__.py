@@ -1,0 +1,1 @@
+"""Stage: the new tokenizer, written and certified."""

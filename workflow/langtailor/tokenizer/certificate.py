@@ -1,0 +1,290 @@
+"""The proof that a new tokenizer keeps what it promises, computed over the validation split of every language.
+
+The promises (``docs/architecture.md``): text whose teacher tokens were all kept is segmented as by the teacher; no
+token is unreachable; no text is lost that the teacher could write; every file agrees on every id; and all libraries
+that open the folder read it alike. Each is measured against the teacher itself, which is not perfect either: tokens
+that it never emits, text that is unknown to it and passages on which the libraries disagree about *it* are no fault of
+the new tokenizer.
+
+The first promise is one of pruning. Grafts exist to change the segmentation, so it is measured on the new tokenizer
+without its grafts, and for the complete one it is told how much text they leave alone.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from langtailor.corpus.reading import read_corpus
+from langtailor.errors import CertificateError
+from langtailor.progress import Progress
+from langtailor.surgery.base import Family, Layout
+from langtailor.surgery.unknowns import lost_tokens, unknown_id, unknown_spans
+from langtailor.surgery.wordwise import whole
+from langtailor.tokenizer.agreement import check_agreement
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+_LOG = logging.getLogger("langtailor")
+_BATCH = 500
+_SHOWN = 10
+_DEFECT = "this is a defect of langtailor or of the teacher's tokenizer files, please report it"
+#: Passages, over all languages, that are also read with transformers and sentencepiece.
+_SAMPLE = 2_000
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What was counted over passages; sums of these are these again.
+
+    Attributes:
+        passages: passages read.
+        characters: characters in them.
+        words: stretches between white space in them.
+        teacher_tokens: tokens by the teacher.
+        pruned_tokens: tokens by the new tokenizer without its grafts.
+        tokens: tokens by the new tokenizer.
+        retained: passages whose teacher tokens were all kept, none of them unknown.
+        retained_identical: of these, segmented identically without the grafts: must be all.
+        retained_untouched: of these, segmented identically with the grafts.
+        retained_unknown: passages whose teacher tokens were all kept, with unknown ones among them.
+        retained_unknown_identical: of these, segmented identically without the grafts.
+        teacher_unknown: characters that are unknown to the teacher.
+        unknown: characters that are unknown to the new tokenizer: must not be more.
+        round_trips: passages known to both and decoded.
+        round_trip_failures: of these, decoded to another text than by the teacher: must be none.
+    """
+
+    passages: int = 0
+    characters: int = 0
+    words: int = 0
+    teacher_tokens: int = 0
+    pruned_tokens: int = 0
+    tokens: int = 0
+    retained: int = 0
+    retained_identical: int = 0
+    retained_untouched: int = 0
+    retained_unknown: int = 0
+    retained_unknown_identical: int = 0
+    teacher_unknown: int = 0
+    unknown: int = 0
+    round_trips: int = 0
+    round_trip_failures: int = 0
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(**{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)})
+
+    def report(self) -> dict[str, Any]:
+        """The counts with the shares and ratios that they stand for; a ratio to nothing is ``None``."""
+        return {
+            **asdict(self),
+            "retained_share": _ratio(self.retained + self.retained_unknown, self.passages),
+            "identical_share": _ratio(self.retained_identical, self.retained),
+            "untouched_share": _ratio(self.retained_untouched, self.retained),
+            "unknown_share": _ratio(self.unknown, self.characters),
+            "teacher_unknown_share": _ratio(self.teacher_unknown, self.characters),
+            "tokens_per_word": {
+                "teacher": _ratio(self.teacher_tokens, self.words),
+                "pruned": _ratio(self.pruned_tokens, self.words),
+                "new": _ratio(self.tokens, self.words),
+            },
+            "characters_per_token": {
+                "teacher": _ratio(self.characters, self.teacher_tokens),
+                "pruned": _ratio(self.characters, self.pruned_tokens),
+                "new": _ratio(self.characters, self.tokens),
+            },
+        }
+
+
+def certify(
+    teacher: Path,
+    family: Family,
+    layout: Layout,
+    folder: Path,
+    corpora: Mapping[str, Path],
+    targets: Sequence[str],
+) -> dict[str, Any]:
+    """Measure every promise and refuse a tokenizer that breaks one.
+
+    Args:
+        teacher: the teacher's folder.
+        family: the teacher's tokenizer.
+        layout: the new vocabulary.
+        folder: the new tokenizer's files.
+        corpora: ``corpus/{lang}.parquet`` by language.
+        targets: the languages that the grafts are for.
+
+    Returns:
+        The certificate, JSON-ready.
+
+    Raises:
+        CertificateError: names each broken promise with its figures.
+        ArtifactError: a corpus is damaged.
+    """
+    measure = _Measure.of(family, layout, folder)
+    counts: dict[str, Counts] = {}
+    broken: list[str] = []
+    samples: list[str] = []
+    for lang, path in sorted(corpora.items()):
+        texts = read_corpus(path, "validation", ["text"])["text"].to_pylist()
+        samples += texts[: -(-_SAMPLE // len(corpora))]
+        counts[lang], lost = measure.passages(texts, f"certifying {lang}")
+        broken += _problems(lang, counts[lang], lost)
+    unreachable = family.unreachable(layout)
+    if unreachable:
+        broken.append(f"{len(unreachable)} tokens are unreachable, among them {unreachable[:_SHOWN]}; {_DEFECT}")
+    agreement = check_agreement(family, layout, teacher, folder, samples)
+    broken += [f"{problem}; {_DEFECT}" for problem in agreement.problems]
+    if broken:
+        raise CertificateError("the new tokenizer breaks its promises: " + ". ".join(broken))
+    if not samples:
+        _LOG.warning("the validation splits are empty: the certificate vouches for the files only, not for any text")
+    return {
+        "family": family.name,
+        "size": len(layout),
+        "kept": int(np.count_nonzero(layout.teacher_ids >= 0)),
+        "grafted": len(layout.grafts),
+        "padding": len(layout.padding),
+        "targets": list(targets),
+        "languages": {lang: found.report() for lang, found in counts.items()},
+        "all": sum(counts.values(), Counts()).report(),
+        "unreachable": len(unreachable),
+        "agreement": agreement.report,
+    }
+
+
+@dataclass(frozen=True)
+class _Measure:
+    """The three tokenizers and how their ids correspond.
+
+    Attributes:
+        teacher: the teacher's tokenizer.
+        pruned: the new one without its grafts.
+        new: the new one, as its file has it.
+        to_pruned: int32 by teacher id, its id in ``pruned``; -1 where it is gone.
+        to_new: the same for ``new``.
+        tokens: token by teacher id.
+        unknowns: id of the unknown token in ``teacher`` and ``new``; ``None`` where there is none.
+    """
+
+    teacher: Tokenizer
+    pruned: Tokenizer
+    new: Tokenizer
+    to_pruned: np.ndarray[Any, np.dtype[np.int32]]
+    to_new: np.ndarray[Any, np.dtype[np.int32]]
+    tokens: Sequence[str | None]
+    unknowns: tuple[int | None, int | None]
+
+    @classmethod
+    def of(cls, family: Family, layout: Layout, folder: Path) -> _Measure:
+        kept = np.sort(layout.teacher_ids[layout.teacher_ids >= 0])
+        pruned = family.layout(kept, (), 0)
+        spec = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+        return cls(
+            teacher=whole(family.spec),
+            pruned=whole(family.write(pruned).tokenizer),
+            new=whole(spec),
+            to_pruned=_new_ids(pruned, len(family.tokens)),
+            to_new=_new_ids(layout, len(family.tokens)),
+            tokens=family.tokens,
+            unknowns=(unknown_id(family.spec), unknown_id(spec)),
+        )
+
+    def passages(self, texts: Sequence[str], label: str) -> tuple[Counts, set[str]]:
+        """Counts over the passages, and the dropped tokens for want of which text became unknown."""
+        total, lost = Counts(), set[str]()
+        with Progress(label, len(texts), "passage") as progress:
+            for batch in _batches(texts):
+                rows = [
+                    [found.ids for found in tokenizer.encode_batch_fast(batch, add_special_tokens=False)]
+                    for tokenizer in (self.teacher, self.pruned, self.new)
+                ]
+                total += self._round_trips(rows[0], rows[2])
+                for text, *ids in zip(batch, *rows, strict=True):
+                    total += self._passage(text, *ids)
+                    if self._has_unknown(ids[0], ids[2]):
+                        unknown, lost_here = self._unknown(text)
+                        total += unknown
+                        lost |= lost_here
+                progress.update(len(batch))
+        return total, lost
+
+    def _passage(self, text: str, teacher: list[int], pruned: list[int], new: list[int]) -> Counts:
+        ids = np.array(teacher, np.int64)
+        expected = self.to_pruned[ids]
+        retained, known = bool((expected >= 0).all()), self.unknowns[0] not in teacher
+        identical = retained and expected.tolist() == pruned
+        return Counts(
+            passages=1,
+            characters=len(text),
+            words=len(text.split()),
+            teacher_tokens=len(teacher),
+            pruned_tokens=len(pruned),
+            tokens=len(new),
+            retained=int(retained and known),
+            retained_identical=int(identical and known),
+            retained_untouched=int(retained and known and self.to_new[ids].tolist() == new),
+            retained_unknown=int(retained and not known),
+            retained_unknown_identical=int(identical and not known),
+        )
+
+    def _round_trips(self, teacher: list[list[int]], new: list[list[int]]) -> Counts:
+        known = [(old, ids) for old, ids in zip(teacher, new, strict=True) if not self._has_unknown(old, ids)]
+        before = self.teacher.decode_batch([old for old, _ in known], skip_special_tokens=False)
+        after = self.new.decode_batch([ids for _, ids in known], skip_special_tokens=False)
+        failures = sum(a != b for a, b in zip(before, after, strict=True))
+        return Counts(round_trips=len(known), round_trip_failures=failures)
+
+    def _has_unknown(self, teacher: list[int], new: list[int]) -> bool:
+        return self.unknowns[0] in teacher or self.unknowns[1] in new
+
+    def _unknown(self, text: str) -> tuple[Counts, set[str]]:
+        old = self.teacher.encode(text, add_special_tokens=False)
+        spans = unknown_spans(self.new.encode(text, add_special_tokens=False), self.unknowns[1])
+        before = unknown_spans(old, self.unknowns[0])
+        lost = {self.tokens[i] for i in lost_tokens(old, spans, self.unknowns[0]) if self.to_new[i] < 0}
+        return Counts(teacher_unknown=_length(before), unknown=_length(spans)), {t for t in lost if t is not None}
+
+
+def _problems(lang: str, found: Counts, lost: set[str]) -> Iterator[str]:
+    """What is broken in one language; ``lost`` are the dropped tokens for want of which text became unknown."""
+    if changed := found.retained - found.retained_identical:
+        yield f"{lang}: {changed} of {found.retained} passages with all tokens kept are segmented otherwise; {_DEFECT}"
+    if failed := found.round_trip_failures:
+        yield f"{lang}: {failed} of {found.round_trips} passages decode otherwise than by the teacher; {_DEFECT}"
+    if found.unknown > found.teacher_unknown:
+        yield (
+            f"{lang}: {found.unknown} of {found.characters} characters of the validation split are unknown to the new "
+            f"tokenizer, {found.teacher_unknown} to the teacher. Add the tokens that wrote them to "
+            f"`vocabulary.keep_tokens`: {sorted(lost)}"
+        )
+
+
+def _new_ids(layout: Layout, size: int) -> np.ndarray[Any, np.dtype[np.int32]]:
+    """New id by teacher id, -1 where there is none."""
+    new = np.full(size, -1, np.int32)
+    kept = np.flatnonzero(layout.teacher_ids >= 0)
+    new[layout.teacher_ids[kept]] = kept
+    return new
+
+
+def _ratio(part: int, whole_: int) -> float | None:
+    return round(part / whole_, 6) if whole_ else None
+
+
+def _length(spans: Sequence[tuple[int, int]]) -> int:
+    return sum(end - start for start, end in spans)
+
+
+def _batches(items: Sequence[str]) -> Iterator[list[str]]:
+    remaining = iter(items)
+    while batch := list(islice(remaining, _BATCH)):
+        yield batch

@@ -1,0 +1,1 @@
+"""Stage: the teacher's vectors of the corpus."""

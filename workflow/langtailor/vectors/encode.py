@@ -1,0 +1,161 @@
+"""Computing the teacher's vectors once, shard by shard.
+
+As a corpus stands in the order train, validation, test, and quotas that are raised in one ratio only append to each
+split, they leave all full shards of training passages as they are. Snakemake cannot know this: it deletes the shards of
+a changed corpus and runs their jobs again. Each shard therefore has a second name (a hard link) in the *shard cache*, a
+folder that no rule declares, and is reused from there when teacher, settings, code and passages are the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from langtailor.config.teacher import TeacherSettings
+from langtailor.config.vectors import VectorSettings
+from langtailor.errors import ArtifactError, LangtailorError
+from langtailor.models.folder import ModelInfo, resolve_prompt
+from langtailor.models.loading import load_teacher
+from langtailor.storage.artifacts import Manifest, canonical_json, directory_digest, read_manifest
+from langtailor.storage.code_digest import module_digest
+from langtailor.storage.tables import CORPUS, read_batches
+from langtailor.vectors.store import DIGEST_BYTES, KIND, VectorShard, text_digests, texts_read, write_shard
+
+_LOG = logging.getLogger("langtailor")
+#: Passages that are read from the corpus at once.
+_READ_ROWS = 1_024
+
+
+def encode_shard(
+    corpus: Path,
+    shard: int,
+    teacher: Path,
+    teacher_settings: TeacherSettings,
+    settings: VectorSettings,
+    device: str,
+    out: Path,
+    cache: Path | None = None,
+) -> None:
+    """Compute and store the vectors of one shard, or reuse it from the shard cache where it would be the same.
+
+    Args:
+        corpus: ``corpus/{lang}.parquet``.
+        shard: its number; it holds the rows from ``shard * settings.shard_passages``. A shard past the end of a short
+            language holds none.
+        teacher: the teacher's folder.
+        teacher_settings: how the teacher reads.
+        settings: size of shards and batches.
+        device: ``cpu`` or ``cuda``.
+        out: the shard's file.
+        cache: the language's shard cache, a folder on the same disk; ``None`` keeps none.
+
+    Raises:
+        LangtailorError: a vector does not fit float16 or is not finite.
+    """
+    from langtailor.models.encoder import Encoder
+
+    known = read_manifest(teacher, "teacher")
+    info = ModelInfo.read(teacher)
+    table = _passages(corpus, shard * settings.shard_passages, settings.shard_passages)
+    texts, prompt = texts_read(table, teacher_settings.reads), resolve_prompt(info, teacher_settings)
+    ids, splits = (pa.array(table[name].to_pylist(), pa.string()) for name in ("id", "split"))
+    digests = text_digests(texts, prompt)
+    made_by = teacher_settings.model_dump(mode="json") | {
+        "prompt": prompt,
+        "pooling": info.pooling,
+        "max_length": teacher_settings.max_length or info.max_length,
+    }
+    inputs = {"teacher": directory_digest(teacher), "commit": known.inputs.get("commit"), "shard": shard}
+    cached = None if cache is None else _CachedShard.of(cache, shard, made_by, inputs, settings)
+    if cached is not None and cached.reuse(out, [ids, splits, digests]):
+        _LOG.info("%s passages are those of the shard that was here before: reused from the cache", f"{len(texts):,}")
+        return
+    vectors, tokens, padding = np.empty((0, info.dimension), np.float16), 0, 0.0
+    if texts:
+        encoder = Encoder(load_teacher(teacher, teacher_settings, device), prompt, settings.batch_tokens)
+        vectors = _to_float16(encoder.encode(texts, f"encoding {corpus.stem}/{shard:05d}"), out)
+        tokens, padding = encoder.tokens, round(encoder.padding_share, 4)
+        _LOG.info("%s passages, %s tokens, padded by %.1f %%", f"{len(texts):,}", f"{tokens:,}", 100 * padding)
+    facts = {"tokens": tokens, "padding_share": padding}
+    write_shard(out, ids, splits, digests, vectors, Manifest(KIND, made_by, inputs, facts))
+    if cached is not None:
+        cached.store(out)
+
+
+@dataclass(frozen=True)
+class _CachedShard:
+    """Second name of a shard, which says what made it.
+
+    Attributes:
+        path: the name.
+        others: pattern of the names of the same shard made otherwise.
+    """
+
+    path: Path
+    others: str
+
+    @classmethod
+    def of(
+        cls, folder: Path, shard: int, made_by: dict[str, Any], inputs: dict[str, Any], settings: VectorSettings
+    ) -> Self:
+        """The name for this teacher, these settings and this code."""
+        made = canonical_json([made_by, inputs, settings.batch_tokens, module_digest("vectors.encode")])
+        key = hashlib.blake2b(made.encode(), digest_size=DIGEST_BYTES).hexdigest()
+        return cls(folder / f"{shard:05d}.{key}.arrow", f"{shard:05d}.*.arrow")
+
+    def reuse(self, out: Path, passages: list[pa.Array]) -> bool:
+        """Put the cached shard in its place, if there is a whole one of these ids, splits and digests."""
+        try:
+            shard = VectorShard.open(self.path)
+        except ArtifactError:
+            return False
+        if not all(
+            have.equals(want) for have, want in zip([shard.ids, shard.splits, shard.digests], passages, strict=True)
+        ):
+            return False
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.unlink(missing_ok=True)
+        out.hardlink_to(self.path)
+        os.utime(out)  # newer than the corpus, as a shard made now would be
+        return True
+
+    def store(self, out: Path) -> None:
+        """Give a new shard its second name, in place of those of its predecessors."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        for other in self.path.parent.glob(self.others):
+            other.unlink()
+        try:
+            self.path.hardlink_to(out)
+        except OSError as error:
+            _LOG.info("%s is not cached for later runs: this disk has no hard links (%s)", out, error)
+
+
+def _passages(corpus: Path, start: int, count: int) -> pa.Table:
+    """Consecutive rows of a corpus, of which no more is kept in memory."""
+    parts, position = [], 0
+    for batch in read_batches(corpus, "corpus", CORPUS, _READ_ROWS):
+        if position >= start + count:
+            break
+        first, last = max(start - position, 0), min(start + count - position, len(batch))
+        if first < last:
+            parts.append(batch.slice(first, last - first))
+        position += len(batch)
+    return pa.Table.from_batches(parts, CORPUS)
+
+
+def _to_float16(vectors: NDArray[np.float32], out: Path) -> NDArray[np.float16]:
+    largest = float(np.abs(vectors).max())
+    if not largest < float(np.finfo(np.float16).max):
+        raise LangtailorError(
+            f"{out}: the teacher gave a vector with the value {largest}, which float16 cannot hold; "
+            "check teacher.dtype (some models overflow outside float32 and bfloat16)"
+        )
+    return vectors.astype(np.float16)

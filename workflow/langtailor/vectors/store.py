@@ -1,0 +1,257 @@
+"""The teacher's vectors in shards, read by memory map.
+
+A shard holds consecutive passages of one language's corpus, whatever their split. It is one uncompressed Arrow IPC file
+(https://arrow.apache.org/docs/format/Columnar.html#ipc-file-format) with a single record batch: passage id, split,
+digest of what the teacher read, and the vector in float16. Being uncompressed and whole, its vectors are one contiguous
+block that maps into memory as a matrix without being copied.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from langtailor.errors import ArtifactError
+from langtailor.storage.artifacts import Manifest, atomic_file
+from langtailor.storage.tables import damage_named, manifest_of, with_manifest
+
+_LOG = logging.getLogger("langtailor")
+KIND = "vectors"
+DIGEST_BYTES = 16
+#: Numbers that torch converts without a second thread. To wake one takes as long as to convert so many, and a hundred times
+#: as long where another process has its core.
+_ONE_THREAD = 32_767
+
+
+@dataclass(frozen=True)
+class VectorShard:
+    """One shard, mapped into memory.
+
+    Attributes:
+        path: its file.
+        ids: passage ids, in corpus order.
+        splits: split of each passage.
+        digests: what the teacher read for each passage, as :func:`text_digest` gives it.
+        vectors: float16, shape (n, d), read-only, zero-copy.
+        manifest: what made it.
+    """
+
+    path: Path
+    ids: pa.StringArray
+    splits: pa.StringArray
+    digests: pa.FixedSizeBinaryArray
+    vectors: NDArray[np.float16]
+    manifest: Manifest
+
+    @classmethod
+    def open(cls, path: Path, *, verify: bool = True) -> Self:
+        """Map a shard.
+
+        Args:
+            path: the file.
+            verify: compare the vectors with their checksum, which reads them once.
+
+        Raises:
+            ArtifactError: the file is missing, damaged or no shard.
+        """
+        with damage_named(path), pa.memory_map(str(path)) as source, pa.ipc.open_file(source) as reader:
+            schema, batch = reader.schema, reader.get_batch(0)
+        manifest = manifest_of(path, schema, KIND)
+        dimension = int(manifest.facts["dimension"])
+        if not schema.equals(_schema(dimension), check_metadata=False):
+            raise ArtifactError(path, f"has other columns than a shard of vectors: {schema.names}")
+        vectors = batch["vector"].flatten().to_numpy(zero_copy_only=True).reshape(-1, dimension)
+        if verify and _checksum(batch["id"], batch["split"], batch["text_digest"], vectors) != manifest.facts["sha256"]:
+            raise ArtifactError(path, "holds vectors that do not match their checksum")
+        return cls(path, batch["id"], batch["split"], batch["text_digest"], vectors, manifest)
+
+    def only(self, split: str) -> VectorShard:
+        """The part of the shard that belongs to one split: consecutive rows, still mapped and not copied."""
+        mine = np.flatnonzero(pc.equal(self.splits, split).to_numpy(zero_copy_only=False))
+        start, count = (int(mine[0]), len(mine)) if len(mine) else (0, 0)
+        return replace(
+            self,
+            ids=self.ids.slice(start, count),
+            splits=self.splits.slice(start, count),
+            digests=self.digests.slice(start, count),
+            vectors=self.vectors[start : start + count],
+        )
+
+
+@dataclass(frozen=True)
+class VectorStore:
+    """All shards of one language, or one split of them, read as one matrix.
+
+    Attributes:
+        shards: the shards, in order.
+        starts: int64, shape (shards + 1,): first row of each shard, and the number of rows.
+    """
+
+    shards: tuple[VectorShard, ...]
+    starts: NDArray[np.int64]
+
+    @classmethod
+    def open(cls, paths: Sequence[Path], split: str | None = None, *, verify: bool = True) -> Self:
+        """Map shards in order.
+
+        Args:
+            paths: all shards of a language.
+            split: read only the passages of this split.
+            verify: as for :meth:`VectorShard.open`.
+
+        Raises:
+            ArtifactError: a shard is damaged or was made by another teacher than the first.
+        """
+        shards = tuple(VectorShard.open(path, verify=verify) for path in paths)
+        for shard in shards:
+            if (shard.manifest.made_by, shard.manifest.inputs["teacher"]) != (
+                shards[0].manifest.made_by,
+                shards[0].manifest.inputs["teacher"],
+            ):
+                raise ArtifactError(shard.path, f"was made by another teacher or other settings than {shards[0].path}")
+        if split is not None:
+            shards = tuple(shard.only(split) for shard in shards)
+        return cls(shards, np.cumsum([0, *(len(shard.ids) for shard in shards)], dtype=np.int64))
+
+    def __len__(self) -> int:
+        return int(self.starts[-1])
+
+    @property
+    def dimension(self) -> int:
+        """Length of a vector; 0 for a store without shards."""
+        return self.shards[0].vectors.shape[1] if self.shards else 0
+
+    def take(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Vectors of some rows, in the order asked for.
+
+        Args:
+            rows: int64, shape (k,), each in 0 ... len - 1.
+
+        Returns:
+            float32, shape (k, d).
+        """
+        import torch
+
+        taken = np.empty((len(rows), self.dimension), np.float16)
+        owner = np.searchsorted(self.starts, rows, side="right") - 1
+        for index in np.unique(owner):
+            mine = np.flatnonzero(owner == index)
+            taken[mine] = self.shards[index].vectors.take(rows[mine] - self.starts[index], axis=0)
+        # numpy widens float16 number by number; torch uses the processor's instructions for it.
+        widened = np.empty(taken.shape, np.float32)
+        piece = max(1, _ONE_THREAD // max(self.dimension, 1))
+        for at in range(0, len(taken), piece):
+            torch.from_numpy(widened[at : at + piece]).copy_(torch.from_numpy(taken[at : at + piece]))
+        return widened
+
+    def check_ids(self, ids: pa.Array | pa.ChunkedArray) -> None:
+        """Refuse a store whose passages are not these, row by row.
+
+        Args:
+            ids: passage ids of the split, in corpus order.
+
+        Raises:
+            ArtifactError: names the first shard and row that differ.
+        """
+        expected = ids.combine_chunks() if isinstance(ids, pa.ChunkedArray) else ids
+        if len(expected) != len(self):
+            place = self.shards[-1].path if self.shards else Path("vectors")
+            raise ArtifactError(place, f"ends a store of {len(self):,} vectors for {len(expected):,} passages")
+        for shard, start in zip(self.shards, self.starts[:-1].tolist(), strict=True):
+            _check_equal(shard.path, "passage id", expected.slice(start, len(shard.ids)), shard.ids)
+
+    def check_texts(self, passages: pa.Table) -> None:
+        """Refuse a store whose teacher read other texts than these, row by row.
+
+        Args:
+            passages: rows of the corpus, as for :meth:`check_ids`, with the columns ``text`` and ``pair``.
+
+        Raises:
+            ArtifactError: names the first shard and row that differ.
+        """
+        for shard, start in zip(self.shards, self.starts[:-1].tolist(), strict=True):
+            read, prompt = shard.manifest.made_by["reads"], shard.manifest.made_by["prompt"]
+            texts = texts_read(passages.slice(start, len(shard.ids)), read)
+            _check_equal(shard.path, "text", text_digests(texts, prompt), shard.digests)
+
+
+def write_shard(
+    out: Path,
+    ids: pa.StringArray,
+    splits: pa.StringArray,
+    digests: pa.FixedSizeBinaryArray,
+    vectors: NDArray[np.float16],
+    manifest: Manifest,
+) -> None:
+    """Write a shard.
+
+    Args:
+        out: its file.
+        ids: passage ids.
+        splits: split of each passage.
+        digests: what the teacher read for each passage, as :func:`text_digest` gives it.
+        vectors: float16, shape (n, d).
+        manifest: what made it; number of rows, dimension and checksum are added to its facts.
+    """
+    rows, dimension = vectors.shape
+    checksum = _checksum(ids, splits, digests, vectors)
+    facts = {**manifest.facts, "rows": rows, "dimension": dimension, "sha256": checksum}
+    column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1), pa.float16()), dimension)
+    columns = [ids, splits, digests, column]
+    table = with_manifest(pa.table(columns, schema=_schema(dimension)), replace(manifest, facts=facts))
+    with atomic_file(out) as temporary, pa.ipc.new_file(str(temporary), table.schema) as writer:
+        writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=table.schema))
+
+
+def text_digest(text: str) -> bytes:
+    """Digest (16 bytes) of what the teacher read for a passage, the prompt included."""
+    return hashlib.blake2b(text.encode(), digest_size=DIGEST_BYTES).digest()
+
+
+def texts_read(passages: pa.Table, reads: str) -> list[str]:
+    """What the teacher reads of each passage: its text, or its aligned text where it has one and ``reads`` says so."""
+    texts: list[str] = passages["text"].to_pylist()
+    if reads == "text":
+        return texts
+    return [pair or text for text, pair in zip(texts, passages["pair"].to_pylist(), strict=True)]
+
+
+def text_digests(texts: Sequence[str], prompt: str) -> pa.FixedSizeBinaryArray:
+    """Digest of each text as the teacher reads it, behind the prompt; see :func:`text_digest`."""
+    return pa.array([text_digest(prompt + text) for text in texts], pa.binary(DIGEST_BYTES))
+
+
+def _schema(dimension: int) -> pa.Schema:
+    return pa.schema(
+        [
+            ("id", pa.string()),
+            ("split", pa.string()),
+            ("text_digest", pa.binary(DIGEST_BYTES)),
+            ("vector", pa.list_(pa.float16(), dimension)),
+        ]
+    )
+
+
+def _checksum(ids: pa.Array, splits: pa.Array, digests: pa.Array, vectors: NDArray[np.float16]) -> str:
+    digest = hashlib.sha256()
+    for row in zip(ids.to_pylist(), splits.to_pylist(), digests.to_pylist(), strict=True):
+        digest.update(b"%s %s %s\n" % (row[0].encode(), row[1].encode(), row[2]))
+    digest.update(np.ascontiguousarray(vectors).reshape(-1).data)
+    return digest.hexdigest()
+
+
+def _check_equal(path: Path, what: str, expected: pa.Array, found: pa.Array) -> None:
+    if expected.equals(found):
+        return
+    pairs = zip(expected.to_pylist(), found.to_pylist(), strict=False)
+    row = next((row for row, (a, b) in enumerate(pairs) if a != b), min(len(expected), len(found)))
+    raise ArtifactError(path, f"was made from another corpus: the {what} of row {row} differs")

@@ -1,0 +1,1 @@
+"""Stage: which tokens the student has."""

@@ -1,0 +1,41 @@
+"""The tokenizer whose tokens are grafted, where the user names one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from langtailor.config.vocabulary import GraftSettings
+from langtailor.errors import ConfigError
+
+_KEY = "vocabulary.graft.donor"
+
+
+def donor_file(donor: str) -> Path | None:
+    """The ``tokenizer.json`` of a donor in the user's own folder; ``None`` for any other donor."""
+    return Path(donor).expanduser() / "tokenizer.json" if donor.startswith((".", "/", "~")) else None
+
+
+def load_donor(settings: GraftSettings, work: Path) -> dict[str, Any] | None:
+    """Content of the donor's ``tokenizer.json``; ``None`` when new tokens are trained from the corpus.
+
+    Args:
+        settings: ``donor`` and ``donor_revision`` are used.
+        work: folder for what is downloaded.
+
+    Raises:
+        ConfigError: the donor has no ``tokenizer.json``.
+        HubError: the Hub refuses or cannot be reached.
+    """
+    if settings.donor == "trained":
+        return None
+    file = donor_file(settings.donor)
+    if file is None:
+        from langtailor.sources.hub import download_file
+
+        file = download_file(settings.donor, "tokenizer.json", settings.donor_revision, work)
+    try:
+        return dict(json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise ConfigError(_KEY, f"{settings.donor!r} has no readable tokenizer.json ({error})") from error

@@ -1,0 +1,149 @@
+"""Which tokens the student has, and why.
+
+The budget is filled in a stated order: special tokens; the alphabet, the user's own ``keep_tokens`` and what the corpus
+cannot be written without; each language's minimum; the rest by weighted frequency or by expected loss; grafts for the
+target languages. A token brings what it needs to be reachable (for BPE, the intermediates of its derivation), and that
+counts against the budget.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from langtailor.config.vocabulary import VocabularySettings
+from langtailor.storage import tables
+from langtailor.storage.artifacts import Manifest, sha256_file
+from langtailor.surgery.base import Family, Ids, Layout, Origin
+from langtailor.surgery.registry import load_family
+from langtailor.surgery.segmentation import segment
+from langtailor.vocabulary.candidates import Loss
+from langtailor.vocabulary.graft_share import choose_share
+from langtailor.vocabulary.selection import Selection
+from langtailor.vocabulary.selector import Selector
+from langtailor.vocabulary.statistics import Uses, read_demand
+from langtailor.vocabulary.table import layout_to_table
+
+_LOG = logging.getLogger("langtailor")
+
+
+def select_vocabulary(
+    teacher: Path,
+    counts: Mapping[str, Path],
+    corpora: Mapping[str, Path],
+    donor: Mapping[str, Any] | None,
+    settings: VocabularySettings,
+    weights: Mapping[str, float],
+    targets: Sequence[str],
+    out: Path,
+) -> None:
+    """Choose the tokens of one variant and write ``vocabulary/{variant}.parquet``.
+
+    Args:
+        teacher: the teacher's folder.
+        counts: ``counts/{lang}.parquet`` by language.
+        corpora: ``corpus/{lang}.parquet`` by language.
+        donor: ``tokenizer.json`` of a given donor; ``None`` trains the grafts.
+        settings: budget and policy.
+        weights: weight of each language's counts.
+        targets: languages for which tokens are grafted.
+        out: the table's file.
+
+    Raises:
+        ConfigError: the budget cannot hold the mandatory tokens, is larger than what there is, or a token that shall be
+            kept is unknown.
+        ArtifactError: counts or corpora are damaged.
+    """
+    family = load_family(teacher)
+    whole = settings.alphabet == "full"
+    demand = read_demand(family, teacher, counts, corpora, weights, targets, whole_alphabet=whole)
+    selector = Selector(family, demand, settings, donor, _loss(family, teacher) if settings.ranking == "loss" else None)
+    curve: list[dict[str, Any]] = []
+    if settings.graft.policy == "marginal":
+        selection, curve = choose_share(family, selector.select, corpora, weights, settings.graft.share)
+    else:
+        selection = selector.select(settings.graft.share)
+    selector.check_filled(selection)
+    layout = family.layout(selection.ids, selection.grafts, -len(selection) % settings.pad_to_multiple_of)
+    facts = _facts(family, selection, selector.floor_ids(selection), layout, demand.uses) | {"marginal_curve": curve}
+    manifest = Manifest(
+        "vocabulary",
+        made_by=settings.model_dump(mode="json") | {"weights": dict(weights), "targets": list(targets)},
+        inputs={
+            "tokenizer": sha256_file(teacher / "tokenizer.json"),
+            "counts": {lang: sha256_file(path) for lang, path in counts.items()},
+            "corpora": {lang: sha256_file(path) for lang, path in corpora.items()},
+        },
+        facts=facts,
+    )
+    tables.write_table(out, _table(family, layout, selection, demand.uses), manifest)
+    _LOG.info("vocabulary of %s: %s", f"{len(layout):,}", ", ".join(f"{o} {n:,}" for o, n in facts["origins"].items()))
+
+
+def _loss(family: Family, teacher: Path) -> Loss:
+    from langtailor.models.vocabulary_tensors import find_vocabulary_tensors
+    from langtailor.vocabulary.replacement_cost import substitution_loss
+
+    return partial(substitution_loss, family, find_vocabulary_tensors(teacher).read_embeddings())
+
+
+def _table(family: Family, layout: Layout, selection: Selection, uses: Uses) -> pa.Table:
+    total = np.sum(list(uses.values()), axis=0)
+    reasons = _graft_reasons(family, selection)
+    rows: list[tuple[int, Origin, str]] = []
+    for token, teacher_id in zip(layout.tokens, layout.teacher_ids.tolist(), strict=True):
+        if teacher_id >= 0:
+            kept = selection.kept[teacher_id]
+            rows.append((int(total[teacher_id]), kept.origin, kept.reason))
+        elif token in layout.padding:
+            rows.append((0, "padding", "fills the table to a multiple"))
+        else:
+            rows.append((layout.grafts[token].count, layout.grafts[token].origin, reasons[token]))
+    return layout_to_table(layout, *(list(column) for column in zip(*rows, strict=True)))
+
+
+def _graft_reasons(family: Family, selection: Selection) -> dict[str, str]:
+    """By graft, what it saves in the target languages' train split, or which graft it builds."""
+    builds: dict[str, str] = {}
+    for graft in selection.grafts:
+        for part in graft.merge or ():
+            builds.setdefault(part, graft.token)
+    pruned = family.write(family.layout(selection.ids, (), 0)).tokenizer
+    tokens = [graft.token for graft in selection.grafts]
+    reasons = {}
+    for graft, pieces, text in zip(selection.grafts, segment(pruned, tokens), family.surfaces(tokens), strict=True):
+        # A merge saves one token each time. Text that the kept tokens cannot write counts a token a character.
+        saved = 1 if graft.merge else max((len(pieces) or len(text or "")) - 1, 1)
+        reasons[graft.token] = f"saves {saved * graft.count:,} tokens"
+        if graft.origin == "closure":
+            reasons[graft.token] = f"closure of {builds.get(graft.token, 'a graft')}"
+    return reasons
+
+
+def _facts(family: Family, selection: Selection, floor: Ids, layout: Layout, uses: Uses) -> dict[str, Any]:
+    origins = Counter(kept.origin for kept in selection.kept.values())
+    origins.update(graft.origin for graft in selection.grafts)
+    origins["padding"] = len(layout.padding)
+    return {
+        "family": family.name,
+        "size": len(layout),
+        "teacher_tokens": sum(token is not None for token in family.tokens),
+        "origins": {origin: n for origin, n in sorted(origins.items()) if n},
+        "closure": origins["closure"],
+        "grafts": len(selection.grafts),
+        "graft_share": selection.share,
+        "floor_coverage": _coverage(uses, floor),
+        "coverage": _coverage(uses, selection.ids),
+    }
+
+
+def _coverage(uses: Uses, ids: Ids) -> dict[str, float]:
+    """By language, the share of its uses that these tokens have."""
+    return {lang: round(float(found[ids].sum() / max(int(found.sum()), 1)), 6) for lang, found in uses.items()}

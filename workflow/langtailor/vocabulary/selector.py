@@ -1,0 +1,215 @@
+"""Filling a budget of tokens by the stated policy."""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from langtailor.config.vocabulary import VocabularySettings
+from langtailor.errors import ConfigError
+from langtailor.surgery.base import Family, Graft, Ids, Origin
+from langtailor.surgery.spelling import BYTE_TOKENS
+from langtailor.surgery.unknowns import needed_to_stay_known
+from langtailor.vocabulary.candidates import Candidates, Loss
+from langtailor.vocabulary.selection import Kept, Selection
+from langtailor.vocabulary.statistics import Demand
+
+_LOG = logging.getLogger("langtailor")
+#: Rounds in which budget that grafts leave goes back to the teacher's tokens.
+_ROUNDS = 4
+
+
+class Selector:
+    """Fills a budget by the stated policy.
+
+    Args:
+        family: the teacher's tokenizer.
+        demand: what the kept languages ask for.
+        settings: budget and policy.
+        donor: ``tokenizer.json`` of a given donor, or ``None``.
+        loss: by teacher id, what is lost without a token where only the given ids are kept; ``None`` counts all alike.
+
+    Raises:
+        ConfigError: a token that shall be kept is unknown.
+    """
+
+    def __init__(
+        self,
+        family: Family,
+        demand: Demand,
+        settings: VocabularySettings,
+        donor: Mapping[str, Any] | None,
+        loss: Loss | None = None,
+    ) -> None:
+        self._family, self._demand, self._settings, self._donor = family, demand, settings, donor
+        self._mandatory = self._mandatory_tokens()
+        self._unwanted = self._matched_by_pattern()
+        closed = partial(self._with_what_they_need, loss) if loss else None
+        self._candidates = Candidates.ranked(demand, self._keepable(), self.mandatory_ids, settings.coverage, closed)
+
+    @property
+    def mandatory_ids(self) -> Ids:
+        """Ids that are kept whatever their use, sorted; what only the corpus makes necessary is not among them."""
+        return np.asarray(sorted(self._mandatory), dtype=np.int32)
+
+    def select(self, share: float) -> Selection:
+        """Kept tokens and grafts with ``share`` of the budget offered to grafts.
+
+        Grafts depend on what is kept, and what is kept on how much the grafts leave. So budget that the grafts do not
+        use goes back to the teacher's tokens and the grafts are proposed anew, until nothing is left over or to give.
+
+        Raises:
+            ConfigError: the budget cannot hold the mandatory tokens, or is larger than what there is.
+        """
+        size, min_count = self._settings.size, self._settings.graft.min_count
+        offered = round(share * size)
+        self._check_size(offered)
+        for _ in range(_ROUNDS):
+            kept = self._keep(size - offered, share)
+            grafts: list[Graft] = []
+            if offered:
+                ids = np.asarray(sorted(kept), dtype=np.int32)
+                grafts = self._family.propose_grafts(ids, self._demand.words, offered, min_count, self._donor)
+            if len(grafts) >= offered or len(kept) < size - offered:
+                break
+            offered = len(grafts)
+        return Selection(kept, tuple(grafts), share)
+
+    def check_filled(self, selection: Selection) -> None:
+        """Warn when there is less than the budget holds.
+
+        Raises:
+            ConfigError: the budget is larger than the teacher's vocabulary and the grafts together.
+        """
+        if len(selection) < self._settings.size:
+            self._check_size(len(selection.grafts))
+            _LOG.warning(
+                "only %s of the %s rows of vocabulary.size are filled (%s with the teacher's tokens, %s with grafts), and "
+                "the table has no more. Lower the size or vocabulary.min_count, or give more text.",
+                *(f"{n:,}" for n in (len(selection), self._settings.size, len(selection.kept), len(selection.grafts))),
+            )
+
+    def floor_ids(self, selection: Selection) -> Ids:
+        """Ids that were kept before frequency alone decided."""
+        floor = set(self._candidates.ids[self._candidates.languages >= 0].tolist())
+        kept = (i for i, found in selection.kept.items() if i in floor or found.origin not in ("corpus", "closure"))
+        return np.asarray(sorted(kept), dtype=np.int32)
+
+    # -- filling -------------------------------------------------------------------------------------------------------
+
+    def _keep(self, budget: int, share: float) -> dict[int, Kept]:
+        """Fill the budget; where text would become unknown, with the tokens that prevent it first."""
+        mandatory = dict(self._mandatory)
+        while True:
+            if len(mandatory) > budget:
+                raise self._too_small(len(mandatory), share)
+            kept = self._filled(mandatory, budget)
+            ids = np.asarray(sorted(kept), dtype=np.int32)
+            missing = needed_to_stay_known(self._family, ids, self._demand.fragile) if self._demand.fragile else ids[:0]
+            if not len(missing):
+                return kept
+            for i in missing.tolist():
+                mandatory[i] = Kept(i, "alphabet", "without it text of the corpus becomes unknown")
+
+    def _filled(self, mandatory: Mapping[int, Kept], budget: int) -> dict[int, Kept]:
+        kept = dict(mandatory)
+        for place, token_id in enumerate(self._candidates.ids.tolist()):
+            known = kept.get(token_id)
+            if known is not None:
+                if known.origin == "closure" and token_id not in mandatory:
+                    kept[token_id] = self._candidate(place)  # it would be here without the token that needs it
+                continue
+            if len(kept) == budget:
+                break
+            needs = self._family.requirements(token_id, kept)
+            if len(kept) + 1 + len(needs) > budget or any(self._unwanted[i] for i in needs):
+                continue
+            kept[token_id] = self._candidate(place)
+            for i in needs:
+                kept[i] = Kept(i, "closure", f"closure of {self._family.tokens[token_id]}")
+        return kept
+
+    def _candidate(self, place: int) -> Kept:
+        return Kept(int(self._candidates.ids[place]), "corpus", self._candidates.reason(place))
+
+    def _with_what_they_need(self, loss: Loss, ids: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The loss by id where these and the mandatory tokens are kept."""
+        kept = set(self._mandatory)
+        for token_id in ids.tolist():
+            kept.update((token_id, *self._family.requirements(token_id, kept)))
+        return loss(np.asarray(sorted(kept), dtype=np.int32))
+
+    # -- what must and what may stay -----------------------------------------------------------------------------------
+
+    def _mandatory_tokens(self) -> dict[int, Kept]:
+        found: dict[int, Kept] = {}
+        special = self._family.special_ids()
+        for i in special[special < self._demand.rows].tolist():
+            found[i] = Kept(i, "special", "special, or named by a configuration")
+        for i in self._demand.alphabet.tolist():
+            origin: Origin = "byte" if self._family.tokens[i] in BYTE_TOKENS else "alphabet"
+            found.setdefault(i, Kept(i, origin, "without it some text cannot be written"))
+        tokens = self._family.tokens[: self._demand.rows]
+        ids = {token: i for i, token in enumerate(tokens) if token is not None}
+        for token in self._settings.keep_tokens:
+            if token not in ids:
+                raise ConfigError(
+                    "vocabulary.keep_tokens",
+                    f"the teacher has no token {token!r}; give tokens in its own spelling, as tokenizer.json has them",
+                )
+            found.setdefault(ids[token], Kept(ids[token], "corpus", "named in keep_tokens"))
+        for i in list(found):
+            for needed in self._family.requirements(i):
+                found.setdefault(needed, Kept(needed, "closure", f"closure of {self._family.tokens[i]}"))
+        return found
+
+    def _keepable(self) -> NDArray[np.bool_]:
+        """By id, whether frequency may keep the token: used often enough, no slot, not matched by the pattern."""
+        uses, weights = self._demand.uses, self._demand.weights
+        total = np.sum([weights[lang] * found for lang, found in uses.items()], axis=0)
+        keepable = (total >= self._settings.min_count) & ~self._unwanted
+        keepable[[i for i, token in enumerate(self._family.tokens) if token is None]] = False
+        keepable[self._family.placeholder_ids()] = False
+        keepable[self._demand.rows :] = False
+        return np.asarray(keepable, dtype=np.bool_)
+
+    def _matched_by_pattern(self) -> NDArray[np.bool_]:
+        """By id, whether ``drop_pattern`` matches the token's text."""
+        tokens = self._family.tokens
+        if self._settings.drop_pattern is None:
+            return np.zeros(len(tokens), np.bool_)
+        pattern = re.compile(self._settings.drop_pattern)
+        surfaces = self._family.surfaces([token or "" for token in tokens])
+        return np.array([bool(surface) and pattern.search(surface or "") is not None for surface in surfaces], np.bool_)
+
+    # -- errors --------------------------------------------------------------------------------------------------------
+
+    def _check_size(self, grafts: int) -> None:
+        tokens = sum(token is not None for token in self._family.tokens)
+        if self._settings.size > tokens + grafts:
+            raise ConfigError(
+                "vocabulary.size",
+                f"{self._settings.size:,} is more than there is: the teacher has {tokens:,} tokens and vocabulary.graft "
+                f"gives {grafts:,}; lower the size to {tokens + grafts:,} or less, or raise vocabulary.graft.share",
+            )
+
+    def _too_small(self, needed: int, share: float) -> ConfigError:
+        size, unit = self._settings.size, self._settings.pad_to_multiple_of
+        advice = "lower vocabulary.graft.share"
+        if share < 1:
+            least = -(-math.ceil(needed / (1 - share)) // unit) * unit
+            while least - round(share * least) < needed:
+                least += unit
+            advice = f"the smallest size that holds them is {least:,}"
+        return ConfigError(
+            "vocabulary.size",
+            f"{size:,} with a share of {share:g} for grafts leaves {size - round(share * size):,} rows, but special tokens, "
+            f"alphabet and keep_tokens need {needed:,}; {advice}",
+        )

@@ -1,0 +1,126 @@
+"""What the kept languages ask of a vocabulary: how often they use each token, and their words."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from langtailor.corpus.reading import passages
+from langtailor.counts.count import load_for_counting, read_counts
+from langtailor.counts.word_cuts import PROBE, WordCuts
+from langtailor.counts.words import WeightedTexts
+from langtailor.surgery.base import Family, Ids
+from langtailor.surgery.registry import model_of
+from langtailor.surgery.spelling import spelling_of
+from langtailor.surgery.unknowns import unknown_id
+from langtailor.surgery.wordwise import bare, encoded, whole
+
+_LOG = logging.getLogger("langtailor")
+Uses = Mapping[str, NDArray[np.int64]]
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What the kept languages ask of a vocabulary.
+
+    Attributes:
+        uses: uses of each teacher token in the train split by language; int64, shape (tokens,).
+        weights: weight of each of these languages.
+        words: pieces of the target languages' train split with their uses, as :meth:`Family.words` gives them.
+        rows: rows of the teacher's embedding table. EmbeddingGemma's tokenizer names one special token more than that.
+        alphabet: ids of the alphabet that is kept, sorted.
+        fragile: pieces of any language's train and validation split that could become unknown.
+    """
+
+    uses: Uses
+    weights: Mapping[str, float]
+    words: Mapping[str, int]
+    rows: int
+    alphabet: Ids
+    fragile: Sequence[str] = ()
+
+
+def read_demand(
+    family: Family,
+    teacher: Path,
+    counts: Mapping[str, Path],
+    corpora: Mapping[str, Path],
+    weights: Mapping[str, float],
+    targets: Sequence[str],
+    *,
+    whole_alphabet: bool = True,
+) -> Demand:
+    """Read it from counts and corpora; see :func:`langtailor.vocabulary.select.select_vocabulary` for the arguments.
+
+    With ``whole_alphabet`` characters that no language uses belong to the alphabet, too.
+
+    Raises:
+        ArtifactError: counts or corpora are damaged.
+    """
+    _, cuts = load_for_counting(teacher)
+    by_row = {lang: read_counts(path).uses for lang, path in counts.items()}
+    uses = {lang: _by_token(found, len(family.tokens)) for lang, found in by_row.items()}
+    rows = max(len(found) for found in by_row.values())
+    words = _words(family, cuts, [corpora[lang] for lang in targets])
+    alphabet = family.alphabet_ids() if whole_alphabet else _used_alphabet(family, uses)
+    fragile = _fragile_words(family, cuts, list(corpora.values()), alphabet)
+    _LOG.info("%s: %s distinct pieces of text in the target languages", family.name, f"{len(words):,}")
+    return Demand(uses, weights, words, rows, alphabet, fragile)
+
+
+def _words(family: Family, cuts: WordCuts, corpora: Iterable[Path]) -> Counter[str]:
+    """What :meth:`Family.words` finds in the train splits.
+
+    A text that stands for many is read once for each binary digit of its weight.
+    """
+    total: Counter[str] = Counter()
+    texts = [text for corpus in corpora for text in WeightedTexts(passages(corpus, ["train"]), cuts)]
+    for digit in range(max((weight for _, weight in texts), default=0).bit_length()):
+        found = family.words(text for text, weight in texts if weight > 0 and weight >> digit & 1)
+        for word, count in found.items():
+            total[word] += count << digit
+    surplus = sum(weight for _, weight in texts if weight < 0)
+    for word, count in family.words([PROBE] if surplus else []).items():
+        total[word] += surplus * count
+    return +total
+
+
+def _used_alphabet(family: Family, uses: Uses) -> Ids:
+    """The alphabet without the characters that occur in no token in use."""
+    used = np.flatnonzero(np.sum(list(uses.values()), axis=0))
+    tokens = family.surfaces([family.tokens[i] or "" for i in used.tolist()])
+    characters = set(chain.from_iterable(token for token in tokens if token))
+    alphabet, letters = family.alphabet_ids(), family.letter_ids()
+    surfaces = family.surfaces([family.tokens[i] or "" for i in letters.tolist()])
+    idle = [i for i, text in zip(letters.tolist(), surfaces, strict=True) if text and text.strip() not in characters]
+    return np.setdiff1d(alphabet, idle).astype(np.int32)
+
+
+def _fragile_words(family: Family, cuts: WordCuts, corpora: Iterable[Path], alphabet: Ids) -> list[str]:
+    """Distinct pieces, sorted, that the mandatory tokens alone cannot write; none where bytes write any text."""
+    if unknown_id(family.spec) is None or spelling_of(family.spec) is not None:
+        return []
+    mandatory = np.union1d(family.special_ids(), alphabet).astype(np.int32)
+    pruned = family.write(family.layout(mandatory, (), 0)).tokenizer
+    unknown, tokenizer = unknown_id(pruned), whole(pruned)
+    hidden: set[str] = set()
+    for corpus in corpora:
+        texts = [text for text, _ in WeightedTexts(passages(corpus, ["train", "validation"]), cuts)]
+        hidden.update(text for text, ids in zip(texts, encoded(tokenizer, texts), strict=True) if unknown in ids)
+    words = sorted(family.words(sorted(hidden)))
+    model = bare(model_of(pruned))
+    return [word for word, ids in zip(words, encoded(model, words), strict=True) if unknown in ids]
+
+
+def _by_token(uses: NDArray[np.int64], tokens: int) -> NDArray[np.int64]:
+    """Uses of each token: a table may have more rows than there are tokens, or none for tokens that no text uses."""
+    found = np.zeros(tokens, np.int64)
+    found[: len(uses)] = uses[:tokens]
+    return found

@@ -1,0 +1,58 @@
+# Step 6: train the clone on the stored vectors. The teacher is not an input.
+
+
+rule tokenize_corpora:
+    input:
+        corpora=per_language("<results>/corpus/{lang}.parquet"),
+        clone="<results>/clone/{variant}",
+    output:
+        tokens=per_language("<results>/distillation/{variant}/tokens/{lang}.arrow"),
+    log:
+        "<logs>/tokenize_corpora/{variant}.log",
+    benchmark:
+        "<benchmarks>/tokenize_corpora/{variant}.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    threads: 2
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(120),
+        disk_mb=8000,
+    params:
+        languages=LANGUAGES,
+        max_length=lambda wildcards: SETTINGS.variant(wildcards.variant).distillation.max_length,
+        teacher=section(SETTINGS.teacher, "model", "prompt", "trust_remote_code"),
+        code=script_digest("distillation_tokens"),
+    script:
+        "../scripts/distillation_tokens.py"
+
+
+rule distil:
+    input:
+        clone="<results>/clone/{variant}",
+        tokens=per_language("<results>/distillation/{variant}/tokens/{lang}.arrow"),
+        vectors=all_vectors,
+        pairs=watched_files,
+    output:
+        model=directory("<results>/distillation/{variant}/model"),
+    log:
+        "<logs>/distil/{variant}.log",
+    benchmark:
+        "<benchmarks>/distil/{variant}.tsv"
+    conda:
+        "../../envs/gpu.yaml"
+    threads: MODEL_THREADS
+    resources:
+        mem_mb=growing(16000),
+        runtime=growing(720),
+        disk_mb=10000,
+        gpu=1,
+    params:
+        settings=variant_section("distillation"),
+        languages=LANGUAGES,
+        seed=SETTINGS.seed,
+        trust_remote_code=SETTINGS.teacher.trust_remote_code,
+        checkpoints=str(SETTINGS.root / "checkpoints" / "{variant}"),
+        code=script_digest("distillation"),
+    script:
+        "../scripts/distillation.py"

@@ -1,0 +1,27 @@
+# Step 3b: write the new tokenizer of each variant and prove it right.
+
+
+rule write_tokenizer:
+    input:
+        teacher="<results>/teacher/model",
+        vocabulary="<results>/vocabulary/{variant}.parquet",
+        corpora=per_language("<results>/corpus/{lang}.parquet"),
+    output:
+        tokenizer=directory("<results>/tokenizer/{variant}"),
+    log:
+        "<logs>/write_tokenizer/{variant}.log",
+    benchmark:
+        "<benchmarks>/write_tokenizer/{variant}.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    threads: 2
+    resources:
+        mem_mb=growing(8000),
+        runtime=growing(60),
+        disk_mb=500,
+    params:
+        languages=LANGUAGES,
+        targets=SETTINGS.target_languages,
+        code=script_digest("tokenizer"),
+    script:
+        "../scripts/tokenizer.py"

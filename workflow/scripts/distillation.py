@@ -1,0 +1,21 @@
+"""Train one clone on the stored vectors."""
+
+from pathlib import Path
+
+from job import by_language, device, job, shards_by_language
+from langtailor.config.distillation import DistillationSettings
+from langtailor.distillation.train import distil
+
+with job(snakemake):
+    params = snakemake.params
+    distil(
+        Path(snakemake.input.clone),
+        tokens=by_language(params.languages, snakemake.input.tokens),
+        vectors=shards_by_language(params.languages, snakemake.input.vectors),
+        settings=DistillationSettings(**params.settings),
+        seed=params.seed,
+        device=device(snakemake),
+        checkpoints=Path(params.checkpoints),
+        out=Path(snakemake.output.model),
+        trust_remote_code=params.trust_remote_code,
+    )

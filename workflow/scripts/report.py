@@ -1,0 +1,20 @@
+"""Write the run's report."""
+
+from pathlib import Path
+
+from job import job
+from langtailor.evaluation.comparison import read_comparisons
+from langtailor.report.page import gather_page, write_report
+from langtailor.report.provenance import write_provenance
+
+with job(snakemake):
+    params = snakemake.params
+    out = Path(snakemake.output.page)
+    root = out.parent
+    comparisons = {
+        name: read_comparisons(root / "evaluation", name, params.tasks, resamples=params.bootstrap, seed=params.seed)
+        for name in params.variants
+    }
+    page = gather_page(root, params.run, params.title, params.languages, params.targets, params.variants, comparisons)
+    write_report(page, out)
+    write_provenance(root, params.config, Path(snakemake.output.provenance))

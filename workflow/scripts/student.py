@@ -1,0 +1,21 @@
+"""Give one trained student its model card."""
+
+from pathlib import Path
+
+from job import job
+from langtailor.evaluation.comparison import read_comparisons
+from langtailor.student.card import CardFacts, publish_student
+
+with job(snakemake):
+    params = snakemake.params
+    variant = snakemake.wildcards.variant
+    model = Path(snakemake.input.model)
+    publish_student(
+        model,
+        teacher=Path(snakemake.input.teacher),
+        facts=CardFacts(params.run, variant, params.targets, params.languages, params.teacher, params.variant),
+        comparisons=read_comparisons(
+            model.parents[2] / "evaluation", variant, params.tasks, resamples=params.bootstrap, seed=params.seed
+        ),
+        out=Path(snakemake.output.student),
+    )

@@ -1,0 +1,15 @@
+"""Write the tokenizer of one variant and certify it."""
+
+from pathlib import Path
+
+from job import by_language, job
+from langtailor.tokenizer.write import write_tokenizer
+
+with job(snakemake):
+    write_tokenizer(
+        Path(snakemake.input.teacher),
+        vocabulary=Path(snakemake.input.vocabulary),
+        corpora=by_language(snakemake.params.languages, snakemake.input.corpora),
+        targets=snakemake.params.targets,
+        out=Path(snakemake.output.tokenizer),
+    )

@@ -1,0 +1,22 @@
+"""Choose the tokens of one variant."""
+
+from pathlib import Path
+
+from job import by_language, job
+from langtailor.config.vocabulary import VocabularySettings
+from langtailor.vocabulary.donor import load_donor
+from langtailor.vocabulary.select import select_vocabulary
+
+with job(snakemake):
+    params = snakemake.params
+    settings = VocabularySettings(**params.settings)
+    select_vocabulary(
+        Path(snakemake.input.teacher),
+        counts=by_language(params.languages, snakemake.input.counts),
+        corpora=by_language(params.languages, snakemake.input.corpora),
+        donor=load_donor(settings.graft, Path(params.work)),
+        settings=settings,
+        weights=params.weights,
+        targets=params.targets,
+        out=Path(snakemake.output.vocabulary),
+    )
