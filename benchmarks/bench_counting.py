@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from langtailor.counts.count import count_ids
-from langtailor.counts.word_cuts import WordCuts, prove_word_cuts
+from langtailor.counts.presplit import Presplit, prove_presplit
 from langtailor.counts.words import WeightedTexts
 
 _BATCH = 1_000
@@ -95,7 +95,7 @@ def _bincount(tokenizer: Tokenizer, texts: Sequence[str], rows: int) -> Counts:
     return uses
 
 
-def _langtailor(tokenizer: Tokenizer, cuts: WordCuts, texts: pa.StringArray) -> Counts:
+def _langtailor(tokenizer: Tokenizer, cuts: Presplit, texts: pa.StringArray) -> Counts:
     stream = (texts.slice(at, _ROWS) for at in range(0, len(texts), _ROWS))
     return count_ids(tokenizer, WeightedTexts(stream, cuts))
 
@@ -104,7 +104,7 @@ def _compare(text: str, texts: Sequence[str], options: Any) -> dict[str, Any]:
     """Time the sides on one text; the peers' seconds are those of a slice, scaled up to the whole."""
     tokenizer = load(text)
     cuts, arrow, rows = (
-        prove_word_cuts(json.loads(text), tokenizer),
+        prove_presplit(json.loads(text), tokenizer),
         pa.array(texts),
         1 + max(tokenizer.get_vocab().values()),
     )
@@ -178,7 +178,7 @@ def _alone(options: Any) -> None:
             left -= sum(len(line.encode()) for line in batch)
             yield pa.array(batch)
 
-    count_ids(tokenizer, WeightedTexts(stream(), prove_word_cuts(json.loads(text), tokenizer)))
+    count_ids(tokenizer, WeightedTexts(stream(), prove_presplit(json.loads(text), tokenizer)))
     tell({"peak_mb": peak_megabytes()})
 
 

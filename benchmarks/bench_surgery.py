@@ -26,7 +26,7 @@ from langtailor.config.vocabulary import GraftSettings, VocabularySettings
 from langtailor.surgery.bpe.family import BytePairFamily
 from langtailor.surgery.segmentation import segment
 from langtailor.vocabulary.selector import Selector
-from langtailor.vocabulary.statistics import Demand
+from langtailor.vocabulary.statistics import CorpusStatistics
 
 _LETTERS = "abcçdefgğhıijklmnoöprsştuüvyzqwxâîûéèñß"
 _VOWELS, _CONSONANTS = "aeıioöuü", "bcçdfgğhjklmnprsştvyz"
@@ -99,8 +99,10 @@ def _rewritten(
     with clock("load"):
         family = BytePairFamily.from_spec(json.loads(text), {}, None)
     with clock("select"):
-        demand = Demand(uses, dict.fromkeys(uses, 1.0), words, options.teacher_rows, family.alphabet_ids())
-        selection = Selector(family, demand, settings, None).select(settings.graft.share)
+        statistics = CorpusStatistics(
+            uses, dict.fromkeys(uses, 1.0), words, options.teacher_rows, family.alphabet_ids()
+        )
+        selection = Selector(family, statistics, settings, None).select(settings.graft.share)
     with clock("layout"):
         layout = family.layout(selection.ids, selection.grafts, 0)
     with clock("write"):

@@ -49,7 +49,7 @@ class FaultyRun(Workflow):
 
 def without_trace(said: str) -> bool:
     """Whether the user is spared stack traces."""
-    return "Traceback" not in said and "defect of langtailor" not in said
+    return "Traceback" not in said and "unexpected error" not in said
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from langtailor.distillation.batches import _GPU_PASS_COST, _PASS_COST, Stream, cut_by_length
+from langtailor.distillation.batches import _GPU_MICRO_BATCH_COST, _MICRO_BATCH_COST, Stream, cut_by_length
 
 SIZES = st.lists(st.integers(1, 30), min_size=1, max_size=4)
 
@@ -52,7 +52,7 @@ LENGTHS = st.lists(st.integers(1, 200), min_size=1, max_size=9).map(lambda found
 
 
 def cost(lengths: list[int], cuts: list[slice], device: str) -> int:
-    pass_cost = {"cpu": _PASS_COST, "cuda": _GPU_PASS_COST}[device]
+    pass_cost = {"cpu": _MICRO_BATCH_COST, "cuda": _GPU_MICRO_BATCH_COST}[device]
     return sum(pass_cost + lengths[part.start] * (part.stop - part.start) for part in cuts)
 
 

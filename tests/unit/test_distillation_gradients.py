@@ -32,14 +32,14 @@ def gradient_of(world, terms, budget, kind=Student, **changes) -> tuple[dict[str
     """Terms and the gradient of all parameters on one batch, as one vector."""
     settings = DistillationSettings(**{**DEFAULTS, **changes})
     student = kind(world.clone, settings, torch.device("cpu"))
-    student.thaw("everything")
+    student.unfreeze("everything")
     student.wrap(student.model)
     student.train(True)
     data = load_data(world.clone, world.tokens, world.vectors, settings)
     objective = Objective(ObjectiveSettings(**terms))
     compute = BatchGradient(Accelerator(cpu=True), student, objective, data.train, budget, seed=1)
     found = compute(ROWS, step=0)
-    student.settle_gradient("everything")
+    student.densify_gradient("everything")
     gradients = [p.grad.flatten() for p in student.parameters().values() if p.grad is not None]
     return {name: float(value) for name, value in found.items()}, torch.cat(gradients), compute
 
@@ -61,7 +61,7 @@ def test_it_is_the_gradient_of_the_objective_on_the_padded_batch(world):
     student.model.zero_grad()
     vectors = student(passages.tokens(ROWS))
     Objective(ObjectiveSettings(**ACROSS))(vectors, torch.from_numpy(passages.targets(ROWS)))["loss"].backward()
-    student.settle_gradient("everything")
+    student.densify_gradient("everything")
     plain = torch.cat([p.grad.flatten() for p in student.parameters().values() if p.grad is not None])
     assert torch.allclose(gradient, plain, rtol=1e-4, atol=1e-6)
 

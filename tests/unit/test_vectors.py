@@ -22,7 +22,7 @@ from langtailor.errors import ArtifactError, LangtailorError
 from langtailor.models import encoder
 from langtailor.storage.artifacts import Manifest, seal_directory
 from langtailor.storage.tables import CORPUS, write_table
-from langtailor.vectors import store as vectors
+from langtailor.vectors import encode as encode_module
 from langtailor.vectors.encode import encode_shard
 from langtailor.vectors.store import VectorShard, VectorStore
 from tests.models import make_tiny_bert_teacher, make_tiny_gemma_teacher
@@ -66,12 +66,12 @@ def encode(
     out: Path,
     shard: int = 0,
     passages: int = 16,
-    kept: Path | None = None,
+    cache: Path | None = None,
     batch_tokens: int = 256,
     **how: Any,
 ) -> Path:
     settings = VectorSettings(shard_passages=passages, batch_tokens=batch_tokens)
-    encode_shard(corpus, shard, teacher, TeacherSettings(model="tiny", **how), settings, "cpu", out, kept)
+    encode_shard(corpus, shard, teacher, TeacherSettings(model="tiny", **how), settings, "cpu", out, cache)
     return out
 
 
@@ -147,22 +147,22 @@ def encoders(monkeypatch) -> Encoders:
     return counted
 
 
-def test_a_kept_shard_is_taken_back_when_its_passages_are_the_same(teacher, corpus, tmp_path, encoders):
-    out, kept = tmp_path / "0.arrow", tmp_path / "kept"
-    before = encode(corpus, teacher, out, kept=kept).read_bytes()
+def test_a_cached_shard_is_reused_when_its_passages_are_the_same(teacher, corpus, tmp_path, encoders):
+    out, cache = tmp_path / "0.arrow", tmp_path / "cache"
+    before = encode(corpus, teacher, out, cache=cache).read_bytes()
     assert encoders.made == 1
     out.unlink()
     start = time.time_ns()
-    assert encode(corpus, teacher, out, kept=kept).read_bytes() == before
+    assert encode(corpus, teacher, out, cache=cache).read_bytes() == before
     assert encoders.made == 1
     assert out.stat().st_mtime_ns >= start - 50_000_000, "Snakemake asks for an output that is newer than its inputs"
-    assert out.stat().st_nlink == 2, "a shard that is kept takes no space of its own"
+    assert out.stat().st_nlink == 2, "a cached shard takes no space of its own"
 
 
 @pytest.mark.parametrize("how", ["text", "settings", "batch", "damage", "code"])
-def test_a_kept_shard_is_not_taken_for_another(teacher, corpus, tmp_path, encoders, monkeypatch, how):
-    out, kept = tmp_path / "0.arrow", tmp_path / "kept"
-    encode(corpus, teacher, out, kept=kept)
+def test_a_cached_shard_is_not_taken_for_another(teacher, corpus, tmp_path, encoders, monkeypatch, how):
+    out, cache = tmp_path / "0.arrow", tmp_path / "cache"
+    encode(corpus, teacher, out, cache=cache)
     out.unlink()
     changes: dict[str, Any] = {}
     match how:
@@ -174,17 +174,17 @@ def test_a_kept_shard_is_not_taken_for_another(teacher, corpus, tmp_path, encode
         case "batch":
             changes = {"batch_tokens": 128}
         case "damage":
-            (file,) = kept.iterdir()
+            (file,) = cache.iterdir()
             data = bytearray(file.read_bytes())
             data[len(data) // 2] ^= 1
             file.write_bytes(data)
         case "code":
-            monkeypatch.setattr(vectors, "code_digest", lambda module: "another")
-    encode(corpus, teacher, out, kept=kept, **changes)
+            monkeypatch.setattr(encode_module, "module_digest", lambda module: "another")
+    encode(corpus, teacher, out, cache=cache, **changes)
     assert encoders.made == 2
     VectorShard.open(out)
-    (file,) = kept.iterdir()
-    assert file.samefile(out), "only the last shard of a number is kept"
+    (file,) = cache.iterdir()
+    assert file.samefile(out), "only the last shard of a number is cached"
 
 
 def test_a_shard_past_the_end_is_empty_and_valid(teacher, corpus, tmp_path):

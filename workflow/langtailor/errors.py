@@ -66,7 +66,7 @@ class DiskFullError(LangtailorError):
         self.path = path
 
 
-class MemoryFullError(LangtailorError):
+class OutOfMemoryError(LangtailorError):
     """A job needs more memory than it may have.
 
     Args:
@@ -110,7 +110,7 @@ def is_disk_full(error: BaseException) -> bool:
     )
 
 
-def is_memory_full(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error, or one that led to it, says that there is no memory left."""
     return any(
         isinstance(cause, MemoryError) or any(said in str(cause) for said in _NO_MEMORY_SAID)

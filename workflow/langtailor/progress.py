@@ -17,7 +17,7 @@ T = TypeVar("T")
 _LOG = logging.getLogger("langtailor")
 _BAR_CELLS = 20
 #: Share of the work that says how long the rest will take.
-_FORETELLS = 0.01
+_ESTIMATES_FROM = 0.01
 
 
 class Progress:
@@ -63,7 +63,7 @@ class Progress:
         rate = self.done / seconds
         total = self.total or 0
         # The first units come with the time it took to begin, which says nothing of the rest.
-        foretell = _FORETELLS * total <= self.done < total
+        foretell = _ESTIMATES_FROM * total <= self.done < total
         parts = [
             f"{self.label}: {self._amount()}",
             f"{rate:,.1f} {self.unit}s/s",

@@ -155,7 +155,7 @@ def donor_files(wildcards):
     return own([file]) if file and file.is_file() else []
 
 
-def watched_files(wildcards):
+def sts_dev_files(wildcards):
     """The user's own sentence pairs that a variant's training looks at."""
     pairs = SETTINGS.variant(wildcards.variant).distillation.validation_sts
     return own([pairs.path]) if pairs and pairs.path else []

@@ -32,7 +32,7 @@ rule distil:
         clone="<results>/clone/{variant}",
         tokens=per_language("<results>/distillation/{variant}/tokens/{lang}.arrow"),
         vectors=all_vectors,
-        pairs=watched_files,
+        pairs=sts_dev_files,
     output:
         model=directory("<results>/distillation/{variant}/model"),
     log:

@@ -19,7 +19,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from langtailor.errors import DiskFullError, LangtailorError, MemoryFullError, is_disk_full, is_memory_full
+from langtailor.errors import DiskFullError, LangtailorError, OutOfMemoryError, is_disk_full, is_out_of_memory
 from langtailor.storage.artifacts import modified, verify_checksum, write_checksum
 
 _LOG = logging.getLogger("langtailor")
@@ -49,7 +49,7 @@ def job(snakemake: Any) -> Iterator[None]:
         if plain := _plain(error, snakemake):
             _LOG.error("error: %s", plain)
         else:
-            _LOG.exception("this is a defect of langtailor, not of your configuration:")
+            _LOG.exception("unexpected error (please report it):")
         sys.exit(1)
 
 
@@ -59,8 +59,8 @@ def _plain(error: Exception, snakemake: Any) -> LangtailorError | None:
         return error
     if is_disk_full(error):
         return DiskFullError(Path(getattr(error, "filename", None) or snakemake.output[0]))
-    if is_memory_full(error):
-        return MemoryFullError(snakemake.rule, error)
+    if is_out_of_memory(error):
+        return OutOfMemoryError(snakemake.rule, error)
     return None
 
 

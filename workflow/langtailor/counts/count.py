@@ -1,6 +1,6 @@
 """How often a language uses each of the teacher's tokens.
 
-Where the tokenizer lets text be cut at spaces (:mod:`langtailor.counts.word_cuts`), each distinct word is tokenized once;
+Where the tokenizer lets text be cut at spaces (:mod:`langtailor.counts.presplit`), each distinct word is tokenized once;
 otherwise, and for the few texts that may not be cut, whole passages are. The counts are the same.
 """
 
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from langtailor.corpus.reading import passages, split_counts
-from langtailor.counts.word_cuts import WHITE, WordCuts, prove_word_cuts
+from langtailor.counts.presplit import WHITE, Presplit, prove_presplit
 from langtailor.counts.words import WeightedTexts
 from langtailor.errors import ArtifactError
 from langtailor.models.folder import ModelInfo
@@ -85,11 +85,11 @@ def read_counts(path: Path) -> LanguageCounts:
     return LanguageCounts(table["count"].to_numpy(), int(manifest.facts["words"]))
 
 
-def load_for_counting(teacher: Path) -> tuple[Tokenizer, WordCuts]:
+def load_for_counting(teacher: Path) -> tuple[Tokenizer, Presplit]:
     """A folder's tokenizer, without truncation and padding, and whether its texts may be cut at spaces."""
     spec = json.loads((teacher / "tokenizer.json").read_text(encoding="utf-8"))
     tokenizer = bare_tokenizer(teacher)
-    return tokenizer, prove_word_cuts(spec, tokenizer)
+    return tokenizer, prove_presplit(spec, tokenizer)
 
 
 def bare_tokenizer(folder: Path) -> Tokenizer:

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from langtailor.counts.word_cuts import PROBE, WHOLE_TEXT, WordCuts
+from langtailor.counts.presplit import PROBE, WHOLE_TEXT, Presplit
 from langtailor.storage.batching import batched
 
 T = TypeVar("T")
@@ -40,7 +40,7 @@ class WeightedTexts:
         whole: passages that were given out as they are.
     """
 
-    def __init__(self, stream: Iterable[pa.StringArray], cuts: WordCuts) -> None:
+    def __init__(self, stream: Iterable[pa.StringArray], cuts: Presplit) -> None:
         self._stream, self._cuts = stream, cuts
         self.cut = self.whole = 0
 
@@ -67,7 +67,7 @@ class DistinctWords:
         size: about how many bytes the words take.
     """
 
-    def __init__(self, cuts: WordCuts) -> None:
+    def __init__(self, cuts: Presplit) -> None:
         self._cuts = cuts
         self._heads: dict[str, int] = {}
         self._others: dict[str, int] = {}

@@ -15,7 +15,7 @@ Rows = NDArray[np.int64]
 #: What starting a pass costs, in tokens whose computation takes as long; orders of magnitude. On a CPU measured with 6
 #: layers. On a GPU reckoned: in the 20 ms in which Python starts the 4,000 kernels of 24 layers, forward and backward,
 #: one trains 100 million parameters on 2,000 tokens (at 60 TFLOP/s) to 13,000 (at 400).
-_PASS_COST, _GPU_PASS_COST = 48, 4_096
+_MICRO_BATCH_COST, _GPU_MICRO_BATCH_COST = 48, 4_096
 
 
 class Stream:
@@ -72,7 +72,7 @@ def cut_by_length(lengths: NDArray[np.int32], budget: int, device: str = "cpu") 
     Returns:
         Consecutive slices that cover all passages; of all cuts within the budget one of the cheapest.
     """
-    pass_cost = _PASS_COST if device == "cpu" else _GPU_PASS_COST
+    pass_cost = _MICRO_BATCH_COST if device == "cpu" else _GPU_MICRO_BATCH_COST
     cheapest = np.full(len(lengths) + 1, np.inf)
     cheapest[0] = 0
     start_of = np.zeros(len(lengths) + 1, dtype=np.int64)

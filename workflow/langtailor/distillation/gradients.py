@@ -99,7 +99,7 @@ class BatchGradient:
         # Every process takes passages of all lengths, so that they end together.
         mine = order[self._rank :: self._world]
         lengths = self._passages.lengths[mine]
-        parts = cut_by_length(lengths, self._tokens_of_a_pass(int(lengths.sum())), self._accelerator.device.type)
+        parts = cut_by_length(lengths, self._micro_batch_tokens(int(lengths.sum())), self._accelerator.device.type)
         encode = [self._encoder(mine[part], [step, self._rank, index]) for index, part in enumerate(parts)]
         if not self._objective.looks_across_passages:
             rows = [mine[part] for part in parts]
@@ -107,15 +107,15 @@ class BatchGradient:
         padded = sum(int(lengths[part][0]) * len(lengths[part]) for part in parts)
         if self._world == 1 and padded <= self.budget:
             return self._in_parts(encode, parts, mine) if self._on_cores else self._in_one_graph(encode, mine)
-        return self._in_two_passes(encode, parts, order)
+        return self._with_gradient_caching(encode, parts, order)
 
-    def _tokens_of_a_pass(self, tokens: int) -> int:
+    def _micro_batch_tokens(self, tokens: int) -> int:
         if not self._on_cores:
             return self.budget
         return min(self.budget, max(_LEAST_TOKENS, min(tokens // _CORE_PASSES, _MOST_TOKENS)))
 
     def _added_up_on_cores(self, encode: list[Callable[[], Tensor]], parts: list[Rows]) -> Terms:
-        parameters, batch = self._thawed(), sum(map(len, parts))
+        parameters, batch = self._trainable(), sum(map(len, parts))
         targets = [self._targets(rows) for rows in parts]
 
         def differentiate(index: int) -> tuple[Terms, Gradients]:
@@ -133,7 +133,7 @@ class BatchGradient:
 
     def _in_parts(self, encode: list[Callable[[], Tensor]], parts: list[slice], rows: Rows) -> Terms:
         """Graphs of the passes, joined by the gradient with respect to all vectors."""
-        parameters = self._thawed()
+        parameters = self._trainable()
         with each_core() as run:
             vectors = list(run(lambda forward: forward(), encode))
             everyone = torch.cat([part.detach() for part in vectors]).requires_grad_()
@@ -147,7 +147,7 @@ class BatchGradient:
                 _add(parameters, gradients)
         return {name: term.detach() for name, term in terms.items()}
 
-    def _thawed(self) -> list[torch.nn.Parameter]:
+    def _trainable(self) -> list[torch.nn.Parameter]:
         return [parameter for parameter in self._student.model.parameters() if parameter.requires_grad]
 
     def _added_up(self, encode: list[Callable[[], Tensor]], parts: list[Rows], batch: int) -> Terms:
@@ -168,7 +168,7 @@ class BatchGradient:
         torch.autograd.backward(terms["loss"])
         return {name: term.detach() for name, term in terms.items()}
 
-    def _in_two_passes(self, encode: list[Callable[[], Tensor]], parts: list[slice], order: Rows) -> Terms:
+    def _with_gradient_caching(self, encode: list[Callable[[], Tensor]], parts: list[slice], order: Rows) -> Terms:
         with torch.no_grad(), self._synchronised(False):
             mine = torch.cat([vectors() for vectors in encode])
         everyone = self._accelerator.gather(mine).requires_grad_()
@@ -196,7 +196,7 @@ class BatchGradient:
 
     def _synchronised(self, wanted: bool) -> AbstractContextManager[None]:
         """Gradients are exchanged once, with the last pass."""
-        return nullcontext() if wanted else self._student.alone()
+        return nullcontext() if wanted else self._student.no_sync()
 
 
 def _add(parameters: list[torch.nn.Parameter], gradients: Gradients) -> None:

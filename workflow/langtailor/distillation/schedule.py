@@ -13,14 +13,14 @@ from typing import Literal
 from langtailor.config.distillation import DistillationSettings
 
 #: What a phase trains: the embedding rows that the teacher does not have, all embedding rows, or the whole model.
-Thawed = Literal["new rows", "embeddings", "everything"]
+Trainable = Literal["new rows", "embeddings", "everything"]
 
 
 @dataclass(frozen=True)
 class Phase:
-    """Steps ``start`` to ``end`` (exclusive), counted from 0, in which ``thawed`` is trained."""
+    """Steps ``start`` to ``end`` (exclusive), counted from 0, in which ``trainable`` is trained."""
 
-    thawed: Thawed
+    trainable: Trainable
     start: int
     end: int
 

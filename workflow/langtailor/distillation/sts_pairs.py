@@ -23,7 +23,7 @@ _AT_ONCE = 256
 
 
 @dataclass(frozen=True)
-class WatchedPairs:
+class StsDevSet:
     """Sentence pairs as the student reads them.
 
     Attributes:
@@ -60,7 +60,7 @@ class WatchedPairs:
         return 100 * float(spearmanr(cosines.cpu().numpy(), self.gold).statistic)
 
 
-def load_watched(clone: Path, source: StsPairs, teacher: TeacherSettings, max_length: int | None) -> WatchedPairs:
+def load_sts_dev_set(clone: Path, source: StsPairs, teacher: TeacherSettings, max_length: int | None) -> StsDevSet:
     """Read sentence pairs and tokenize them as the corpus is.
 
     Args:
@@ -80,7 +80,7 @@ def load_watched(clone: Path, source: StsPairs, teacher: TeacherSettings, max_le
     for start in range(0, len(sentences), _AT_ONCE):
         tokens += tokenizer(sentences[start : start + _AT_ONCE])
     first, second = (np.array([row[text] for text in side], np.int64) for side in (pairs.first, pairs.second))
-    return WatchedPairs(tuple(tokens), first, second, pairs.gold, _digest(pairs))
+    return StsDevSet(tuple(tokens), first, second, pairs.gold, _digest(pairs))
 
 
 def _digest(pairs: SentencePairs) -> str:

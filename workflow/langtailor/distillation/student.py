@@ -18,7 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from langtailor.config.distillation import DistillationSettings
-from langtailor.distillation.schedule import Thawed
+from langtailor.distillation.schedule import Trainable
 from langtailor.distillation.tokens import Ids
 from langtailor.errors import ArtifactError
 from langtailor.models.loading import load_sentence_transformer
@@ -100,12 +100,12 @@ class Student:
                 if isinstance(module, GradientCheckpointingLayer):
                     module.training = training
 
-    def thaw(self, thawed: Thawed) -> None:
+    def unfreeze(self, trainable: Trainable) -> None:
         """Let only what a phase trains take gradients; the rest costs no backward work."""
         for parameter in self.model.parameters():
-            parameter.requires_grad_(thawed == "everything" or parameter is self.embedding)
+            parameter.requires_grad_(trainable == "everything" or parameter is self.embedding)
 
-    def settle_gradient(self, thawed: Thawed) -> None:
+    def densify_gradient(self, trainable: Trainable) -> None:
         """Bring the embedding table's gradient, once it is complete, into the form in which the optimiser takes it.
 
         A sparse one becomes dense; where only new rows are trained, the others' is dropped.
@@ -117,14 +117,14 @@ class Student:
                 self._gradient = torch.zeros_like(self.embedding)
             self._gradient.zero_().index_add_(0, gradient._indices()[0], gradient._values())
             self.embedding.grad = gradient = self._gradient
-        if thawed == "new rows":
+        if trainable == "new rows":
             gradient.masked_fill_(~self.new_rows[:, None], 0)
 
     def wrap(self, wrapper: torch.nn.Module) -> None:
         """Compute through a distributed wrapper of :attr:`model`, or through the model itself."""
         self._forward = wrapper
 
-    def alone(self) -> AbstractContextManager[None]:
+    def no_sync(self) -> AbstractContextManager[None]:
         """Backward passes in this context leave gradients where they are instead of exchanging them."""
         return self._forward.no_sync() if isinstance(self._forward, DistributedDataParallel) else nullcontext()
 

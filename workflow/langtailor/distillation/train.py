@@ -30,7 +30,7 @@ from langtailor.distillation.metrics import Metrics
 from langtailor.distillation.objectives import Objective
 from langtailor.distillation.optimizer import load_optimizer_state, make_optimizer, optimizer_state, set_rates
 from langtailor.distillation.schedule import Phase, phase_at, plan_phases, rate_factor
-from langtailor.distillation.sts_pairs import WatchedPairs, load_watched
+from langtailor.distillation.sts_pairs import StsDevSet, load_sts_dev_set
 from langtailor.distillation.student import State, Student, write_student
 from langtailor.distillation.tokens import TRAINING_SPLITS, TokenFile, tokenizer_digest
 from langtailor.distillation.validation import Validator
@@ -49,10 +49,10 @@ from langtailor.storage.code_digest import module_digest
 from langtailor.vectors.store import VectorStore
 
 _LOG = logging.getLogger("langtailor")
-#: Settings that change how a run is watched and saved, but not what it computes.
-_SHAPES_NOTHING = ("checkpoint_every", "tensorboard")
+#: Settings that change how a run is sts_dev_set and saved, but not what it computes.
+NON_SEMANTIC_SETTINGS = ("checkpoint_every", "tensorboard")
 #: Libraries whose versions may change what a run computes.
-_COMPUTING = ("torch", "transformers", "sentence-transformers")
+COMPUTE_LIBRARIES = ("torch", "transformers", "sentence-transformers")
 #: Passage ids that an error message names.
 _NAMED = 16
 
@@ -122,14 +122,14 @@ class Data:
         validation: held-out passages; may be empty.
         inputs: digests of everything read.
         prompt_length: tokens of the prompt, for models whose pooling leaves it out.
-        watched: sentence pairs with human scores that are looked at, too.
+        sts_dev_set: sentence pairs with human scores that are looked at, too.
     """
 
     train: Passages
     validation: Passages
     inputs: Mapping[str, Any]
     prompt_length: int | None
-    watched: WatchedPairs | None = None
+    sts_dev_set: StsDevSet | None = None
 
 
 def load_data(
@@ -170,13 +170,13 @@ def load_data(
         for split in TRAINING_SPLITS
     )
     manifest = next(iter(files.values())).manifest
-    watched = None
+    sts_dev_set = None
     if settings.validation_sts is not None:
         prompt = manifest.made_by["prompt"]
         reading = TeacherSettings(model=str(clone), prompt=prompt, trust_remote_code=trust_remote_code)
-        watched = load_watched(clone, settings.validation_sts, reading, settings.max_length)
-        inputs["validation_sts"] = watched.digest
-    return Data(train, validation, inputs, manifest.facts["prompt_length"], watched)
+        sts_dev_set = load_sts_dev_set(clone, settings.validation_sts, reading, settings.max_length)
+        inputs["validation_sts"] = sts_dev_set.digest
+    return Data(train, validation, inputs, manifest.facts["prompt_length"], sts_dev_set)
 
 
 class Run:
@@ -231,7 +231,7 @@ class Run:
                 data.validation,
                 settings.batch_size,
                 settings.validation_passages,
-                data.watched,
+                data.sts_dev_set,
             )
             if len(data.validation)
             else None
@@ -242,12 +242,12 @@ class Run:
         settings = self._settings
         with Progress("distilling", (self._steps - self._done.step) * settings.batch_size, "passage") as progress:
             if self._done.step == 0:
-                self._look()
+                self._validate()
             self._student.train(True)
             while self._done.step < self._steps and not self._is_stale():
                 loss = self._step()
                 if self._done.step % settings.validate_every == 0 or self._done.step == self._steps:
-                    self._look()
+                    self._validate()
                 if self._done.step % settings.checkpoint_every == 0 and self._done.step < self._steps:
                     self._save()
                 progress.update(settings.batch_size, f"loss {loss:.5f}{self._best_note()}")
@@ -262,7 +262,7 @@ class Run:
         phase, optimizer = self._enter(step)
         rows = self._stream.take(step * settings.batch_size, settings.batch_size)
         terms = self._gradient(rows, step)
-        self._student.settle_gradient(phase.thawed)
+        self._student.densify_gradient(phase.trainable)
         norm = torch.nn.utils.clip_grad_norm_(self._student.model.parameters(), settings.clip_norm)
         # The one moment of a step in which the device is waited for.
         values = torch.stack([*terms.values(), norm]).tolist()
@@ -285,16 +285,16 @@ class Run:
         """The phase of a step and its optimiser; every phase starts with moments of its own."""
         phase = phase_at(self._phases, step)
         if self._current is None or self._current[0] != phase:
-            self._student.thaw(phase.thawed)
+            self._student.unfreeze(phase.trainable)
             # A distributed wrapper is bound to what takes gradients; the last phase's has to go first.
             self._student.wrap(self._student.model)
             self._accelerator.free_memory()
             self._student.wrap(self._accelerator.prepare_model(self._student.model))
             self._current = phase, make_optimizer(self._student, self._settings)
-            _LOG.info("from step %s on: training %s", f"{phase.start:,}", phase.thawed)
+            _LOG.info("from step %s on: training %s", f"{phase.start:,}", phase.trainable)
         return self._current
 
-    def _look(self) -> None:
+    def _validate(self) -> None:
         """Validate, and keep the weights if they are the best so far."""
         if self._validator is None:
             return
@@ -406,7 +406,7 @@ def check_fit(data: Data, student: Student, settings: DistillationSettings, proc
 
 def _fingerprint(made_by: Mapping[str, Any], inputs: Mapping[str, Any]) -> str:
     """SHA-256 of everything that shapes a run: settings, seed, inputs, code and the libraries that compute."""
-    shaping = {key: value for key, value in made_by.items() if key not in _SHAPES_NOTHING}
-    versions = {name: version(name) for name in _COMPUTING}
+    shaping = {key: value for key, value in made_by.items() if key not in NON_SEMANTIC_SETTINGS}
+    versions = {name: version(name) for name in COMPUTE_LIBRARIES}
     parts = [shaping, dict(inputs), module_digest("distillation.train"), versions]
     return sha256_bytes(canonical_json(parts).encode())

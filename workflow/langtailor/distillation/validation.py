@@ -16,7 +16,7 @@ from torch.nn import functional
 from langtailor.distillation.batches import Rows, cut_by_length
 from langtailor.distillation.data import Passages
 from langtailor.distillation.objectives import Objective
-from langtailor.distillation.sts_pairs import WatchedPairs
+from langtailor.distillation.sts_pairs import StsDevSet
 from langtailor.distillation.student import Student
 from langtailor.distillation.tokens import Ids
 from langtailor.errors import TrainingError
@@ -25,11 +25,11 @@ from langtailor.models.cpu_workers import each_core
 _LOG = logging.getLogger("langtailor")
 
 #: Most tokens of a pass on a CPU: more gain nothing, and the passes are shared among its cores.
-_CPU_PASS_TOKENS = 4_096
+_CPU_MICRO_BATCH_TOKENS = 4_096
 
 
 @dataclass(frozen=True)
-class Held:
+class SplitMetrics:
     """How a student does on held-out passages, of one language or of all.
 
     Attributes:
@@ -50,11 +50,11 @@ class Validation:
     Attributes:
         overall: mean over all passages.
         languages: by language.
-        sts: Spearman's correlation, times 100, on the watched sentence pairs, where there are any.
+        sts: Spearman's correlation, times 100, on the sts_dev_set sentence pairs, where there are any.
     """
 
-    overall: Held
-    languages: Mapping[str, Held]
+    overall: SplitMetrics
+    languages: Mapping[str, SplitMetrics]
     sts: float | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -74,7 +74,7 @@ class Validator:
         passages: the validation split; not empty.
         batch_size: passages in a batch of the objective.
         most: passages of each language that are looked at, the first ones; ``None`` for all.
-        watched: sentence pairs that are looked at, too.
+        sts_dev_set: sentence pairs that are looked at, too.
     """
 
     def __init__(
@@ -85,10 +85,10 @@ class Validator:
         passages: Passages,
         batch_size: int,
         most: int | None = None,
-        watched: WatchedPairs | None = None,
+        sts_dev_set: StsDevSet | None = None,
     ) -> None:
         self._accelerator, self._student, self._objective = accelerator, student, objective
-        self._passages, self._batch_size, self._watched = passages, batch_size, watched
+        self._passages, self._batch_size, self._sts_dev_set = passages, batch_size, sts_dev_set
         self._languages, self._rows = _first_of_each(passages.languages, most)
         self._targets = torch.from_numpy(passages.targets(self._rows)).to(accelerator.device)
 
@@ -98,8 +98,8 @@ class Validator:
         lengths = self._passages.lengths[self._rows]
         vectors = self._encode(lambda rows: self._passages.tokens(self._rows[rows]), lengths, budget)
         sts = None
-        if self._watched is not None:
-            sts = self._watched.spearman(self._encode(self._watched.take, self._watched.lengths, budget))
+        if self._sts_dev_set is not None:
+            sts = self._sts_dev_set.spearman(self._encode(self._sts_dev_set.take, self._sts_dev_set.lengths, budget))
         self._student.train(True)
         found = measure(vectors, self._targets, self._languages, self._objective, self._batch_size)
         return replace(found, sts=sts)
@@ -113,7 +113,7 @@ class Validator:
         mine = order[rank::world]
         device = self._accelerator.device.type
         with each_core(device == "cpu" and world == 1) as run:
-            most = min(budget, _CPU_PASS_TOKENS) if device == "cpu" else budget
+            most = min(budget, _CPU_MICRO_BATCH_TOKENS) if device == "cpu" else budget
             cuts = cut_by_length(lengths[mine], most, device)
             parts = list(run(lambda part: self._vectors(tokens(mine[part])), cuts))
         gathered: Tensor = self._accelerator.gather(torch.cat(parts))
@@ -165,16 +165,18 @@ def measure(
     return Validation(_mean(list(found.values())), found)
 
 
-def _held(student: Tensor, teacher: Tensor, objective: Objective, batch_size: int) -> Held:
+def _held(student: Tensor, teacher: Tensor, objective: Objective, batch_size: int) -> SplitMetrics:
     losses = [
         float(objective(s, t)["loss"]) * len(s)
         for s, t in zip(torch.split(student, batch_size), torch.split(teacher, batch_size), strict=True)
     ]
-    return Held(sum(losses) / len(student), float(functional.cosine_similarity(student, teacher).mean()), len(student))
+    return SplitMetrics(
+        sum(losses) / len(student), float(functional.cosine_similarity(student, teacher).mean()), len(student)
+    )
 
 
-def _mean(parts: list[Held]) -> Held:
+def _mean(parts: list[SplitMetrics]) -> SplitMetrics:
     sizes = [part.passages for part in parts]
     loss = float(np.average([part.loss for part in parts], weights=sizes))
     cosine = float(np.average([part.cosine for part in parts], weights=sizes))
-    return Held(loss, cosine, sum(sizes))
+    return SplitMetrics(loss, cosine, sum(sizes))

@@ -440,7 +440,7 @@ def _training_plots(log: Path, training: Manifest) -> list[Plot]:
     if looks and "sts" in looks[0]["validation"]:
         sts = {"validation": ([row["step"] for row in looks], [row["validation"]["sts"] for row in looks])}
         found.append(
-            Plot(plots.curves(sts, "step", "Spearman"), "Spearman's correlation on the watched sentence pairs.")
+            Plot(plots.curves(sts, "step", "Spearman"), "Spearman's correlation on the sts_dev_set sentence pairs.")
         )
     return found
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger("langtailor")
 _BATCH = 500
 _SHOWN = 10
-_DEFECT = "this is a defect of langtailor or of the teacher's tokenizer files, please report it"
+_DEFECT = "an unexpected error of langtailor or of the teacher's tokenizer files (please report it)"
 #: Passages, over all languages, that are also read with transformers and sentencepiece.
 _SAMPLE = 2_000
 

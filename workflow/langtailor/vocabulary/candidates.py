@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from langtailor.surgery.base import Ids
-from langtailor.vocabulary.statistics import Demand
+from langtailor.vocabulary.statistics import CorpusStatistics
 
 #: What a token that others replace without loss still counts, so that it comes before tokens that nothing uses.
 _LEAST_LOSS = 1e-9
@@ -43,7 +43,7 @@ class Candidates:
     @classmethod
     def ranked(
         cls,
-        demand: Demand,
+        statistics: CorpusStatistics,
         keepable: NDArray[np.bool_],
         mandatory: Ids,
         coverage: float,
@@ -60,7 +60,7 @@ class Candidates:
         possible = keepable.copy()
         possible[mandatory] = True
         before, ids, ranks, languages = [], [], [], []
-        for number, uses in enumerate(demand.uses.values()):
+        for number, uses in enumerate(statistics.uses.values()):
             order = _most_used(np.where(possible, uses, 0))
             covered = (np.cumsum(uses[order]) - uses[order]) / max(int(uses[order].sum()), 1)
             order = order[covered < coverage]
@@ -68,7 +68,7 @@ class Candidates:
             ids.append(order)
             ranks.append(np.arange(1, len(order) + 1))
             languages.append(np.full(len(order), number))
-        shares = np.where(keepable, _weighted_shares(demand), 0.0)
+        shares = np.where(keepable, _weighted_shares(statistics), 0.0)
         rest = _most_used(shares) if loss is None else _most_missed(shares, np.concatenate(ids), loss)
         unused = keepable.copy()
         unused[rest] = False
@@ -82,7 +82,7 @@ class Candidates:
         chosen = order[_firsts(all_ids[order], len(keepable))]
         floors = tuple(len(floor) for floor in before)
         measure = "weighted frequency" if loss is None else "expected loss"
-        return cls(all_ids[chosen], all_languages[chosen], all_ranks[chosen], tuple(demand.uses), floors, measure)
+        return cls(all_ids[chosen], all_languages[chosen], all_ranks[chosen], tuple(statistics.uses), floors, measure)
 
     def reason(self, place: int) -> str:
         """Why the token at this place is offered a row."""
@@ -122,6 +122,6 @@ def _most_missed(shares: NDArray[np.float64], floor: NDArray[np.int64], loss: Lo
     return order
 
 
-def _weighted_shares(demand: Demand) -> NDArray[np.float64]:
-    shares = [demand.weights[lang] * uses / max(int(uses.sum()), 1) for lang, uses in demand.uses.items()]
+def _weighted_shares(statistics: CorpusStatistics) -> NDArray[np.float64]:
+    shares = [statistics.weights[lang] * uses / max(int(uses.sum()), 1) for lang, uses in statistics.uses.items()]
     return np.asarray(np.sum(shares, axis=0), np.float64)

@@ -20,7 +20,7 @@ from langtailor.surgery.segmentation import segment
 _AT_ONCE = 8_192
 
 
-def substitution_loss(family: Family, table: torch.Tensor, kept: Ids) -> NDArray[np.float64]:
+def replacement_cost(family: Family, table: torch.Tensor, kept: Ids) -> NDArray[np.float64]:
     """How far the row of each token that is not kept is from what would stand in for it.
 
     Args:

@@ -28,7 +28,7 @@ from langtailor.vocabulary.candidates import Loss
 from langtailor.vocabulary.graft_share import choose_share
 from langtailor.vocabulary.selection import Selection
 from langtailor.vocabulary.selector import Selector
-from langtailor.vocabulary.statistics import Uses, read_demand
+from langtailor.vocabulary.statistics import Uses, read_statistics
 from langtailor.vocabulary.table import layout_to_table
 
 _LOG = logging.getLogger("langtailor")
@@ -63,8 +63,10 @@ def select_vocabulary(
     """
     family = load_family(teacher)
     whole = settings.alphabet == "full"
-    demand = read_demand(family, teacher, counts, corpora, weights, targets, whole_alphabet=whole)
-    selector = Selector(family, demand, settings, donor, _loss(family, teacher) if settings.ranking == "loss" else None)
+    statistics = read_statistics(family, teacher, counts, corpora, weights, targets, whole_alphabet=whole)
+    selector = Selector(
+        family, statistics, settings, donor, _loss(family, teacher) if settings.ranking == "loss" else None
+    )
     curve: list[dict[str, Any]] = []
     if settings.graft.policy == "marginal":
         selection, curve = choose_share(family, selector.select, corpora, weights, settings.graft.share)
@@ -72,7 +74,9 @@ def select_vocabulary(
         selection = selector.select(settings.graft.share)
     selector.check_filled(selection)
     layout = family.layout(selection.ids, selection.grafts, -len(selection) % settings.pad_to_multiple_of)
-    facts = _facts(family, selection, selector.floor_ids(selection), layout, demand.uses) | {"marginal_curve": curve}
+    facts = _facts(family, selection, selector.floor_ids(selection), layout, statistics.uses) | {
+        "marginal_curve": curve
+    }
     manifest = Manifest(
         "vocabulary",
         made_by=settings.model_dump(mode="json") | {"weights": dict(weights), "targets": list(targets)},
@@ -83,15 +87,15 @@ def select_vocabulary(
         },
         facts=facts,
     )
-    tables.write_table(out, _table(family, layout, selection, demand.uses), manifest)
+    tables.write_table(out, _table(family, layout, selection, statistics.uses), manifest)
     _LOG.info("vocabulary of %s: %s", f"{len(layout):,}", ", ".join(f"{o} {n:,}" for o, n in facts["origins"].items()))
 
 
 def _loss(family: Family, teacher: Path) -> Loss:
     from langtailor.models.vocabulary_tensors import find_vocabulary_tensors
-    from langtailor.vocabulary.replacement_cost import substitution_loss
+    from langtailor.vocabulary.replacement_cost import replacement_cost
 
-    return partial(substitution_loss, family, find_vocabulary_tensors(teacher).read_embeddings())
+    return partial(replacement_cost, family, find_vocabulary_tensors(teacher).read_embeddings())
 
 
 def _table(family: Family, layout: Layout, selection: Selection, uses: Uses) -> pa.Table:

@@ -19,7 +19,7 @@ from langtailor.surgery.spelling import BYTE_TOKENS
 from langtailor.surgery.unknowns import needed_to_stay_known
 from langtailor.vocabulary.candidates import Candidates, Loss
 from langtailor.vocabulary.selection import Kept, Selection
-from langtailor.vocabulary.statistics import Demand
+from langtailor.vocabulary.statistics import CorpusStatistics
 
 _LOG = logging.getLogger("langtailor")
 #: Rounds in which budget that grafts leave goes back to the teacher's tokens.
@@ -31,7 +31,7 @@ class Selector:
 
     Args:
         family: the teacher's tokenizer.
-        demand: what the kept languages ask for.
+        statistics: what the kept languages ask for.
         settings: budget and policy.
         donor: ``tokenizer.json`` of a given donor, or ``None``.
         loss: by teacher id, what is lost without a token where only the given ids are kept; ``None`` counts all alike.
@@ -43,16 +43,18 @@ class Selector:
     def __init__(
         self,
         family: Family,
-        demand: Demand,
+        statistics: CorpusStatistics,
         settings: VocabularySettings,
         donor: Mapping[str, Any] | None,
         loss: Loss | None = None,
     ) -> None:
-        self._family, self._demand, self._settings, self._donor = family, demand, settings, donor
+        self._family, self._statistics, self._settings, self._donor = family, statistics, settings, donor
         self._mandatory = self._mandatory_tokens()
         self._unwanted = self._matched_by_pattern()
         closed = partial(self._with_what_they_need, loss) if loss else None
-        self._candidates = Candidates.ranked(demand, self._keepable(), self.mandatory_ids, settings.coverage, closed)
+        self._candidates = Candidates.ranked(
+            statistics, self._keepable(), self.mandatory_ids, settings.coverage, closed
+        )
 
     @property
     def mandatory_ids(self) -> Ids:
@@ -76,7 +78,7 @@ class Selector:
             grafts: list[Graft] = []
             if offered:
                 ids = np.asarray(sorted(kept), dtype=np.int32)
-                grafts = self._family.propose_grafts(ids, self._demand.words, offered, min_count, self._donor)
+                grafts = self._family.propose_grafts(ids, self._statistics.words, offered, min_count, self._donor)
             if len(grafts) >= offered or len(kept) < size - offered:
                 break
             offered = len(grafts)
@@ -112,7 +114,11 @@ class Selector:
                 raise self._too_small(len(mandatory), share)
             kept = self._filled(mandatory, budget)
             ids = np.asarray(sorted(kept), dtype=np.int32)
-            missing = needed_to_stay_known(self._family, ids, self._demand.fragile) if self._demand.fragile else ids[:0]
+            missing = (
+                needed_to_stay_known(self._family, ids, self._statistics.fragile)
+                if self._statistics.fragile
+                else ids[:0]
+            )
             if not len(missing):
                 return kept
             for i in missing.tolist():
@@ -151,12 +157,12 @@ class Selector:
     def _mandatory_tokens(self) -> dict[int, Kept]:
         found: dict[int, Kept] = {}
         special = self._family.special_ids()
-        for i in special[special < self._demand.rows].tolist():
+        for i in special[special < self._statistics.rows].tolist():
             found[i] = Kept(i, "special", "special, or named by a configuration")
-        for i in self._demand.alphabet.tolist():
+        for i in self._statistics.alphabet.tolist():
             origin: Origin = "byte" if self._family.tokens[i] in BYTE_TOKENS else "alphabet"
             found.setdefault(i, Kept(i, origin, "without it some text cannot be written"))
-        tokens = self._family.tokens[: self._demand.rows]
+        tokens = self._family.tokens[: self._statistics.rows]
         ids = {token: i for i, token in enumerate(tokens) if token is not None}
         for token in self._settings.keep_tokens:
             if token not in ids:
@@ -172,12 +178,12 @@ class Selector:
 
     def _keepable(self) -> NDArray[np.bool_]:
         """By id, whether frequency may keep the token: used often enough, no slot, not matched by the pattern."""
-        uses, weights = self._demand.uses, self._demand.weights
+        uses, weights = self._statistics.uses, self._statistics.weights
         total = np.sum([weights[lang] * found for lang, found in uses.items()], axis=0)
         keepable = (total >= self._settings.min_count) & ~self._unwanted
         keepable[[i for i, token in enumerate(self._family.tokens) if token is None]] = False
         keepable[self._family.placeholder_ids()] = False
-        keepable[self._demand.rows :] = False
+        keepable[self._statistics.rows :] = False
         return np.asarray(keepable, dtype=np.bool_)
 
     def _matched_by_pattern(self) -> NDArray[np.bool_]:

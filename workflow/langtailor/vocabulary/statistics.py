@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from langtailor.corpus.reading import passages
 from langtailor.counts.count import load_for_counting, read_counts
-from langtailor.counts.word_cuts import PROBE, WordCuts
+from langtailor.counts.presplit import PROBE, Presplit
 from langtailor.counts.words import WeightedTexts
 from langtailor.surgery.base import Family, Ids
 from langtailor.surgery.registry import model_of
@@ -27,7 +27,7 @@ Uses = Mapping[str, NDArray[np.int64]]
 
 
 @dataclass(frozen=True)
-class Demand:
+class CorpusStatistics:
     """What the kept languages ask of a vocabulary.
 
     Attributes:
@@ -47,7 +47,7 @@ class Demand:
     fragile: Sequence[str] = ()
 
 
-def read_demand(
+def read_statistics(
     family: Family,
     teacher: Path,
     counts: Mapping[str, Path],
@@ -56,7 +56,7 @@ def read_demand(
     targets: Sequence[str],
     *,
     whole_alphabet: bool = True,
-) -> Demand:
+) -> CorpusStatistics:
     """Read it from counts and corpora; see :func:`langtailor.vocabulary.select.select_vocabulary` for the arguments.
 
     With ``whole_alphabet`` characters that no language uses belong to the alphabet, too.
@@ -72,10 +72,10 @@ def read_demand(
     alphabet = family.alphabet_ids() if whole_alphabet else _used_alphabet(family, uses)
     fragile = _fragile_words(family, cuts, list(corpora.values()), alphabet)
     _LOG.info("%s: %s distinct pieces of text in the target languages", family.name, f"{len(words):,}")
-    return Demand(uses, weights, words, rows, alphabet, fragile)
+    return CorpusStatistics(uses, weights, words, rows, alphabet, fragile)
 
 
-def _words(family: Family, cuts: WordCuts, corpora: Iterable[Path]) -> Counter[str]:
+def _words(family: Family, cuts: Presplit, corpora: Iterable[Path]) -> Counter[str]:
     """What :meth:`Family.words` finds in the train splits.
 
     A text that stands for many is read once for each binary digit of its weight.
@@ -103,7 +103,7 @@ def _used_alphabet(family: Family, uses: Uses) -> Ids:
     return np.setdiff1d(alphabet, idle).astype(np.int32)
 
 
-def _fragile_words(family: Family, cuts: WordCuts, corpora: Iterable[Path], alphabet: Ids) -> list[str]:
+def _fragile_words(family: Family, cuts: Presplit, corpora: Iterable[Path], alphabet: Ids) -> list[str]:
     """Distinct pieces, sorted, that the mandatory tokens alone cannot write; none where bytes write any text."""
     if unknown_id(family.spec) is None or spelling_of(family.spec) is not None:
         return []

@@ -7,7 +7,7 @@ has to be proved for each tokenizer.
 **The cuts.** A text is cut before each space (U+0020). Texts in which a space follows white space or the mark ``▁``,
 or that begin with a space or end with white space, are left whole; so every cut has a black character on its left.
 
-**The claim.** Let :func:`prove_word_cuts` hold. Then the tokens of a text are those of its first part followed by those
+**The claim.** Let :func:`prove_presplit` hold. Then the tokens of a text are those of its first part followed by those
 of its other parts, each tokenized behind any other text. The library works in this order
 (``tokenizers/src/tokenizer/mod.rs``), and the claim is checked step by step:
 
@@ -69,7 +69,7 @@ _DROPPING = frozenset({"BertPreTokenizer", "Whitespace", "WhitespaceSplit"})
 
 
 @dataclass(frozen=True)
-class WordCuts:
+class Presplit:
     """Whether, and why, texts may be cut at spaces.
 
     Attributes:
@@ -104,7 +104,7 @@ class _UnprovenError(Exception):
     """The proof fails; the message says where."""
 
 
-def prove_word_cuts(spec: Mapping[str, Any], tokenizer: Tokenizer) -> WordCuts:
+def prove_presplit(spec: Mapping[str, Any], tokenizer: Tokenizer) -> Presplit:
     """Try to prove that texts may be cut at spaces.
 
     Args:
@@ -121,9 +121,9 @@ def prove_word_cuts(spec: Mapping[str, Any], tokenizer: Tokenizer) -> WordCuts:
         careful = _check_normalizers(parts, anywhere)
         heads_alike = _heads_alike(list(components(spec, "pre_tokenizer")))
     except _UnprovenError as unproven:
-        return WordCuts(False, str(unproven))
+        return Presplit(False, str(unproven))
     joined = lru_cache(maxsize=None)(lambda tail: _joins_cleanly(tail, normalize, anywhere)) if careful else None
-    return WordCuts(True, reason, heads_alike, joined, resets)
+    return Presplit(True, reason, heads_alike, joined, resets)
 
 
 # -- 1. added tokens ---------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
 from langtailor.counts.count import count_ids
-from langtailor.counts.word_cuts import WHITE, WordCuts, _no_match_crosses, prove_word_cuts
+from langtailor.counts.presplit import WHITE, Presplit, _no_match_crosses, prove_presplit
 from langtailor.counts.words import WeightedTexts
 from tests.unit.surgery_teachers import TEXTS, byte_level_spec, sentencepiece_model, unigram_spec, wordpiece_spec
 
@@ -153,10 +153,10 @@ PROVEN: dict[str, Callable[[], dict[str, Any]]] = {
 
 
 @cache
-def proven(name: str) -> tuple[Tokenizer, WordCuts]:
+def proven(name: str) -> tuple[Tokenizer, Presplit]:
     spec = PROVEN[name]()
     tokenizer = Tokenizer.from_str(json.dumps(spec))
-    return tokenizer, prove_word_cuts(spec, tokenizer)
+    return tokenizer, prove_presplit(spec, tokenizer)
 
 
 def counted_whole(tokenizer: Tokenizer, texts: Sequence[str]) -> list[int]:
@@ -164,7 +164,7 @@ def counted_whole(tokenizer: Tokenizer, texts: Sequence[str]) -> list[int]:
     return np.bincount(np.array(ids, np.int64), minlength=1 + max(tokenizer.get_vocab().values())).tolist()
 
 
-def counted_in_parts(tokenizer: Tokenizer, cuts: WordCuts, texts: Sequence[str]) -> list[int]:
+def counted_in_parts(tokenizer: Tokenizer, cuts: Presplit, texts: Sequence[str]) -> list[int]:
     found: list[int] = count_ids(tokenizer, WeightedTexts([pa.array(texts, pa.string())], cuts)).tolist()
     return found
 
@@ -300,7 +300,7 @@ REFUSED: dict[str, tuple[Callable[[], dict[str, Any]], str]] = {
 def test_the_proof_fails_where_words_may_touch(name: str) -> None:
     make, reason = REFUSED[name]
     spec = make()
-    cuts = prove_word_cuts(spec, Tokenizer.from_str(json.dumps(spec)))
+    cuts = prove_presplit(spec, Tokenizer.from_str(json.dumps(spec)))
     assert not cuts.holds
     assert reason in cuts.reason
 
@@ -310,7 +310,7 @@ def test_without_the_proof_whole_texts_are_counted(name: str) -> None:
     spec = REFUSED[name][0]()
     tokenizer = Tokenizer.from_str(json.dumps(spec))
     texts = [*TEXTS, "the old x ferry", "a b c e t", "twice  <i>  "]
-    cuts = prove_word_cuts(spec, tokenizer)
+    cuts = prove_presplit(spec, tokenizer)
     assert counted_in_parts(tokenizer, cuts, texts) == counted_whole(tokenizer, texts)
 
 
