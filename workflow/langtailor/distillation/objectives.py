@@ -4,7 +4,8 @@ All terms compare student vectors ``s`` with the teacher's stored vectors ``t`` 
 shape (n, d), and return a scalar. ``ŝ`` and ``t̂`` are the vectors scaled to length 1.
 
 To add a term: write its function here, give it a weight in
-:class:`~langtailor.config.distillation.ObjectiveSettings`, and enter it in :meth:`Objective._terms`. A term that compares passages with one another also belongs in ``_ACROSS_PASSAGES``.
+:class:`~langtailor.config.distillation.ObjectiveSettings`, and enter it in :meth:`Objective._terms`. A term that
+compares passages with one another also belongs in ``_ACROSS_PASSAGES``.
 """
 
 from __future__ import annotations
