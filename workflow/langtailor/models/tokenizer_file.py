@@ -1,0 +1,31 @@
+"""Opening a ``tokenizer.json`` for text of any length: without the truncation and padding that it may ask for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+
+def open_tokenizer(folder: Path) -> Tokenizer:
+    """The tokenizer of a model folder."""
+    from tokenizers import Tokenizer
+
+    return _unlimited(Tokenizer.from_file(str(folder / "tokenizer.json")))
+
+
+def tokenizer_of(spec: Mapping[str, Any]) -> Tokenizer:
+    """The tokenizer that the content of a ``tokenizer.json`` describes."""
+    from tokenizers import Tokenizer
+
+    return _unlimited(Tokenizer.from_str(json.dumps(dict(spec))))
+
+
+def _unlimited(tokenizer: Tokenizer) -> Tokenizer:
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
