@@ -50,7 +50,7 @@ def rate_factor(settings: DistillationSettings, phase: Phase, step: int, steps: 
     The rate rises linearly over ``warmup`` x ``steps`` steps at the start of each phase: what becomes trainable there has
     no moments in the optimiser yet. It decays over all steps after the first warm-up; the last step still has a rate.
     """
-    warmup = round(steps * settings.warmup)
+    warmup = _warmup_steps(settings, steps)
     rise = min(1.0, (step - phase.start + 1) / warmup) if warmup else 1.0
     decayed = max(0, step - warmup) / max(1, steps - warmup)
     match settings.decay:
@@ -60,3 +60,11 @@ def rate_factor(settings: DistillationSettings, phase: Phase, step: int, steps: 
             return min(rise, (1 + math.cos(math.pi * decayed)) / 2)
         case "constant":
             return rise
+
+
+def _warmup_steps(settings: DistillationSettings, steps: int) -> int:
+    """Steps of a warm-up; at least two where there is one, so that the first has half of the peak rate at most.
+
+    Adam's first step moves every parameter by the learning rate, whatever the size of its gradient.
+    """
+    return max(2, round(steps * settings.warmup)) if settings.warmup else 0
