@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -23,7 +24,7 @@ from langtailor.distillation.run import check_fit
 from langtailor.distillation.student import Student
 from langtailor.distillation.tokens import TokenFile
 from langtailor.errors import ArtifactError, ConfigError, TrainingError
-from langtailor.storage.artifacts import directory_digest, read_manifest
+from langtailor.storage.artifacts import Manifest, directory_digest, read_manifest, seal_directory
 from langtailor.vectors.store import VectorStore
 from tests.models import make_tiny_bert_teacher, make_tiny_gemma_teacher
 from tests.unit.distillation_world import DEFAULTS, WEIGHTS, WORDS, World, embedding_name, make_world, new_rows
@@ -192,6 +193,20 @@ def test_the_best_weights_are_kept_when_training_goes_astray(world, tmp_path):
     assert best["kept_step"] < best["steps"] == last["kept_step"]
     assert best["after"]["loss"] < last["after"]["loss"]
     assert best["after"]["loss"] <= best["before"]["loss"]
+
+
+def test_a_training_that_ruins_a_good_clone_keeps_the_clone_and_says_so(world, student, tmp_path, caplog):
+    good = World(shutil.copytree(world.root, tmp_path / "world"))
+    shutil.copyfile(student / WEIGHTS, good.clone / WEIGHTS)
+    seal_directory(good.clone, Manifest("clone"))
+    student = good.distil(tmp_path / "student", learning_rate=10.0, embedding_learning_rate=10.0, epochs=1)
+    outcome = facts(student)
+    (message,) = [text for text in caplog.messages if "training did not help" in text]
+    assert f"of the untrained clone is {outcome['before']['loss']:.5f}" in message
+    assert outcome["kept_step"] == 0
+    assert outcome["after"] == outcome["before"]
+    clone, trained = load_file(good.clone / WEIGHTS), load_file(student / WEIGHTS)
+    assert all(torch.equal(clone[name], trained[name]) for name in clone)
 
 
 def test_training_stops_when_validation_no_longer_improves(world, tmp_path):

@@ -20,7 +20,7 @@ from langtailor.distillation.gradients import BatchGradient
 from langtailor.distillation.metrics import Metrics
 from langtailor.distillation.objectives import Objective
 from langtailor.distillation.optimizer import load_optimizer_state, make_optimizer, optimizer_state, set_rates
-from langtailor.distillation.outcome import not_finite, run_facts
+from langtailor.distillation.outcome import not_finite, run_facts, warn_if_unhelpful
 from langtailor.distillation.schedule import Phase, phase_at, plan_phases, rate_factor
 from langtailor.distillation.stream import Stream
 from langtailor.distillation.student import State, Student
@@ -95,7 +95,10 @@ class Run:
         if self._best is not None:
             self._student.load(self._best)
         kept_step = self._done.step if self._best is None else self._done.best_step
-        return run_facts(self._steps, self._done.step, kept_step, settings.batch_size, self.metrics.records())
+        records = self.metrics.records()
+        if self._accelerator.is_main_process:
+            warn_if_unhelpful(settings.keep, kept_step, records)
+        return run_facts(self._steps, self._done.step, kept_step, settings.batch_size, records)
 
     def _step(self) -> float:
         """Take one step and return its loss."""

@@ -21,7 +21,7 @@ from langtailor.report.scores import Tile, score_plots, score_rows, tiles
 from langtailor.report.size import SizeRow, size_rows
 from langtailor.report.stages import StageRun, read_stages
 from langtailor.report.sweep import Sweep, Variant, sweep
-from langtailor.report.training import read_records, training_plots
+from langtailor.report.training import read_records, training_note, training_plots
 from langtailor.report.vocabulary import composition_plot, graft_rows, share_plot, share_rows
 from langtailor.storage import tables
 from langtailor.storage.artifacts import Manifest, atomic_file, read_json, read_manifest
@@ -47,6 +47,7 @@ class VariantPart:
     share_plot: str
     checks: Sequence[Mapping[str, str]]
     sizes: Sequence[SizeRow]
+    training_note: str
     training_plots: Sequence[Plot]
     settings: str
 
@@ -153,6 +154,7 @@ def _variant_part(
         share_plot=share_plot(manifest.facts),
         checks=check_rows(certificate),
         sizes=size_rows(teacher, student),
+        training_note=training_note(training.facts),
         training_plots=training_plots(read_records(model / "training.jsonl"), training.facts),
         settings=yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True),
     )

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from langtailor.distillation.outcome import is_untrained
 from langtailor.report import plots
 from langtailor.report.plots import Plot
 
@@ -16,6 +17,17 @@ Record = Mapping[str, Any]
 def read_records(log: Path) -> list[Record]:
     """The records of a ``training.jsonl``."""
     return [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+
+
+def training_note(facts: Mapping[str, Any]) -> str:
+    """A sentence for a training that did not help; empty for one that did.
+
+    Args:
+        facts: of the trained model's manifest.
+    """
+    if not is_untrained(facts):
+        return ""
+    return "Training did not help: no validation was better than the untrained clone's, so the student is the untrained clone."
 
 
 def training_plots(records: Sequence[Record], facts: Mapping[str, Any]) -> list[Plot]:
