@@ -83,6 +83,7 @@ def build_corpus(
         ArtifactError: ``documents`` is damaged or ``teacher`` has no tokenizer.
     """
     origin = read_table_manifest(documents, "documents", DOCUMENTS)
+    _LOG.info("loading the teacher's tokenizer")
     tokenizer = tokenizer_file(teacher)
     short = short or ShortSettings()
     chunkers = {is_short: load_chunker(tokenizer, n) for is_short, n in ((False, chunk_tokens), (True, short.tokens))}
@@ -102,6 +103,7 @@ def build_corpus(
             "filled": round(len(spool) / quotas.total, 4),
         }
         _check_filled(lang, origin, quotas, facts)
+        _LOG.info("writing the corpus of %s", lang)
         characters = dict.fromkeys(SPLITS, 0)
         with table_writer(out, CORPUS) as table:
             for split in SPLITS:

@@ -57,6 +57,7 @@ def count_tokens(corpus: Path, teacher: Path, out: Path) -> None:
     Raises:
         ArtifactError: the corpus is damaged, or uses a token for which the teacher has no embedding.
     """
+    _LOG.info("loading the teacher's tokenizer")
     tokenizer, cuts = load_for_counting(teacher)
     stream = _Measured(corpus)
     texts = WeightedTexts(stream, cuts)

@@ -64,6 +64,7 @@ def read_statistics(
     Raises:
         ArtifactError: counts or corpora are damaged.
     """
+    _LOG.info("counting the words of %s", ", ".join(targets))
     _, cuts = load_for_counting(teacher)
     by_row = {lang: read_counts(path).uses for lang, path in counts.items()}
     uses = {lang: _by_token(found, len(family.tokens)) for lang, found in by_row.items()}
