@@ -123,11 +123,11 @@ def corpus_manifest(dropped: dict[str, int]) -> Manifest:
     )
 
 
-def test_a_language_has_what_was_found_beside_what_was_wanted():
+def test_a_language_has_its_passages_beside_its_quotas():
     row = corpus_row(corpus_manifest({"short": 3, "near_duplicate": 1_001}), "tr")
     assert (row.lang, row.source, row.characters, row.documents) == ("tr", "files", 5_345, 77)
     assert row.passages == {"train": 90, "validation": 20, "test": 9}
-    assert row.wanted == {"train": 100, "validation": 20, "test": 10}
+    assert row.quotas == {"train": 100, "validation": 20, "test": 10}
     assert row.dropped == "near duplicate 1,001, short 3"
     assert corpus_row(corpus_manifest({}), "tr").dropped == "nothing"
 

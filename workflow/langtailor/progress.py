@@ -95,7 +95,7 @@ class Heartbeat(logging.Handler):
     def __init__(self, message: str, every: float = 10.0) -> None:
         super().__init__(logging.INFO)
         self._message, self._every = message, every
-        self._said = self._logged = time.monotonic()
+        self._job_logged = self._logged = time.monotonic()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
@@ -110,17 +110,17 @@ class Heartbeat(logging.Handler):
         _LOG.removeHandler(self)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take note of a message of the job, or of this heartbeat's own line."""
+        """Remember a message of the job; a line of the heartbeat itself only ends the silence."""
         self._logged = time.monotonic()
         if record.thread != self._thread.ident:
-            self._said = self._logged
+            self._job_logged = self._logged
             # A warning is no description of what the job is doing.
             self._message = record.getMessage() if record.levelno == logging.INFO else self._message
 
     def _beat(self) -> None:
         while not self._stopped.wait(max(0.0, self._logged + self._every - time.monotonic())):
             if time.monotonic() >= self._logged + self._every:
-                _LOG.info("still running, %s after: %s", clock(time.monotonic() - self._said), self._message)
+                _LOG.info("still running, %s after: %s", clock(time.monotonic() - self._job_logged), self._message)
 
 
 def track(items: Iterable[T], label: str, total: int | None = None, unit: str = "item") -> Iterator[T]:
