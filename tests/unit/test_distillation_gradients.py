@@ -54,6 +54,33 @@ def test_the_gradient_does_not_depend_on_the_micro_batches(world, terms):
     assert gradient.abs().max() > 1e-3
 
 
+class InTurn(Student):
+    """A student whose micro-batches run one after the other, as those of a GPU and of a student with dropout."""
+
+    has_dropout = True
+
+
+@pytest.mark.parametrize("terms", [PER_PASSAGE, ACROSS], ids=["per passage", "across passages"])
+@pytest.mark.parametrize("budget", [100_000, 60])
+def test_micro_batches_in_turn_give_the_gradient_of_those_on_cores(world, terms, budget):
+    on_cores, gradient, _ = gradient_of(world, terms, budget)
+    in_turn, other, _ = gradient_of(world, terms, budget, kind=InTurn)
+    assert in_turn == pytest.approx(on_cores, rel=1e-5)
+    assert torch.allclose(other, gradient, rtol=1e-4, atol=1e-6)
+
+
+def test_a_second_batch_leaves_nothing_of_the_first_in_the_embedding_tables_gradient(world):
+    _, _, compute = gradient_of(world, PER_PASSAGE, 500)
+    student = compute._student
+    gradients = []
+    for _ in range(2):
+        student.model.zero_grad()
+        compute(ROWS, step=0)
+        student.densify_gradient("everything")
+        gradients.append(student.embedding.grad.clone())
+    assert torch.equal(*gradients)
+
+
 def test_it_is_the_gradient_of_the_objective_on_the_padded_batch(world):
     """Against the plain way: one padded batch, one forward pass, autograd."""
     _, gradient, compute = gradient_of(world, ACROSS, 100)
@@ -72,6 +99,26 @@ def test_the_second_forward_pass_drops_the_same_units_as_the_first(world):
     other = compute._forward_pass(ROWS[:4], [0, 0, 1])
     assert torch.equal(forward(), forward())
     assert not torch.equal(forward(), other())
+
+
+class Seeded(Student):
+    """Notes the seed of the generator that dropout draws from, at each forward pass."""
+
+    seeds: list[int]
+
+    def __call__(self, ids: Sequence[Ids]) -> torch.Tensor:
+        self.seeds.append(torch.initial_seed())
+        return super().__call__(ids)
+
+
+def test_each_micro_batch_of_each_step_has_masks_of_its_own(world, monkeypatch):
+    monkeypatch.setattr(Seeded, "seeds", [], raising=False)
+    _, _, compute = gradient_of(world, PER_PASSAGE, 60, kind=Seeded, dropout=True)
+    first = list(Seeded.seeds)
+    compute(ROWS, step=1)
+    second = Seeded.seeds[len(first) :]
+    assert len(first) == len(second) > 2
+    assert len({*first, *second}) == 2 * len(first)
 
 
 def test_recomputing_activations_changes_nothing(world):

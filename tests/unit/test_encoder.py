@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,16 @@ def folders(tmp_path_factory) -> dict[str, Path]:
 
 def load(folder: Path) -> SentenceTransformer:
     return SentenceTransformer(str(folder), device="cpu").eval()
+
+
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def assert_same(found: np.ndarray, expected: np.ndarray) -> None:
@@ -137,6 +148,38 @@ def test_out_of_memory_halves_the_batches_and_goes_on(folders, caplog):
     found = Encoder(model, "", 1024, limited(model, 300)).encode(MIXED, "test")
     assert_same(found, model.encode(MIXED))
     assert "out of memory: going on with" in caplog.text
+
+
+def test_after_an_out_of_memory_the_next_windows_are_batched_for_what_there_is(folders, monkeypatch, caplog):
+    monkeypatch.setattr("langtailor.models.encoder._WINDOW", 30)
+    model = load(folders["bert"])
+    encode, encoded, failures = limited(model, 300), [0], []
+
+    def forward(features: dict[str, Any]) -> torch.Tensor:
+        try:
+            vectors = encode(features)
+        except torch.OutOfMemoryError:
+            failures.append(sum(encoded))
+            raise
+        encoded.append(len(vectors))
+        return vectors
+
+    with torch_threads(1):
+        Encoder(model, "", 1_024, forward).encode(MIXED, "test")
+    assert failures
+    assert max(failures) < 30 < sum(encoded), "in the first window alone"
+    assert "going on with batches of 128 tokens" not in caplog.text, "not lowered by every batch of the first window"
+
+
+def test_on_a_cpu_no_batch_is_larger_than_a_cores_cache(folders):
+    model, sizes = load(folders["bert"]), []
+
+    def forward(features: dict[str, Any]) -> torch.Tensor:
+        sizes.append(features["input_ids"].numel())
+        return model(features)["sentence_embedding"]
+
+    Encoder(model, "", 100_000, forward).encode(MIXED, "test")
+    assert 1_024 < max(sizes) <= 2_048
 
 
 def test_a_text_that_fits_no_memory_is_an_error_that_says_so(folders):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from langtailor.storage.artifacts import Manifest, seal_directory
 from langtailor.storage.tables import CORPUS, write_table
 from langtailor.vectors import encode as encode_module
 from langtailor.vectors.encode import encode_shard
-from langtailor.vectors.store import VectorShard, VectorStore
+from langtailor.vectors.store import VectorShard, VectorStore, write_shard
 from tests.models import make_tiny_bert_teacher, make_tiny_gemma_teacher
 from tests.unit.surgery_teachers import TEXTS
 
@@ -266,6 +267,15 @@ def test_shards_of_different_teachers_are_refused(shards, teacher, corpus, tmp_p
     other = encode(corpus, teacher, tmp_path / "other.arrow", 1, prompt="query: ")
     with pytest.raises(ArtifactError, match="was made by another teacher or other settings"):
         VectorStore.open([shards[0], other])
+
+
+def test_shards_of_a_teacher_with_other_weights_are_refused(shards, tmp_path):
+    """The settings are the same; the digest of the teacher's folder is not."""
+    shard = VectorShard.open(shards[1])
+    manifest = replace(shard.manifest, inputs={**shard.manifest.inputs, "teacher": "another"})
+    write_shard(tmp_path / "1.arrow", shard.ids, shard.splits, shard.digests, shard.vectors, manifest)
+    with pytest.raises(ArtifactError, match=r"1\.arrow: was made by another teacher or other settings"):
+        VectorStore.open([shards[0], tmp_path / "1.arrow"])
 
 
 @pytest.mark.parametrize("part", ["id", "split", "digest", "vector", "manifest"])

@@ -130,7 +130,8 @@ class Encoder:
                 raise LangtailorError(
                     f"the device has too little memory for one passage of {width} tokens; lower teacher.max_length"
                 ) from None
-        self._budget = max(1, min(self._budget, len(rows) * width) // 2)
+        # On a CPU this batch was cut before others had lowered the budget.
+        self._budget = min(self._budget, max(1, len(rows) * width // 2))
         _LOG.warning("out of memory: going on with batches of %s tokens", f"{self._budget:,}")
         torch.cuda.empty_cache()
         half = len(rows) // 2

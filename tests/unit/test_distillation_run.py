@@ -1,0 +1,73 @@
+"""The training loop: each step takes the clipped gradient of its own batch, each phase starts with new moments."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+from safetensors.torch import load_file
+
+from langtailor.config.distillation import DistillationSettings
+from langtailor.distillation.checkpoints import Checkpoints
+from langtailor.distillation.data import load_data
+from langtailor.distillation.gradients import BatchGradient
+from langtailor.distillation.objectives import Objective
+from langtailor.distillation.run import Run
+from langtailor.distillation.stream import Stream
+from langtailor.distillation.student import Student
+from tests.models import make_tiny_bert_teacher
+from tests.unit.distillation_world import DEFAULTS, WEIGHTS, make_world
+
+SEED = 7
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    return make_world(tmp_path_factory.mktemp("world"), make_tiny_bert_teacher)
+
+
+def test_a_step_takes_the_gradient_of_its_own_batch_alone(world, tmp_path):
+    """At a rate of next to nothing the model stays the clone, so that the clone gives the gradient of every step."""
+    changes = {"learning_rate": 1e-30, "embedding_learning_rate": 1e-30, "epochs": 0.5, "weight_decay": 0.0}
+    student = world.distil(tmp_path / "student", seed=SEED, **changes)
+    records = [json.loads(line) for line in (student / "training.jsonl").read_text().splitlines()]
+    norms = [record["gradient_norm"] for record in records if "loss" in record]
+    settings = DistillationSettings(**{**DEFAULTS, **changes})
+    data = load_data(world.clone, world.tokens, world.vectors, settings)
+    stream = Stream([rows.stop - rows.start for rows in data.train.languages.values()], [1.0, 1.0], SEED)
+    assert len(norms) >= 4
+    for step, norm in enumerate(norms):
+        clone = Student(world.clone, settings, torch.device("cpu"))
+        clone.unfreeze("everything")
+        clone.train(True)
+        gradient = BatchGradient(Accelerator(cpu=True), clone, Objective(settings.objective), data.train, 16_384, SEED)
+        gradient(stream.take(step * settings.batch_size, settings.batch_size), step)
+        clone.densify_gradient("everything")
+        squares = [float(p.grad.square().sum()) for p in clone.parameters().values() if p.grad is not None]
+        assert norm == pytest.approx(sum(squares) ** 0.5, rel=1e-4), f"step {step}"
+
+
+def test_gradients_are_clipped_before_they_are_applied(world, tmp_path):
+    """Far below the optimiser's epsilon of 1e-8 a gradient moves nothing; unclipped, each step moves by the rate."""
+    changes = {"epochs": 0.5, "weight_decay": 0.0, "keep": "last"}
+    clone = load_file(world.clone / WEIGHTS)
+    moved = {}
+    for clip_norm in (1.0, 1e-12):
+        student = load_file(world.distil(tmp_path / f"clipped {clip_norm}", clip_norm=clip_norm, **changes) / WEIGHTS)
+        moved[clip_norm] = max(float((student[name] - clone[name]).abs().max()) for name in clone)
+    assert moved[1e-12] < 0.01 * moved[1.0]
+
+
+def test_every_phase_starts_with_new_moments_and_keeps_them_to_its_end(world, tmp_path):
+    settings = DistillationSettings(**DEFAULTS, new_rows_only=0.25, embeddings_only=0.25)
+    data = load_data(world.clone, world.tokens, world.vectors, settings)
+    student = Student(world.clone, settings, torch.device("cpu"))
+    run = Run(Accelerator(cpu=True), student, data, settings, SEED, Checkpoints(tmp_path, "x"), tmp_path)
+    ends = [phase.end for phase in run._phases]
+    optimizers = [run._enter(step)[1] for step in range(ends[-1])]
+    borders = np.flatnonzero([one is not other for one, other in pairwise(optimizers)]) + 1
+    assert borders.tolist() == ends[:-1]
