@@ -83,7 +83,7 @@ def test_a_later_pass_that_runs_out_of_memory_leaves_no_gradient_of_the_passes_b
 # --- a run that is interrupted and taken up
 
 
-class Interrupted(Exception):
+class InterruptedRunError(Exception):
     """A process that ends."""
 
 
@@ -93,7 +93,7 @@ def interrupt_after(monkeypatch, steps):
 
     def step(run):
         if run._done.step == steps:
-            raise Interrupted
+            raise InterruptedRunError
         return take(run)
 
     monkeypatch.setattr(train.Run, "_step", step)
@@ -101,7 +101,7 @@ def interrupt_after(monkeypatch, steps):
 
 def interrupted(world, tmp_path, monkeypatch, steps, **settings):
     """Checkpoints of a run that was interrupted."""
-    with monkeypatch.context() as patched, pytest.raises(Interrupted):
+    with monkeypatch.context() as patched, pytest.raises(InterruptedRunError):
         interrupt_after(patched, steps)
         world.distil(tmp_path / "student", tmp_path / "checkpoints", **settings)
     assert any(path.name.startswith("step-") for path in (tmp_path / "checkpoints").iterdir())

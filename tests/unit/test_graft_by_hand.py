@@ -22,6 +22,7 @@ from langtailor.config import GraftSettings, InitialisationSettings, VocabularyS
 from langtailor.counting import count_tokens, read_counts
 from langtailor.selection import select_vocabulary
 from langtailor.surgery.bpe import BytePairFamily
+from langtailor.surgery.spelling import BYTE_TOKENS
 from langtailor.surgery.write import write_tokenizer
 from tests.unit.surgery_teachers import write_json, write_wordpiece
 
@@ -273,3 +274,20 @@ def test_a_donors_token_that_is_used_too_little_is_passed_over_with_its_merges(b
     kept = np.arange(len(bpe.tokens), dtype=np.int32)
     found = bpe.propose_grafts(kept, {"cd": 3, "ef": 2}, 9, 3, donor)
     assert [(g.token, g.count) for g in found] == [("cd", 3)]
+
+
+@pytest.fixture(scope="module")
+def with_bytes():
+    """BPE with byte fallback whose only tokens are the bytes and the space mark."""
+    vocab = {token: i for i, token in enumerate(["<unk>", *BYTE_TOKENS, "▁"])}
+    tokenizer = Tokenizer(models.BPE(vocab, [], unk_token="<unk>", byte_fallback=True, fuse_unk=True))
+    tokenizer.normalizer = normalizers.Replace(" ", "▁")
+    tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
+    return BytePairFamily.from_spec(json.loads(tokenizer.to_str()), {})
+
+
+def test_a_character_of_three_bytes_saves_two_tokens_each_time(with_bytes):
+    """本 x 3 saves 6 tokens; z, one byte, saves none but counts its 5 uses; ж x 4, two bytes, saves 4."""
+    words = {"本": 3, "z": 5, "ж": 4}
+    assert [(token, count) for token, count, *_ in grafts(with_bytes, words, 3)] == [("本", 3), ("z", 5), ("ж", 4)]
+    assert [token for token, *_ in grafts(with_bytes, words, 1)] == ["本"]

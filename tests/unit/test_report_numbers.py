@@ -330,6 +330,8 @@ def test_stacked_parts_have_their_lengths_and_names():
     svg = plots.stacked_bars(["tailored"], {"corpus": [70], "special": [5], "target-language": [25]}, "tokens")
     in_proportion(bars(svg), {"corpus": [70], "special": [5], "target-language": [25]})
     assert texts(svg)[-3:] == ["corpus", "special", "target-language"]
+    ends = re.findall(r'<path d="M ([\d.]+) \S+ \nL ([\d.]+) [^"]*" clip-path="[^"]*" style="fill: #', svg)
+    assert [start for start, _ in ends[1:]] == [end for _, end in ends[:-1]], "each begins where the last one ends"
 
 
 def scaled(values):
@@ -398,8 +400,12 @@ def test_the_curve_of_shares_has_the_tokens_spent(page):
 # -- several variants -------------------------------------------------------------------------------------------------
 
 
-def test_variants_stand_side_by_side_with_their_own_figures(tmp_path):
-    root = make_run(tmp_path / "run", ("small", "large"))
+@pytest.fixture(scope="module")
+def two(tmp_path_factory):
+    return make_run(tmp_path_factory.mktemp("two"), ("small", "large"))
+
+
+def test_variants_stand_side_by_side_with_their_own_figures(two, tmp_path):
     better = [
         Comparison("agreement", "cosine", "all", scores(1.0, 0.25, 0.875), None, None),
         *COMPARISONS[1:3],
@@ -407,11 +413,31 @@ def test_variants_stand_side_by_side_with_their_own_figures(tmp_path):
         Comparison("bitext", "accuracy", "both directions", scores(80.0, 20.0, 70.0), None, None),
         COMPARISONS[5],
     ]
-    page = page_of(root, {"small": COMPARISONS, "large": better}, tmp_path / "report.html")
+    page = page_of(two, {"small": COMPARISONS, "large": better}, tmp_path / "report.html")
     table = page.table("The variants")
-    millions = f"{parameters(root / 'distilled' / 'small') / 1e6:.1f} M"
+    millions = f"{parameters(two / 'distilled' / 'small') / 1e6:.1f} M"
     assert table.head == ["variant", "tokens", "parameters", "tokens a word, tr", "agreement", "bitext"]
     assert table.rows == [
         ["small", "40", millions, "1.50", "0.750", "60.00"],
         ["large", "40", millions, "1.25", "0.875", "70.00"],
     ]
+
+
+def test_the_plot_of_variants_has_what_each_keeps_of_the_teacher_at_its_size(two, tmp_path):
+    fertile = COMPARISONS[2:4]
+
+    def compared(agreement, bitext, speed):
+        return [
+            Comparison("agreement", "cosine", "all", scores(1.0, 0.25, agreement), None, None),
+            *fertile,
+            Comparison("bitext", "accuracy", "both directions", scores(80.0, 20.0, bitext), None, None),
+            Comparison("pace", "passages per second", None, plain(10.0, 20.0, speed), None, None),
+        ]
+
+    page = page_of(two, {"small": compared(0.75, 60.0, 30.0), "large": compared(0.5, 80.0, 15.0)}, tmp_path / "r.html")
+    found = lines(page.plot("Main figure of each task, student over teacher, against the student's passages"))
+    # In the order of the axis, large comes first: 50 and 100 %, then 75 and 75 %.
+    points = np.array([*found["agreement"], *found["bitext"]])
+    np.testing.assert_allclose(scaled(points[:, 1]), scaled([50, 75, 100, 75]), atol=1e-4)
+    assert page.table("The variants").head[-1] == "pace"
+    assert [row[-1] for row in page.table("The variants").rows] == ["30.00", "15.00"]
