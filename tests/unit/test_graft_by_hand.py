@@ -291,3 +291,11 @@ def test_a_character_of_three_bytes_saves_two_tokens_each_time(with_bytes):
     words = {"本": 3, "z": 5, "ж": 4}
     assert [(token, count) for token, count, *_ in grafts(with_bytes, words, 3)] == [("本", 3), ("z", 5), ("ж", 4)]
     assert [token for token, *_ in grafts(with_bytes, words, 1)] == ["本"]
+
+
+def test_a_donors_token_whose_text_an_earlier_graft_has_taken_is_passed_over(bpe):
+    """The donor reads cde as cd|e. Here de comes first, 14 times, and leaves no cd behind."""
+    donor = donor_of([*"abcdef", "cd", "de"], [("c", "d"), ("d", "e")])
+    kept = np.arange(len(bpe.tokens), dtype=np.int32)
+    found = bpe.propose_grafts(kept, {"cde": 4, "de": 10}, 9, 1, donor)
+    assert [(g.token, g.count) for g in found] == [("de", 14)]
