@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from langtailor.alignment import align
+from langtailor.clone.alignment import align
 from tests.unit.test_alignment import ids, links_of, plain_model_one
 
 #: New token 0 stands with teacher tokens 0 and 1; teacher token 1 stands everywhere, so that from its side it means little.

@@ -7,11 +7,11 @@ from collections import Counter
 import pyarrow as pa
 import pytest
 
-from langtailor.artifacts import Manifest
-from langtailor.counting import count_tokens, load_for_counting
-from langtailor.demand import read_demand
+from langtailor.counts.count import count_tokens, load_for_counting
+from langtailor.storage.artifacts import Manifest
+from langtailor.storage.tables import CORPUS, write_table
 from langtailor.surgery.registry import load_family
-from langtailor.tables import CORPUS, write_table
+from langtailor.vocabulary.statistics import read_statistics
 from tests.models import make_tiny_bert_teacher, make_tiny_gemma_teacher, make_tiny_xlmr_teacher
 from tests.unit.surgery_teachers import TARGET
 
@@ -36,7 +36,7 @@ def folder(request, tmp_path_factory):
 def demand(folder):
     family = load_family(folder / "teacher")
     corpora, counts = {"tr": folder / "tr.parquet"}, {"tr": folder / "counts.parquet"}
-    return family, read_demand(family, folder / "teacher", counts, corpora, {"tr": 1.0}, ["tr"])
+    return family, read_statistics(family, folder / "teacher", counts, corpora, {"tr": 1.0}, ["tr"])
 
 
 def test_every_word_counts_as_often_as_the_train_split_has_it(folder):

@@ -7,7 +7,7 @@ import json
 import pytest
 import torch
 
-from langtailor.config import DistillationSettings, ObjectiveSettings
+from langtailor.config.distillation import DistillationSettings, ObjectiveSettings
 from langtailor.distillation.objectives import Objective
 from langtailor.distillation.optimizer import make_optimizer, set_rates
 from langtailor.distillation.student import Student
@@ -24,7 +24,7 @@ def world(tmp_path_factory):
 def groups_of(world, **settings):
     chosen = DistillationSettings(**{**DEFAULTS, **settings})
     student = Student(world.clone, chosen, torch.device("cpu"))
-    student.thaw("everything")
+    student.unfreeze("everything")
     optimizer = make_optimizer(student, chosen)
     return optimizer, {group["name"]: group for group in optimizer.param_groups}
 

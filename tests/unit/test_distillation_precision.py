@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from langtailor.config import DistillationSettings
+from langtailor.config.distillation import DistillationSettings
 from langtailor.distillation.student import Student
 from tests.models import make_tiny_bert_teacher
 from tests.unit.distillation_world import DEFAULTS, make_world
@@ -45,7 +45,7 @@ def test_bfloat16_leaves_weights_gradients_and_vectors_in_float32(world):
     student = make_student(world, "bfloat16")
     vectors = student(PASSAGES)
     vectors.square().sum().backward()
-    student.settle_gradient("everything")
+    student.densify_gradient("everything")
     assert vectors.dtype == torch.float32
     assert {value.dtype for value in student.parameters().values()} == {torch.float32}
     assert {value.grad.dtype for value in student.parameters().values() if value.grad is not None} == {torch.float32}

@@ -9,12 +9,12 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from langtailor.artifacts import directory_digest, read_manifest
-from langtailor.config import DistillationSettings, ObjectiveSettings
+from langtailor.config.distillation import DistillationSettings, ObjectiveSettings
 from langtailor.distillation import train
 from langtailor.distillation.gradients import BatchGradient
 from langtailor.distillation.objectives import Objective
 from langtailor.distillation.student import Student
+from langtailor.storage.artifacts import directory_digest, read_manifest
 from tests.models import make_tiny_bert_teacher
 from tests.unit.distillation_world import DEFAULTS, WEIGHTS, World, make_world
 
@@ -49,14 +49,14 @@ class OutOfMemoryOnce(Student):
 
 def gradient(world, student, settings, terms, budget):
     """The gradient of all parameters on one batch, as one vector, and the budget that is left."""
-    student.thaw("everything")
+    student.unfreeze("everything")
     student.wrap(student.model)
     student.train(True)
     data = train.load_data(world.clone, world.tokens, world.vectors, settings)
     objective = Objective(ObjectiveSettings(**terms))
     compute = BatchGradient(Accelerator(cpu=True), student, objective, data.train, budget, seed=1)
     compute(ROWS, step=0)
-    student.settle_gradient("everything")
+    student.densify_gradient("everything")
     return torch.cat([p.grad.flatten() for p in student.parameters().values() if p.grad is not None]), compute.budget
 
 

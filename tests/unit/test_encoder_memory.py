@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from langtailor import encoder
-from langtailor.teacher import load_sentence_transformer
+from langtailor.models import encoder
+from langtailor.models.loading import load_sentence_transformer
 from tests.models import make_tiny_bert_teacher
 
 ROOM = 300

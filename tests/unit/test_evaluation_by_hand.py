@@ -7,14 +7,15 @@ import pyarrow as pa
 import pytest
 from sentence_transformers import SentenceTransformer
 
-from langtailor.artifacts import Manifest
-from langtailor.config import AgreementTask, FertilityTask, SpeedTask, TeacherSettings
+from langtailor.config.evaluation import AgreementTask, FertilityTask, SpeedTask
+from langtailor.config.teacher import TeacherSettings
 from langtailor.evaluation.bitext import bitext_scores
 from langtailor.evaluation.encoding import unit
 from langtailor.evaluation.retrieval import retrieval_scores
 from langtailor.evaluation.run import Evaluator
-from langtailor.tables import CORPUS, write_table
-from langtailor.vectors import text_digest, write_shard
+from langtailor.storage.artifacts import Manifest
+from langtailor.storage.tables import CORPUS, write_table
+from langtailor.vectors.store import text_digest, write_shard
 from tests.unit.test_graft_by_hand import make_teacher
 
 #: Read as ab ##c ##d | cd, and d ##a ##b; of German a | b | c.

@@ -15,15 +15,16 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig, BertModel
 
-from langtailor import tables
-from langtailor.artifacts import Manifest, read_json, read_manifest, seal_directory
-from langtailor.cloning import clone_model
-from langtailor.config import GraftSettings, InitialisationSettings, VocabularySettings
-from langtailor.counting import count_tokens, read_counts
-from langtailor.selection import select_vocabulary
+from langtailor.clone.clone import clone_model
+from langtailor.config.initialisation import InitialisationSettings
+from langtailor.config.vocabulary import GraftSettings, VocabularySettings
+from langtailor.counts.count import count_tokens, read_counts
+from langtailor.storage import tables
+from langtailor.storage.artifacts import Manifest, read_json, read_manifest, seal_directory
 from langtailor.surgery.bpe import BytePairFamily
 from langtailor.surgery.spelling import BYTE_TOKENS
-from langtailor.surgery.write import write_tokenizer
+from langtailor.tokenizer.write import write_tokenizer
+from langtailor.vocabulary.select import select_vocabulary
 from tests.unit.surgery_teachers import write_json, write_wordpiece
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]

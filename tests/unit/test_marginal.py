@@ -10,12 +10,12 @@ import pyarrow as pa
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from langtailor.artifacts import Manifest
-from langtailor.marginal import choose_share
-from langtailor.selection import Kept, Selection
+from langtailor.storage.artifacts import Manifest
+from langtailor.storage.tables import CORPUS, write_table
 from langtailor.surgery.base import Graft
 from langtailor.surgery.wordpiece import WordPieceFamily
-from langtailor.tables import CORPUS, write_table
+from langtailor.vocabulary.graft_share import choose_share
+from langtailor.vocabulary.selection import Kept, Selection
 
 VOCABULARY = ("[UNK]", "a", "b", "c", "##a", "##b", "##c", "ab")
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from langtailor.artifacts import Manifest, read_manifest, seal_directory
 from langtailor.evaluation.comparison import Comparison, Difference
 from langtailor.evaluation.scores import Score
-from langtailor.export import CardFacts, publish_student
-from langtailor.teacher import TeacherInfo
+from langtailor.models.folder import ModelInfo
+from langtailor.storage.artifacts import Manifest, read_manifest, seal_directory
+from langtailor.student.card import CardFacts, publish_student
 from tests.models import make_tiny_bert_teacher, make_tiny_gemma_teacher
 from tests.reading import front_matter, markdown_tables
 
@@ -77,7 +77,7 @@ def test_a_teacher_of_a_local_folder_is_no_model_of_the_hub(tmp_path):
 
 
 def test_sizes_stand_under_the_model_that_has_them(card, root):
-    teacher, student = (TeacherInfo.read(root / name) for name in ("teacher", "student"))
+    teacher, student = (ModelInfo.read(root / name) for name in ("teacher", "student"))
     sizes = markdown_tables(card)[0]
     assert sizes.head == ["", "teacher", "this model"]
     assert teacher.parameters != student.parameters

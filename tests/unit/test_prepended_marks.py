@@ -8,7 +8,7 @@ import json
 import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-from langtailor.wordcuts import prove_word_cuts
+from langtailor.counts.presplit import prove_presplit
 from tests.unit.surgery_teachers import charsmap, sentencepiece_model
 
 #: ARABIC NUMBER SIGN, which forms one grapheme with the letter behind it.
@@ -26,7 +26,7 @@ def cuts(tmp_path):
     tokenizer.decoder = decoders.Metaspace()
     spec = json.loads(tokenizer.to_str())
     spec["normalizer"] = {"type": "Precompiled", "precompiled_charsmap": base64.b64encode(table).decode()}
-    return prove_word_cuts(spec, Tokenizer.from_str(json.dumps(spec)))
+    return prove_presplit(spec, Tokenizer.from_str(json.dumps(spec)))
 
 
 def test_a_letter_behind_a_joining_mark_is_not_looked_at_alone(cuts):

@@ -11,14 +11,14 @@ import pytest
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from langtailor import tables
-from langtailor.artifacts import Manifest, seal_directory, write_json
 from langtailor.evaluation.comparison import Comparison, Difference
 from langtailor.evaluation.scores import Score
-from langtailor.reporting import plots
-from langtailor.reporting.page import gather_page, write_report
+from langtailor.report import plots
+from langtailor.report.page import gather_page, write_report
+from langtailor.storage import tables
+from langtailor.storage.artifacts import Manifest, seal_directory, write_json
 from langtailor.surgery.base import Graft, Layout
-from langtailor.surgery.layout_table import layout_to_table
+from langtailor.vocabulary.table import layout_to_table
 from tests.models import make_tiny_bert_teacher
 from tests.reading import Page, bars, colours, lines, texts
 
@@ -162,7 +162,7 @@ def make_run(root, variants=("tailored",)):
         content = {"family": "WordPiece", "languages": CERTIFIED, "all": WHOLE, "unreachable": 5}
         content["agreement"] = {"transformers": {"agree": 99, "passages": 100}}
         write_json(root / "tokenizer" / name / "certificate.json", "certificate", content)
-        make_student(root / "distilled" / name, {"steps": 2, "planned_steps": 1500, "kept_step": 1})
+        make_student(root / "distillation" / name / "model", {"steps": 2, "planned_steps": 1500, "kept_step": 1})
     write_benchmark(root / "benchmarks" / "fetch_teacher.tsv", (4.25, "-"))
     write_benchmark(root / "benchmarks" / "evaluate" / "a.tsv", (10.0, 900.0), (70.5, 2500.4))
     write_benchmark(root / "benchmarks" / "evaluate" / "b.tsv", (45.0, 30.0))
@@ -191,7 +191,7 @@ def page(root, tmp_path_factory):
 
 
 def test_sizes_stand_under_their_model_and_the_ratio_is_student_over_teacher(page, root):
-    teacher, student = root / "teacher" / "model", root / "distilled" / "tailored"
+    teacher, student = root / "teacher" / "model", root / "distillation" / "tailored" / "model"
     before, after = parameters(teacher), parameters(student)
     rows = json.loads((teacher / "config.json").read_text())["vocab_size"]
     old, new = (weights(folder).stat().st_size for folder in (teacher, student))
@@ -207,7 +207,7 @@ def test_sizes_stand_under_their_model_and_the_ratio_is_student_over_teacher(pag
 
 
 def test_the_tiles_show_the_student_and_note_the_others(page, root):
-    before, after = (parameters(root / name) for name in ("teacher/model", "distilled/tailored"))
+    before, after = (parameters(root / name) for name in ("teacher/model", "distillation/tailored/model"))
     rows = json.loads((root / "teacher" / "model" / "config.json").read_text())["vocab_size"]
     assert page.tiles == {
         "parameters": (f"{after / 1e6:.1f} M", f"{after / before:.0%} of {before / 1e6:.1f} M"),
@@ -415,7 +415,7 @@ def test_variants_stand_side_by_side_with_their_own_figures(two, tmp_path):
     ]
     page = page_of(two, {"small": COMPARISONS, "large": better}, tmp_path / "report.html")
     table = page.table("The variants")
-    millions = f"{parameters(two / 'distilled' / 'small') / 1e6:.1f} M"
+    millions = f"{parameters(two / 'distillation' / 'small' / 'model') / 1e6:.1f} M"
     assert table.head == ["variant", "tokens", "parameters", "tokens a word, tr", "agreement", "bitext"]
     assert table.rows == [
         ["small", "40", millions, "1.50", "0.750", "60.00"],

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-from langtailor.config import GraftSettings, VocabularySettings
-from langtailor.demand import Demand
-from langtailor.selection import Selector
+from langtailor.config.vocabulary import GraftSettings, VocabularySettings
 from langtailor.surgery.bpe import BytePairFamily
 from langtailor.surgery.registry import load_family
+from langtailor.vocabulary.selector import Selector
+from langtailor.vocabulary.statistics import CorpusStatistics
 from tests.models import make_tiny_bert_teacher, make_tiny_gemma_teacher, make_tiny_xlmr_teacher
 from tests.unit.surgery_teachers import TARGET, TEXTS
 
@@ -32,7 +32,7 @@ def make_demand(family, texts=(*TEXTS, *TARGET)):
     """What one language with these texts asks for; every token is used, those with low ids more."""
     rows = len(family.tokens)
     uses = {"tr": np.arange(rows, 0, -1, dtype=np.int64)}
-    return Demand(uses, {"tr": 1.0}, Counter(family.words(texts)), rows, family.alphabet_ids())
+    return CorpusStatistics(uses, {"tr": 1.0}, Counter(family.words(texts)), rows, family.alphabet_ids())
 
 
 def select(family, share, size, **settings):
@@ -79,7 +79,7 @@ def kept_of(family, size, **settings):
     chosen = VocabularySettings(size=size, coverage=0.0, **settings)
     uses = np.ones(len(family.tokens), np.int64)
     uses[[family.tokens.index(token) for token in ("ab", "cd", "abcd")]] = 0, 0, 100
-    demand = Demand({"tr": uses}, {"tr": 1.0}, {}, len(family.tokens), family.alphabet_ids())
+    demand = CorpusStatistics({"tr": uses}, {"tr": 1.0}, {}, len(family.tokens), family.alphabet_ids())
     kept = Selector(family, demand, chosen, None).select(0.0).kept
     return {family.tokens[i]: found.origin for i, found in kept.items()}
 

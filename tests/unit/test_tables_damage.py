@@ -6,9 +6,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from langtailor.artifacts import Manifest
 from langtailor.errors import ArtifactError
-from langtailor.tables import COUNTS, read_table, write_table
+from langtailor.storage.artifacts import Manifest
+from langtailor.storage.tables import COUNTS, read_table, write_table
 
 
 def test_a_manifest_that_was_changed_is_refused(tmp_path):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from langtailor.config import TokenDistillationSettings
-from langtailor.token_distillation import _batches, fit_rows
+from langtailor.clone.token_distillation import _batches, fit_rows
+from langtailor.config.initialisation import TokenDistillationSettings
 from tests.unit.surgery_teachers import TARGET, TEXTS
 from tests.unit.test_cloning import make_workshop
 from tests.unit.test_token_distillation import write_corpus

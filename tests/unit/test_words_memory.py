@@ -9,9 +9,9 @@ import pyarrow as pa
 import pytest
 from tokenizers import Tokenizer
 
-from langtailor import words
-from langtailor.counting import count_ids
-from langtailor.wordcuts import prove_word_cuts
+from langtailor.counts import words
+from langtailor.counts.count import count_ids
+from langtailor.counts.presplit import prove_presplit
 from tests.unit.surgery_teachers import TARGET, TEXTS, byte_level_spec, wordpiece_spec
 
 SPECS = {"WordPiece": wordpiece_spec, "byte-level BPE": byte_level_spec}
@@ -29,7 +29,7 @@ def bare(spec):
 def test_words_that_were_given_out_are_not_counted_again(make, held, monkeypatch):
     monkeypatch.setattr(words, "_BYTES_AT_ONCE", 1)
     monkeypatch.setattr(words, "_HELD_BYTES", held)
-    tokenizer, cuts = bare(make()), prove_word_cuts(json.loads(make()), bare(make()))
+    tokenizer, cuts = bare(make()), prove_presplit(json.loads(make()), bare(make()))
     assert cuts.holds
     texts = [*TEXTS, *TARGET, *TEXTS[:7]]
     stream = [pa.array(texts[at : at + 4]) for at in range(0, len(texts), 4)]
