@@ -58,7 +58,8 @@ class DistillationSettings(Section):
     decay: Literal["linear", "cosine", "constant"] = "linear"
     """How the learning rate falls after the warm-up."""
     warmup: Share = 0.01
-    """Share of the steps over which the learning rate rises, at the start and whenever more of the model thaws."""
+    """Share of the steps over which the learning rate rises, at the start and whenever more of the model becomes
+    trainable; at least two steps where it is above 0."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     """AdamW weight decay; not applied to biases, norms and the token embeddings, most of whose rows rest in most
     steps."""

@@ -1,4 +1,4 @@
-"""Sentence pairs with human scores that training looks at from time to time."""
+"""The STS dev set: sentence pairs with human scores on which validation measures the student."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from torch.nn import functional
 
 from langtailor.config.sentence_pairs import StsPairs
 from langtailor.config.teacher import TeacherSettings
-from langtailor.distillation.batches import Rows
 from langtailor.distillation.tokens import Ids, Tokenizer
+from langtailor.models.length_batches import Rows
 from langtailor.sources.sentence_pairs import SentencePairs, read_pairs
 from langtailor.storage.artifacts import canonical_json, sha256_bytes
+from langtailor.storage.batching import batched
 
 #: Sentences tokenized at once.
 _AT_ONCE = 256
@@ -24,7 +25,7 @@ _AT_ONCE = 256
 
 @dataclass(frozen=True)
 class StsDevSet:
-    """Sentence pairs as the student reads them.
+    """Sentence pairs as the student's token ids.
 
     Attributes:
         tokens: token ids of each distinct sentence.
@@ -67,7 +68,7 @@ def load_sts_dev_set(clone: Path, source: StsPairs, teacher: TeacherSettings, ma
         clone: the student's folder.
         source: where the pairs are.
         teacher: ``prompt`` and ``trust_remote_code`` are used.
-        max_length: tokens at which a sentence is cut; ``None`` means the model's own limit.
+        max_length: tokens to which a sentence is truncated; ``None`` means the model's own limit.
 
     Raises:
         SourceError: the pairs cannot be read.
@@ -77,8 +78,8 @@ def load_sts_dev_set(clone: Path, source: StsPairs, teacher: TeacherSettings, ma
     sentences = list(dict.fromkeys((*pairs.first, *pairs.second)))
     tokenizer, row = Tokenizer(clone, teacher, max_length), {text: i for i, text in enumerate(sentences)}
     tokens: list[Ids] = []
-    for start in range(0, len(sentences), _AT_ONCE):
-        tokens += tokenizer(sentences[start : start + _AT_ONCE])
+    for batch in batched(sentences, _AT_ONCE):
+        tokens += tokenizer(batch)
     first, second = (np.array([row[text] for text in side], np.int64) for side in (pairs.first, pairs.second))
     return StsDevSet(tuple(tokens), first, second, pairs.gold, _digest(pairs))
 
