@@ -17,18 +17,17 @@ from typing import Any
 from langtailor.config.base import SPLITS
 from langtailor.config.corpus import CleaningSettings, Quotas, ShortSettings
 from langtailor.corpus.boundaries import grapheme_cut
-from langtailor.corpus.chunking import Chunker, load_chunker, tokenizer_file
+from langtailor.corpus.chunking import Chunker, load_chunker
 from langtailor.corpus.cleaning import clean, flaw
 from langtailor.corpus.deduplication import Deduplicator
-from langtailor.corpus.reading import Document, read_corpus, split_counts
+from langtailor.corpus.document import Document
 from langtailor.corpus.splitting import short_documents, splitter
 from langtailor.errors import SourceError
 from langtailor.progress import Progress
 from langtailor.storage.artifacts import Manifest, sha256_file
+from langtailor.storage.batching import batched_by_weight
 from langtailor.storage.spool import Row, record_batches, spooled
 from langtailor.storage.tables import CORPUS, DOCUMENTS, read_batches, read_table_manifest, table_writer
-
-__all__ = ["build_corpus", "read_corpus", "split_counts"]
 
 _LOG = logging.getLogger("langtailor")
 #: What is tokenized at once: bounds the memory that the tokenizer's output takes.
@@ -83,9 +82,8 @@ def build_corpus(
         ArtifactError: ``documents`` is damaged or ``teacher`` has no tokenizer.
     """
     origin = read_table_manifest(documents, "documents", DOCUMENTS)
-    tokenizer = tokenizer_file(teacher)
     short = short or ShortSettings()
-    chunkers = {is_short: load_chunker(tokenizer, n) for is_short, n in ((False, chunk_tokens), (True, short.tokens))}
+    chunkers = {is_short: load_chunker(teacher, n) for is_short, n in ((False, chunk_tokens), (True, short.tokens))}
     maker = PassageMaker(chunkers, cleaning, short_documents(short.share, seed))
     splits = _Splits(quotas, seed)
     with (
@@ -115,7 +113,7 @@ def build_corpus(
                 "quotas": quotas.model_dump(mode="json"),
                 "seed": seed,
             }
-            inputs = {"documents": origin.made_by, "tokenizer": sha256_file(tokenizer)}
+            inputs = {"documents": origin.made_by, "tokenizer": sha256_file(teacher / "tokenizer.json")}
             table.seal(Manifest("corpus", made_by, inputs, {**facts, "characters": characters}))
 
 
@@ -150,7 +148,7 @@ class PassageMaker:
 
     def passages(self, documents: Iterable[Document]) -> Iterator[list[Passage]]:
         """Passages in the order of the documents, batch by batch; their cutting into batches means nothing."""
-        for batch in _batches(self._cleaned(documents)):
+        for batch in batched_by_weight(self._cleaned(documents), _characters, _BATCH_CHARACTERS, _BATCH_DOCUMENTS):
             sound = [passage for passage in self._chunks(batch) if self._keep(flaw(passage.text, self._settings))]
             verdicts = self._deduplicator.judge([passage.text for passage in sound])
             yield [
@@ -256,17 +254,8 @@ def _document_flaw(text: str | None, cleaned: Document) -> str | None:
     return "unpaired" if cleaned.pair == "" else None
 
 
-def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
-    batch: list[Document] = []
-    characters = 0
-    for document in documents:
-        batch.append(document)
-        characters += len(document.text) + len(document.pair or "")
-        if len(batch) == _BATCH_DOCUMENTS or characters >= _BATCH_CHARACTERS:
-            yield batch
-            batch, characters = [], 0
-    if batch:
-        yield batch
+def _characters(document: Document) -> int:
+    return len(document.text) + len(document.pair or "")
 
 
 def _rows(rows: Iterable[Row], lang: str, split: str, characters: dict[str, int]) -> Iterator[Row]:

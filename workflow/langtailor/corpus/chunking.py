@@ -7,14 +7,13 @@ graphemes. Lengths are counted by the teacher's own tokenizer.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from langtailor.corpus.boundaries import Positions, grapheme_cut, unit_ends
-from langtailor.errors import ArtifactError
+from langtailor.models.tokenizer_file import open_tokenizer
 
 #: For each text, the character position at which each of its tokens starts, in order; special tokens left out.
 TokenStarts = Callable[[Sequence[str]], list[Positions]]
@@ -62,32 +61,17 @@ class Chunker:
             budget = max(budget - excess, 1)
 
 
-def tokenizer_file(teacher: Path) -> Path:
-    """The ``tokenizer.json`` of a sentence-transformers folder: at its root or in that of its first module.
-
-    Raises:
-        ArtifactError: there is none.
-    """
-    modules = teacher / "modules.json"
-    first = json.loads(modules.read_text(encoding="utf-8"))[0]["path"] if modules.is_file() else ""
-    for folder in (teacher, teacher / first):
-        if (folder / "tokenizer.json").is_file():
-            return folder / "tokenizer.json"
-    raise ArtifactError(teacher, "holds no tokenizer.json, neither at its root nor in its first module")
-
-
-def load_chunker(tokenizer_json: Path, max_tokens: int) -> Chunker:
-    """A chunker that counts with a ``tokenizer.json``.
+def load_chunker(teacher: Path, max_tokens: int) -> Chunker:
+    """A chunker that counts with a teacher's tokenizer.
 
     Args:
-        tokenizer_json: the file; its truncation and padding are switched off.
+        teacher: the teacher's folder.
         max_tokens: longest chunk with the special tokens that the tokenizer adds to it.
-    """
-    from tokenizers import Tokenizer
 
-    tokenizer = Tokenizer.from_file(str(tokenizer_json))
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
+    Raises:
+        ArtifactError: the folder has no readable ``tokenizer.json``.
+    """
+    tokenizer = open_tokenizer(teacher)
 
     def token_starts(texts: Sequence[str]) -> list[Positions]:
         encodings = tokenizer.encode_batch(list(texts), add_special_tokens=False)

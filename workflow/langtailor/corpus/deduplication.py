@@ -17,6 +17,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from langtailor.storage.batching import batched
+
 Verdict = Literal["new", "exact_duplicate", "near_duplicate"]
 
 SHINGLE = 5
@@ -80,8 +82,8 @@ class NearIndex:
     def judge(self, texts: Sequence[str]) -> list[bool]:
         """Whether each text is a near duplicate of one kept before it; the others are kept."""
         verdicts: list[bool] = []
-        for start in range(0, len(texts), _BLOCK):
-            verdicts += self._judge_block(texts[start : start + _BLOCK])
+        for block in batched(texts, _BLOCK):
+            verdicts += self._judge_block(block)
         return verdicts
 
     def _judge_block(self, texts: Sequence[str]) -> list[bool]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from langtailor.config.corpus import Quotas
-from langtailor.corpus.reading import document_hash
+from langtailor.corpus.document import document_hash
 
 
 def splitter(quotas: Quotas, seed: int) -> Callable[[str], str]:

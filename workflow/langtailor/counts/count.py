@@ -6,7 +6,6 @@ otherwise, and for the few texts that may not be cut, whole passages are. The co
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -18,15 +17,17 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from langtailor.corpus.reading import passages, split_counts
+from langtailor.corpus.reading import split_counts, stream_texts
 from langtailor.counts.presplit import WHITE, Presplit, prove_presplit
 from langtailor.counts.words import WeightedTexts
 from langtailor.errors import ArtifactError
 from langtailor.models.folder import ModelInfo
+from langtailor.models.tokenizer_file import open_tokenizer
 from langtailor.progress import Progress
 from langtailor.storage import tables
 from langtailor.storage.artifacts import Manifest, sha256_file
 from langtailor.storage.batching import batched
+from langtailor.storage.json_files import load_json_object
 
 _LOG = logging.getLogger("langtailor")
 _KIND = "counts"
@@ -87,17 +88,9 @@ def read_counts(path: Path) -> LanguageCounts:
 
 def load_for_counting(teacher: Path) -> tuple[Tokenizer, Presplit]:
     """A folder's tokenizer, without truncation and padding, and whether its texts may be cut at spaces."""
-    spec = json.loads((teacher / "tokenizer.json").read_text(encoding="utf-8"))
-    tokenizer = bare_tokenizer(teacher)
+    spec = load_json_object(teacher / "tokenizer.json")
+    tokenizer = open_tokenizer(teacher)
     return tokenizer, prove_presplit(spec, tokenizer)
-
-
-def bare_tokenizer(folder: Path) -> Tokenizer:
-    """A folder's tokenizer without the truncation and padding that its file may ask for."""
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    return tokenizer
 
 
 def count_ids(tokenizer: Tokenizer, texts: Iterable[tuple[str, int]]) -> NDArray[np.int64]:
@@ -126,7 +119,7 @@ class _Measured:
     def __iter__(self) -> Iterator[pa.StringArray]:
         total = split_counts(self._corpus)["train"]
         with Progress(f"counting {self._corpus.stem}", total, "passage") as progress:
-            for texts in passages(self._corpus, ["train"]):
+            for texts in stream_texts(self._corpus, ["train"]):
                 self.passages += len(texts)
                 self.characters += pc.sum(pc.utf8_length(texts)).as_py() or 0
                 self.words += pc.sum(pc.count_substring_regex(texts, f"[^{WHITE}]+")).as_py() or 0

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from langtailor.counts.presplit import PROBE, WHOLE_TEXT, Presplit
-from langtailor.storage.batching import batched
+from langtailor.storage.batching import batched, batched_by_weight
 
 T = TypeVar("T")
 #: Bytes of text whose words are counted together: the more, the fewer words are met anew.
@@ -131,14 +131,7 @@ class DistinctWords:
 
 
 def _large_batches(stream: Iterable[pa.StringArray]) -> Iterator[pa.StringArray]:
-    waiting: list[pa.StringArray] = []
-    for texts in stream:
-        waiting.append(texts)
-        if sum(held.nbytes for held in waiting) > _BYTES_AT_ONCE:
-            yield pa.concat_arrays(waiting)
-            waiting = []
-    if waiting:
-        yield pa.concat_arrays(waiting)
+    return map(pa.concat_arrays, batched_by_weight(stream, lambda texts: int(texts.nbytes), _BYTES_AT_ONCE))
 
 
 def _uses(words: pa.StringArray) -> dict[str, int]:

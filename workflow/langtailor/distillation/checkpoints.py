@@ -7,20 +7,19 @@ stored. Each checkpoint stands alone, so that a new one replaces the old and a k
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from langtailor.errors import ArtifactError
 from langtailor.storage.artifacts import Manifest, atomic_directory, canonical_json, read_manifest
+from langtailor.storage.json_files import load_json
 
 _LOG = logging.getLogger("langtailor")
 _KIND = "checkpoint"
@@ -127,16 +126,12 @@ class Checkpoints:
 def _read(path: Path) -> Snapshot:
     best = path / "best.safetensors"
     return Snapshot(
-        Progressed(**_json(path / "progress.json")),
+        Progressed(**load_json(path / "progress.json")),
         load_file(path / "model.safetensors"),
         load_file(path / "optimizer.safetensors"),
         load_file(best) if best.is_file() else None,
-        _json(path / "metrics.json"),
+        load_json(path / "metrics.json"),
     )
-
-
-def _json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def _contiguous(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

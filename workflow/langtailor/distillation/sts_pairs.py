@@ -17,6 +17,7 @@ from langtailor.distillation.batches import Rows
 from langtailor.distillation.tokens import Ids, Tokenizer
 from langtailor.sources.sentence_pairs import SentencePairs, read_pairs
 from langtailor.storage.artifacts import canonical_json, sha256_bytes
+from langtailor.storage.batching import batched
 
 #: Sentences tokenized at once.
 _AT_ONCE = 256
@@ -77,8 +78,8 @@ def load_sts_dev_set(clone: Path, source: StsPairs, teacher: TeacherSettings, ma
     sentences = list(dict.fromkeys((*pairs.first, *pairs.second)))
     tokenizer, row = Tokenizer(clone, teacher, max_length), {text: i for i, text in enumerate(sentences)}
     tokens: list[Ids] = []
-    for start in range(0, len(sentences), _AT_ONCE):
-        tokens += tokenizer(sentences[start : start + _AT_ONCE])
+    for texts in batched(sentences, _AT_ONCE):
+        tokens += tokenizer(texts)
     first, second = (np.array([row[text] for text in side], np.int64) for side in (pairs.first, pairs.second))
     return StsDevSet(tuple(tokens), first, second, pairs.gold, _digest(pairs))
 

@@ -14,17 +14,17 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from langtailor.config.teacher import TeacherSettings
-from langtailor.corpus.reading import split_counts
+from langtailor.corpus.reading import split_counts, stream_rows
 from langtailor.errors import ArtifactError, UnsupportedTokenizerError
 from langtailor.models.folder import ModelInfo, resolve_prompt
 from langtailor.models.loading import load_sentence_transformer
 from langtailor.progress import Progress
 from langtailor.storage.artifacts import Manifest, atomic_file, scratch_directory, sha256_file
-from langtailor.storage.tables import CORPUS, TOKENS, damage_named, manifest_of, read_batches, with_manifest
+from langtailor.storage.batching import batched
+from langtailor.storage.tables import TOKENS, damage_named, manifest_of, with_manifest
 
 Ids = NDArray[np.int32]
 #: The splits that training looks at.
@@ -179,27 +179,12 @@ class TokenFile:
 
 
 def _batches(tokenizer: Tokenizer, corpus: Path, split: str, progress: Progress) -> Iterator[pa.RecordBatch]:
-    for part in _parts(corpus, split):
-        texts = part["text"].to_pylist()
+    for part in stream_rows(corpus, split, ["id", "text"], _BATCH_PASSAGES):
         ids: list[Ids] = []
-        for start in range(0, len(texts), _AT_ONCE):
-            ids += tokenizer(texts[start : start + _AT_ONCE])
-            progress.update(len(texts[start : start + _AT_ONCE]))
+        for texts in batched(part["text"].to_pylist(), _AT_ONCE):
+            ids += tokenizer(texts)
+            progress.update(len(texts))
         yield _batch(part["id"].to_pylist(), split, ids)
-
-
-def _parts(corpus: Path, split: str) -> Iterator[pa.Table]:
-    """The passages of a split, so many at a time."""
-    columns = ["id", "text", "split"]
-    waiting = CORPUS.empty_table().select(columns)
-    for batch in read_batches(corpus, "corpus", CORPUS, _BATCH_PASSAGES, columns):
-        found = pa.Table.from_batches([batch]).filter(pc.field("split") == split)
-        waiting = pa.concat_tables([waiting, found.replace_schema_metadata()])
-        while len(waiting) >= _BATCH_PASSAGES:
-            yield waiting.slice(0, _BATCH_PASSAGES)
-            waiting = waiting.slice(_BATCH_PASSAGES)
-    if len(waiting):
-        yield waiting
 
 
 def _batch(names: list[str], split: str, ids: list[Ids]) -> pa.RecordBatch:

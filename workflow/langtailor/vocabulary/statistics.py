@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from langtailor.corpus.reading import passages
+from langtailor.corpus.reading import stream_texts
 from langtailor.counts.count import load_for_counting, read_counts
 from langtailor.counts.presplit import PROBE, Presplit
 from langtailor.counts.words import WeightedTexts
@@ -81,7 +81,7 @@ def _words(family: Family, cuts: Presplit, corpora: Iterable[Path]) -> Counter[s
     A text that stands for many is read once for each binary digit of its weight.
     """
     total: Counter[str] = Counter()
-    texts = [text for corpus in corpora for text in WeightedTexts(passages(corpus, ["train"]), cuts)]
+    texts = [text for corpus in corpora for text in WeightedTexts(stream_texts(corpus, ["train"]), cuts)]
     for digit in range(max((weight for _, weight in texts), default=0).bit_length()):
         found = family.words(text for text, weight in texts if weight > 0 and weight >> digit & 1)
         for word, count in found.items():
@@ -112,7 +112,7 @@ def _fragile_words(family: Family, cuts: Presplit, corpora: Iterable[Path], alph
     unknown, tokenizer = unknown_id(pruned), whole(pruned)
     hidden: set[str] = set()
     for corpus in corpora:
-        texts = [text for text, _ in WeightedTexts(passages(corpus, ["train", "validation"]), cuts)]
+        texts = [text for text, _ in WeightedTexts(stream_texts(corpus, ["train", "validation"]), cuts)]
         hidden.update(text for text, ids in zip(texts, encoded(tokenizer, texts), strict=True) if unknown in ids)
     words = sorted(family.words(sorted(hidden)))
     model = bare(model_of(pruned))

@@ -25,12 +25,13 @@ from huggingface_hub import HfFileSystem
 from huggingface_hub.errors import HfHubHTTPError
 
 from langtailor.config.corpus import HubSource
-from langtailor.corpus.hub_files import parquet_files
-from langtailor.corpus.reading import Document, document_hash
+from langtailor.corpus.dataset_files import parquet_files
+from langtailor.corpus.document import Document, document_hash
 from langtailor.errors import ArtifactError, SourceError
 from langtailor.progress import Progress
 from langtailor.sources.hub import PATIENCE, Patience, Repository, hub_session, resolve_revision
 from langtailor.storage.artifacts import Manifest, atomic_file, canonical_json, sha256_bytes
+from langtailor.storage.batching import batched
 from langtailor.storage.tables import DOCUMENTS, read_table, read_table_manifest, write_table
 
 _KIND = "row group"
@@ -128,8 +129,8 @@ class _Reader:
     def row_groups(self) -> Iterator[_RowGroup]:
         """All row groups, in an order drawn by hash. Footers are read as they are needed."""
         files = sorted(self.files, key=self._place)
-        for start in range(0, len(files), _FILES_AT_ONCE):
-            groups = [group for file in files[start : start + _FILES_AT_ONCE] for group in self._groups_of(file)]
+        for some in batched(files, _FILES_AT_ONCE):
+            groups = [group for file in some for group in self._groups_of(file)]
             yield from sorted(groups, key=lambda group: self._place(f"{group.file}:{group.index}"))
 
     def keep(self, group: _RowGroup) -> _Kept:
