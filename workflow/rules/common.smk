@@ -9,7 +9,7 @@ from snakemake.utils import validate
 
 sys.path.insert(0, str(Path(workflow.current_basedir).parent))
 
-from langtailor.storage.artifacts import restore_times
+from langtailor.storage.checksums import restore_times
 from langtailor.config.corpus import FilesSource, SampleSource
 from langtailor.config.loading import explain_invalid, load_settings, refuse_repeated_keys, refuse_unwritable
 from langtailor.config.teacher import is_local
