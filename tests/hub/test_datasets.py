@@ -17,7 +17,7 @@ from langtailor.corpus.dataset_sample import sample_documents
 from langtailor.corpus.document import Document
 from langtailor.corpus.documents import fetch_documents
 from langtailor.errors import HubError, SourceError
-from langtailor.sources.hub import Patience
+from langtailor.sources.hub_client import Patience
 from langtailor.storage.tables import DOCUMENTS, read_table
 from tests.hub.server import Hub, Repo
 

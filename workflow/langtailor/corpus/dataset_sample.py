@@ -29,7 +29,8 @@ from langtailor.corpus.dataset_files import parquet_files
 from langtailor.corpus.document import Document, document_hash
 from langtailor.errors import ArtifactError, SourceError
 from langtailor.progress import Progress
-from langtailor.sources.hub import PATIENCE, Patience, Repository, hub_session, resolve_revision
+from langtailor.sources.hub import resolve_revision
+from langtailor.sources.hub_client import PATIENCE, Patience, Repository, hub_session
 from langtailor.storage.artifacts import Manifest, atomic_file, canonical_json, sha256_bytes
 from langtailor.storage.batching import batched
 from langtailor.storage.tables import DOCUMENTS, read_table, read_table_manifest, write_table
