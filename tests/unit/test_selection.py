@@ -94,13 +94,13 @@ def mandatory(workshop):
 
 def test_counts_are_those_of_a_plain_loop(workshop):
     texts = read_corpus(workshop.corpora["tr"], "train")["text"].to_pylist()
-    uses = read_counts(workshop.counts["tr"]).uses
+    counts = read_counts(workshop.counts["tr"]).counts
     expected = {}
     for ids in encode(open_tokenizer(workshop.teacher), texts):
         for token_id in ids.tolist():
             expected[token_id] = expected.get(token_id, 0) + 1
-    assert {i: int(n) for i, n in enumerate(uses) if n} == expected
-    assert len(uses) == ModelInfo.read(workshop.teacher).vocabulary_size
+    assert {i: int(n) for i, n in enumerate(counts) if n} == expected
+    assert len(counts) == ModelInfo.read(workshop.teacher).vocabulary_size
 
 
 def test_the_smallest_size_that_the_error_names_is_enough(workshop):
