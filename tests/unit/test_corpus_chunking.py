@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 
-from langtailor.corpus.boundaries import Positions, grapheme_cut, sentence_ends
+from langtailor.corpus.boundaries import Positions, last_grapheme_boundary, sentence_ends
 from langtailor.corpus.chunking import Chunker, load_chunker
 from langtailor.errors import ArtifactError
 
@@ -121,12 +121,12 @@ def test_sentences_end_in_many_scripts(text: str, sentences: list[str]) -> None:
 def test_no_cut_falls_into_a_grapheme(grapheme: str) -> None:
     text = "x" + grapheme + "y"
     for end in range(2, 1 + len(grapheme)):
-        assert grapheme_cut(text, 0, end) == 1
-    assert grapheme_cut(text, 0, 1 + len(grapheme)) == 1 + len(grapheme)
+        assert last_grapheme_boundary(text, 0, end) == 1
+    assert last_grapheme_boundary(text, 0, 1 + len(grapheme)) == 1 + len(grapheme)
 
 
 def test_flags_are_parted_from_each_other() -> None:
-    assert grapheme_cut("🇹🇷🇩🇪🇫🇷", 0, 5) == 4
+    assert last_grapheme_boundary("🇹🇷🇩🇪🇫🇷", 0, 5) == 4
 
 
 texts = (

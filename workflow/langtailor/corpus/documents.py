@@ -23,7 +23,7 @@ from langtailor.storage.artifacts import Manifest
 from langtailor.storage.spool import Row, record_batches, spooled
 from langtailor.storage.tables import DOCUMENTS, table_writer
 
-#: Documents asked for per passage wanted: some are dropped, some are cut into several. Local ones cost next to nothing.
+#: Documents asked for per passage wanted: some are dropped, some make several. Local ones cost next to nothing.
 _HUB_SURPLUS = 1.3
 _LOCAL_SURPLUS = 3.0
 #: Splits are drawn by hash; this many standard deviations of the smallest one's size are asked for on top.

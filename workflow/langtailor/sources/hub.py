@@ -61,7 +61,7 @@ def find_snapshot(repo: str, kind: Kind, revision: str, patience: Patience = PAT
 def download(snapshot: Snapshot, names: Iterable[str], folder: Path, patience: Patience = PATIENCE) -> None:
     """Bring files of a snapshot into a folder, each under its path in the repository.
 
-    A file that is cut off goes on where it broke; called again after a break, only missing files are fetched.
+    A file that breaks off is resumed where it broke; called again, only missing files are fetched.
 
     Args:
         snapshot: where the files come from.

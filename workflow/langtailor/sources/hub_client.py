@@ -158,7 +158,7 @@ class _PatientClient(httpx2.Client):
 
 
 class _ResumableBody(httpx2.SyncByteStream):
-    """A body whose reset counts as a cut: the client resumes after a cut, but not after a reset."""
+    """A body whose connection reset looks like an early end: the client resumes after that, but not after a reset."""
 
     def __init__(self, body: Any) -> None:
         self._body = body
@@ -206,12 +206,12 @@ def _asked_wait(response: httpx2.Response) -> float | None:
 
 
 def _refusal(repository: Repository, response: httpx2.Response) -> str | None:
-    """What to tell the user of a final refusal; ``None`` for other answers, a missing file among them."""
+    """The message for a final refusal; ``None`` for other answers, a missing file among them."""
     code, status = response.headers.get("x-error-code"), response.status_code
-    said = response.headers.get("x-error-message", "")
+    message = response.headers.get("x-error-message", "")
     if code == "GatedRepo":
         return _gated(repository, "authorization" in response.request.headers)
-    if status == httpx2.codes.UNAUTHORIZED and "credentials" in said.lower():
+    if status == httpx2.codes.UNAUTHORIZED and "credentials" in message.lower():
         return f"the Hub does not know the token in HF_TOKEN; make a new one at {constants.ENDPOINT}/settings/tokens"
     if code == "RepoNotFound" or (status == httpx2.codes.UNAUTHORIZED and code is None):
         return (
@@ -221,12 +221,10 @@ def _refusal(repository: Repository, response: httpx2.Response) -> str | None:
     if code == "RevisionNotFound":
         return f"{repository.page} has no revision {repository.revision!r}; give a branch, a tag or a whole commit"
     if status == httpx2.codes.FORBIDDEN:
-        return f"{_place(response.request)} refuses access to {repository.page} (403{': ' if said else ''}{said})"
+        return f"{_place(response.request)} refuses access to {repository.page} (403{': ' if message else ''}{message})"
     if response.is_error and code != "EntryNotFound":
         # The client takes some of these for "there is no such file", and would go on without it.
-        return (
-            f"{_place(response.request)} answers {status} for {response.request.url.path}{': ' if said else ''}{said}"
-        )
+        return f"{_place(response.request)} answers {status} for {response.request.url.path}{': ' if message else ''}{message}"
     return None
 
 

@@ -189,8 +189,8 @@ def _room_for(path: Path, what: str = "") -> Iterator[None]:
     """Make the folder that ``path`` stands in, without what a killed job left there, and name ``path`` on a full disk."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        for left in path.parent.glob(f".{glob.escape(path.name)}.{what}{_RANDOM}{_UNFINISHED}"):
-            shutil.rmtree(left) if left.is_dir() else left.unlink()
+        for unfinished in path.parent.glob(f".{glob.escape(path.name)}.{what}{_RANDOM}{_UNFINISHED}"):
+            shutil.rmtree(unfinished) if unfinished.is_dir() else unfinished.unlink()
         yield
     except LangtailorError:
         raise
@@ -232,13 +232,13 @@ def verify_directory(folder: Path) -> Manifest:
     Raises:
         ArtifactError: no manifest, or a file is missing, added or changed.
     """
-    manifest, found = _manifest(folder), file_digests(folder)
+    manifest, digests = _manifest(folder), file_digests(folder)
     for name, expected in manifest.files.items():
-        if name not in found:
+        if name not in digests:
             raise ArtifactError(folder / name, "is missing")
-        if found[name] != expected:
+        if digests[name] != expected:
             raise ArtifactError(folder / name, "does not match its checksum")
-    if added := sorted(found.keys() - manifest.files.keys()):
+    if added := sorted(digests.keys() - manifest.files.keys()):
         raise ArtifactError(folder / added[0], "does not belong to this artifact")
     return manifest
 
@@ -265,11 +265,11 @@ def read_json(path: Path, kind: str) -> dict[str, Any]:
     try:
         body = json.loads(path.read_text(encoding="utf-8"))
         checksum = body.pop("checksum")
-        found = body["artifact"]
+        actual = body["artifact"]
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise ArtifactError(path, f"is not a readable {kind} file ({error!r})") from error
-    if found != kind:
-        raise ArtifactError(path, f"is a {found!r} file where {kind!r} is expected")
+    if actual != kind:
+        raise ArtifactError(path, f"is a {actual!r} file where {kind!r} is expected")
     if sha256_bytes(canonical_json(body).encode()) != checksum:
         raise ArtifactError(path, "does not match its checksum")
     del body["artifact"]

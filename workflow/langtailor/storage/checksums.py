@@ -51,10 +51,10 @@ def verify_checksum(path: Path) -> None:
     if path.is_dir():
         verify_directory(path)
     try:
-        found = _digest(path)
+        digest = _digest(path)
     except OSError as error:
         raise ArtifactError(path, f"cannot be read ({error.strerror})") from error
-    if found != expected:
+    if digest != expected:
         raise ArtifactError(path, "is not what its job wrote: it was damaged, cut or replaced")
 
 
