@@ -16,10 +16,11 @@ from langtailor.config.vocabulary import GraftSettings, VocabularySettings
 from langtailor.corpus.build import build_corpus
 from langtailor.corpus.documents import fetch_documents
 from langtailor.corpus.reading import read_corpus
-from langtailor.counts.count import bare_tokenizer, count_tokens, encode, read_counts
+from langtailor.counts.count import count_tokens, encode, read_counts
 from langtailor.errors import ConfigError
 from langtailor.models.folder import ModelInfo
 from langtailor.models.loading import load_sentence_transformer
+from langtailor.models.tokenizer_file import open_tokenizer
 from langtailor.storage import tables
 from langtailor.storage.artifacts import read_json
 from langtailor.surgery.registry import load_family
@@ -93,13 +94,13 @@ def mandatory(workshop):
 
 def test_counts_are_those_of_a_plain_loop(workshop):
     texts = read_corpus(workshop.corpora["tr"], "train")["text"].to_pylist()
-    uses = read_counts(workshop.counts["tr"]).uses
+    counts = read_counts(workshop.counts["tr"]).counts
     expected = {}
-    for ids in encode(bare_tokenizer(workshop.teacher), texts):
+    for ids in encode(open_tokenizer(workshop.teacher), texts):
         for token_id in ids.tolist():
             expected[token_id] = expected.get(token_id, 0) + 1
-    assert {i: int(n) for i, n in enumerate(uses) if n} == expected
-    assert len(uses) == ModelInfo.read(workshop.teacher).vocabulary_size
+    assert {i: int(n) for i, n in enumerate(counts) if n} == expected
+    assert len(counts) == ModelInfo.read(workshop.teacher).vocabulary_size
 
 
 def test_the_smallest_size_that_the_error_names_is_enough(workshop):

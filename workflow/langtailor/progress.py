@@ -1,8 +1,7 @@
 """A progress line that reads well in a terminal and in a log file.
 
-Several jobs share one terminal, and a cluster job has none at all. So progress is told in whole log lines, a bar with
-rate and time left every few seconds: they do not overwrite one another, and ``tail -f`` on a log shows where a job
-stands.
+Several jobs share one terminal, and a cluster job has none at all. So progress is logged in whole lines, a bar with rate
+and time left every few seconds: they do not overwrite one another, and ``tail -f`` on a log shows where a job stands.
 """
 
 from __future__ import annotations
@@ -16,8 +15,8 @@ from typing import Self, TypeVar
 T = TypeVar("T")
 _LOG = logging.getLogger("langtailor")
 _BAR_CELLS = 20
-#: Share of the work that says how long the rest will take.
-_ESTIMATES_FROM = 0.01
+#: Share of the work from which on the rest is estimated.
+_ESTIMATE_FROM = 0.01
 
 
 class Progress:
@@ -48,28 +47,28 @@ class Progress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if kind is None:
-            self._say()
+            self._log()
 
     def update(self, units: int = 1, note: str = "") -> None:
-        """Add ``units`` of finished work; ``note`` (a loss, say) is shown behind the figures."""
+        """Add ``units`` of finished work; ``note`` (a loss, say) follows the figures."""
         self.done += units
         now = time.monotonic()
         if now >= self._next:
             self._next = now + self.every
-            self._say(note)
+            self._log(note)
 
-    def _say(self, note: str = "") -> None:
+    def _log(self, note: str = "") -> None:
         seconds = max(time.monotonic() - self._started, 1e-9)
         rate = self.done / seconds
         total = self.total or 0
-        # The first units come with the time it took to begin, which says nothing of the rest.
-        foretell = _ESTIMATES_FROM * total <= self.done < total
-        parts = [
+        # The first units come with the time it took to start, which says nothing of the rest.
+        has_estimate = _ESTIMATE_FROM * total <= self.done < total
+        figures = [
             f"{self.label}: {self._amount()}",
             f"{rate:,.1f} {self.unit}s/s",
-            f"{clock((total - self.done) / rate)} left" if foretell else f"in {clock(seconds)}",
+            f"{clock((total - self.done) / rate)} left" if has_estimate else f"in {clock(seconds)}",
         ]
-        _LOG.info(", ".join([*parts, note] if note else parts))
+        _LOG.info(", ".join([*figures, note] if note else figures))
 
     def _amount(self) -> str:
         if not self.total:

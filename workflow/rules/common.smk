@@ -9,11 +9,11 @@ from snakemake.utils import validate
 
 sys.path.insert(0, str(Path(workflow.current_basedir).parent))
 
-from langtailor.storage.artifacts import restore_times
+from langtailor.storage.checksums import restore_times
 from langtailor.config.corpus import FilesSource, SampleSource
 from langtailor.config.loading import explain_invalid, load_settings, refuse_repeated_keys, refuse_unwritable
 from langtailor.config.teacher import is_local
-from langtailor.corpus.file_documents import files_corpus, sample_corpus
+from langtailor.corpus.local_files import files_corpus, sample_corpus
 from langtailor.vocabulary.donor import donor_file
 from langtailor.errors import ConfigError, LangtailorError, SourceError
 from langtailor.planning.machine import has_gpu

@@ -20,7 +20,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from langtailor.errors import DiskFullError, LangtailorError, OutOfMemoryError, is_disk_full, is_out_of_memory
-from langtailor.storage.artifacts import modified, verify_checksum, write_checksum
+from langtailor.storage.checksums import modified, verify_checksum, write_checksum
 
 _LOG = logging.getLogger("langtailor")
 _SCRIPTS = Path(__file__).resolve().parent

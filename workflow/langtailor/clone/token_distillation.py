@@ -24,7 +24,7 @@ from tokenizers import Encoding, Tokenizer
 from torch.func import functional_call
 
 from langtailor.config.initialisation import TokenDistillationSettings
-from langtailor.corpus.reading import read_corpus
+from langtailor.corpus.reading import read_texts
 from langtailor.errors import ConfigError, LangtailorError
 from langtailor.models.loading import load_sentence_transformer
 from langtailor.progress import Progress
@@ -189,11 +189,7 @@ def _bare(folder: Path) -> Tokenizer:
 
 def _passages_with(fresh: Rows, tokenizer: Tokenizer, corpora: Mapping[str, Path]) -> list[str]:
     """Beginnings of train passages that hold a new token."""
-    texts = [
-        text[:_CHARACTERS]
-        for corpus in corpora.values()
-        for text in read_corpus(corpus, "train", columns=["text"])["text"].to_pylist()
-    ]
+    texts = [text[:_CHARACTERS] for corpus in corpora.values() for text in read_texts(corpus, "train")]
     is_fresh = np.zeros(tokenizer.get_vocab_size(), bool)
     is_fresh[fresh] = True
     found = tokenizer.encode_batch_fast(texts)

@@ -78,8 +78,8 @@ def load_sts_dev_set(clone: Path, source: StsPairs, teacher: TeacherSettings, ma
     sentences = list(dict.fromkeys((*pairs.first, *pairs.second)))
     tokenizer, row = Tokenizer(clone, teacher, max_length), {text: i for i, text in enumerate(sentences)}
     tokens: list[Ids] = []
-    for batch in batched(sentences, _AT_ONCE):
-        tokens += tokenizer(batch)
+    for texts in batched(sentences, _AT_ONCE):
+        tokens += tokenizer(texts)
     first, second = (np.array([row[text] for text in side], np.int64) for side in (pairs.first, pairs.second))
     return StsDevSet(tuple(tokens), first, second, pairs.gold, _digest(pairs))
 

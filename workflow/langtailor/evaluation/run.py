@@ -26,7 +26,7 @@ from langtailor.config.evaluation import (
     VectorTask,
 )
 from langtailor.config.teacher import TeacherSettings
-from langtailor.corpus.reading import read_corpus
+from langtailor.corpus.reading import read_corpus, read_text_pairs, read_texts
 from langtailor.errors import ConfigError, SourceError
 from langtailor.evaluation.bitext import bitext_scores
 from langtailor.evaluation.encoding import encode_texts, unit
@@ -39,6 +39,7 @@ from langtailor.evaluation.similarity import sts_scores
 from langtailor.evaluation.speed import speed_scores
 from langtailor.models.folder import ModelInfo, resolve_prompt
 from langtailor.models.loading import load_teacher
+from langtailor.models.tokenizer_file import open_tokenizer
 from langtailor.sources.sentence_pairs import read_pairs
 from langtailor.storage.artifacts import directory_digest
 from langtailor.vectors.store import VectorStore
@@ -113,7 +114,7 @@ class Evaluator:
     def _agreement(self, corpora: Mapping[str, Path], vectors: Mapping[str, Sequence[Path]]) -> Result:
         cosines = {}
         for lang, corpus in corpora.items():
-            texts = read_corpus(corpus, "test", columns=["text"])["text"].to_pylist()
+            texts = read_texts(corpus, "test")
             if not texts:
                 _LOG.warning("%s: no test passages; agreement leaves it out", lang)
                 continue
@@ -129,14 +130,10 @@ class Evaluator:
         return tuple(scores), {ALL_LANGUAGES: _rounded(overall), **items}, ()
 
     def _fertility(self, corpora: Mapping[str, Path]) -> Result:
-        from tokenizers import Tokenizer
-
-        tokenizer = Tokenizer.from_file(str(self.folder / "tokenizer.json"))
-        tokenizer.no_truncation()
-        tokenizer.no_padding()
+        tokenizer = open_tokenizer(self.folder)
         scores = []
         for lang, corpus in corpora.items():
-            texts = read_corpus(corpus, "test", columns=["text"])["text"].to_pylist()
+            texts = read_texts(corpus, "test")
             if not texts:
                 _LOG.warning("%s: no test passages; fertility leaves it out", lang)
                 continue
@@ -171,8 +168,7 @@ class Evaluator:
 
     def _speed(self, task: SpeedTask, corpora: Mapping[str, Path]) -> tuple[Score, ...]:
         share = -(-task.passages // len(corpora))
-        tables = [read_corpus(corpus, "test", columns=["text"]) for corpus in corpora.values()]
-        texts = [text for table in tables for text in table["text"].to_pylist()[:share]]
+        texts = [text for corpus in corpora.values() for text in read_texts(corpus, "test", share)]
         return speed_scores(self.model, self.prompt, texts) if texts else ()
 
     def _bitext(self, task: BitextTask, corpora: Mapping[str, Path]) -> Result:
@@ -237,8 +233,7 @@ def evaluate(
 
 
 def _corpus_pairs(lang: str, corpora: Mapping[str, Path]) -> tuple[list[str], list[str]]:
-    table = read_corpus(corpora[lang], "test", columns=["text", "pair"])
-    pairs = [(text, pair) for text, pair in zip(*(table[c].to_pylist() for c in ("text", "pair")), strict=True) if pair]
+    pairs = read_text_pairs(corpora[lang], "test")
     if not pairs:
         raise SourceError(f"bitext task: the test split of {lang!r} has no aligned texts; give a file and a target")
     source, target = zip(*pairs, strict=True)

@@ -134,10 +134,10 @@ def _max_length(transformer: Path, limit: int | None) -> int:
         "model_max_length"
     )
     # A tokenizer without a limit says so with a huge number.
-    known = [int(length) for length in (stated, limit) if length is not None and length < 10**9]
-    if not known:
+    limits = [int(length) for length in (stated, limit) if length is not None and length < 10**9]
+    if not limits:
         raise SourceError(f"{transformer}: neither the model nor its tokenizer says how long a text may be")
-    return min(known)
+    return min(limits)
 
 
 def _pooling_mode(pooling: Mapping[str, Any]) -> str:

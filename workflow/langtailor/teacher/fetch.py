@@ -21,9 +21,9 @@ from langtailor.storage.artifacts import (
     Manifest,
     atomic_directory,
     canonical_json,
+    file_digests,
     seal_directory,
     sha256_bytes,
-    sha256_file,
 )
 from langtailor.storage.json_files import load_json, load_json_object
 
@@ -72,8 +72,9 @@ def fetch_teacher(settings: TeacherSettings, out: Path) -> None:
             "license": _licence(folder / "README.md"),
         }
         made_by = {"model": settings.model, "revision": settings.revision}
-        inputs = {"commit": commit, "digest": _digest(folder)}
-        seal_directory(folder, Manifest("teacher", made_by, inputs, facts))
+        files = file_digests(folder)
+        inputs = {"commit": commit, "digest": sha256_bytes(canonical_json(files).encode())}
+        seal_directory(folder, Manifest("teacher", made_by, inputs, facts, files))
     shutil.rmtree(downloads, ignore_errors=True)
     _LOG.info(
         "teacher %s: %s parameters, %s tokens, %d dimensions, %s pooling",
@@ -227,14 +228,6 @@ def _own_code(folder: Path, modules: Sequence[Mapping[str, Any]]) -> str | None:
 
     # Many models still carry the code with which they came, though transformers knows them by now.
     return None if config.get("model_type") in CONFIG_MAPPING else f"model type {config.get('model_type')}"
-
-
-def _digest(folder: Path) -> str:
-    """SHA-256 over names and contents of all files."""
-    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
-    return sha256_bytes(
-        canonical_json({path.relative_to(folder).as_posix(): sha256_file(path) for path in files}).encode()
-    )
 
 
 def _licence(readme: Path) -> str | None:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from langtailor.corpus.reading import read_corpus
+from langtailor.corpus.reading import read_texts
 from langtailor.errors import CertificateError
 from langtailor.progress import Progress
 from langtailor.surgery.base import Family, Layout
@@ -134,7 +134,7 @@ def certify(
     broken: list[str] = []
     samples: list[str] = []
     for lang, path in sorted(corpora.items()):
-        texts = read_corpus(path, "validation", ["text"])["text"].to_pylist()
+        texts = read_texts(path, "validation")
         samples += texts[: -(-_SAMPLE // len(corpora))]
         counts[lang], lost = measure.passages(texts, f"certifying {lang}")
         broken += _problems(lang, counts[lang], lost)

@@ -2,7 +2,7 @@
 
 Footers and single row groups are read by range requests, and of those only the columns in use. Row groups come in an
 order drawn by hash, and each gives a bounded share of its rows before the next has its turn, so that a sample is spread
-over the data set and a larger one begins with the smaller. What was read is kept in the work folder: after a break,
+over the data set and a larger one begins with the smaller. What was read is saved in the work folder: after a break,
 sampling goes on from there.
 """
 
@@ -25,12 +25,14 @@ from huggingface_hub import HfFileSystem
 from huggingface_hub.errors import HfHubHTTPError
 
 from langtailor.config.corpus import HubSource
-from langtailor.corpus.hub_files import parquet_files
-from langtailor.corpus.reading import Document, document_hash
+from langtailor.corpus.dataset_files import parquet_files
+from langtailor.corpus.document import Document, document_hash
 from langtailor.errors import ArtifactError, SourceError
 from langtailor.progress import Progress
-from langtailor.sources.hub import PATIENCE, Patience, Repository, hub_session, resolve_revision
+from langtailor.sources.hub import resolve_revision
+from langtailor.sources.hub_client import PATIENCE, Patience, Repository, hub_session
 from langtailor.storage.artifacts import Manifest, atomic_file, canonical_json, sha256_bytes
+from langtailor.storage.batching import batched
 from langtailor.storage.tables import DOCUMENTS, read_table, read_table_manifest, write_table
 
 _KIND = "row group"
@@ -64,7 +66,7 @@ class _RowGroup:
 
 
 @dataclass(frozen=True)
-class _Kept:
+class _SavedRowGroup:
     """A row group in the work folder: its usable rows, ordered by the hash of their ids.
 
     Attributes:
@@ -101,15 +103,15 @@ def sample_documents(
     subset = source.subset.replace("{lang}", source_lang)
     with hub_session(Repository(source.dataset, "dataset", commit), patience):
         reader = _Reader(source, commit, subset, seed, work)
-        kept = list(_until_enough(reader, wanted))
+        saved = list(_until_enough(reader, wanted))
     facts = {
         "dataset": source.dataset,
         "revision": commit,
         "subset": subset,
         "split": source.split,
-        **reader.facts(kept),
+        **reader.facts(saved),
     }
-    return HubSample(_in_turns(kept, wanted), facts)
+    return HubSample(_in_turns(saved, wanted), facts)
 
 
 class _Reader:
@@ -128,12 +130,12 @@ class _Reader:
     def row_groups(self) -> Iterator[_RowGroup]:
         """All row groups, in an order drawn by hash. Footers are read as they are needed."""
         files = sorted(self.files, key=self._place)
-        for start in range(0, len(files), _FILES_AT_ONCE):
-            groups = [group for file in files[start : start + _FILES_AT_ONCE] for group in self._groups_of(file)]
+        for some in batched(files, _FILES_AT_ONCE):
+            groups = [group for file in some for group in self._groups_of(file)]
             yield from sorted(groups, key=lambda group: self._place(f"{group.file}:{group.index}"))
 
-    def keep(self, group: _RowGroup) -> _Kept:
-        """Read a row group, unless the work folder has it, and keep its usable rows there."""
+    def save(self, group: _RowGroup) -> _SavedRowGroup:
+        """Read a row group, unless the work folder has it, and save its usable rows there."""
         made_by = {**self._made_by, "file": group.file, "row_group": group.index}
         path = self._folder / f"{_short(group.file)}.{group.index}.parquet"
         try:
@@ -145,15 +147,15 @@ class _Reader:
             manifest = Manifest(_KIND, made_by, facts={"rows": table.num_rows})
             write_table(path, table, manifest)
         turn = max(_LEAST_ROWS, math.ceil(group.rows / _ROW_SHARE))
-        return _Kept(path, group.rows, int(manifest.facts["rows"]), turn)
+        return _SavedRowGroup(path, group.rows, int(manifest.facts["rows"]), turn)
 
-    def facts(self, kept: Sequence[_Kept]) -> dict[str, Any]:
+    def facts(self, saved: Sequence[_SavedRowGroup]) -> dict[str, Any]:
         """What was read, and what the files opened hold in all."""
         footers = self._footers.values()
         return {
             "files": {"opened": len(footers), "all": len(self.files)},
-            "row_groups": {"read": len(kept), "all": sum(footer.num_row_groups for footer in footers)},
-            "rows": {"read": sum(group.read for group in kept), "all": sum(footer.num_rows for footer in footers)},
+            "row_groups": {"read": len(saved), "all": sum(footer.num_row_groups for footer in footers)},
+            "rows": {"read": sum(group.read for group in saved), "all": sum(footer.num_rows for footer in footers)},
         }
 
     def _place(self, name: str) -> int:
@@ -169,7 +171,7 @@ class _Reader:
     def _footer(self, file: str) -> pq.FileMetaData:
         if file not in self._footers:
             path = self._folder / f"{_short(file)}.footer"
-            footer = _kept_footer(path)
+            footer = _saved_footer(path)
             if footer is None:
                 with _explained(f"{self._source.dataset}: {file}"), self._open(file) as stream:
                     footer = pq.read_metadata(stream)
@@ -234,32 +236,32 @@ class _Reader:
         return self._fs.open(f"{self._root}/{file}", cache_type="none")
 
 
-def _until_enough(reader: _Reader, wanted: int) -> Iterator[_Kept]:
+def _until_enough(reader: _Reader, wanted: int) -> Iterator[_SavedRowGroup]:
     """Row groups, until their first turns hold ``wanted`` documents or there are no more."""
-    found = 0
+    documents = 0
     with Progress(f"sampling {reader.label}", wanted, "document") as progress:
         for group in reader.row_groups():
-            kept = reader.keep(group)
-            yield kept
-            gained = min(kept.rows, kept.turn, wanted - found)
+            saved = reader.save(group)
+            yield saved
+            gained = min(saved.rows, saved.turn, wanted - documents)
             progress.update(gained)
-            found += gained
-            if found == wanted:
+            documents += gained
+            if documents == wanted:
                 break
 
 
-def _in_turns(kept: Sequence[_Kept], wanted: int) -> Iterator[Document]:
+def _in_turns(saved: Sequence[_SavedRowGroup], wanted: int) -> Iterator[Document]:
     left = wanted
     for turn in count():
-        waiting = [group for group in kept if group.rows > turn * group.turn]
-        for group in waiting:
+        pending = [group for group in saved if group.rows > turn * group.turn]
+        for group in pending:
             table, _ = read_table(group.path, _KIND, DOCUMENTS)
             rows = table.slice(turn * group.turn, min(group.turn, left)).to_pylist()
             yield from (Document(**row) for row in rows)
             left -= len(rows)
             if not left:
                 return
-        if not waiting:
+        if not pending:
             return
 
 
@@ -274,7 +276,7 @@ def _explained(place: str) -> Iterator[None]:
         raise SourceError(f"{place}: cannot be read as Parquet: {error}") from error
 
 
-def _kept_footer(path: Path) -> pq.FileMetaData | None:
+def _saved_footer(path: Path) -> pq.FileMetaData | None:
     try:
         return pq.read_metadata(path)
     except (OSError, pa.ArrowException):

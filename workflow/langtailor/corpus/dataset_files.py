@@ -1,4 +1,4 @@
-"""Which files of a data set of the Hub make up a subset and a split, found as ``datasets`` finds it.
+"""Which files of a data set of the Hub make up a subset and a split, found as the library ``datasets`` finds them.
 
 That is from the ``configs`` in the README, or else from the names of folders and files
 (https://huggingface.co/docs/datasets/repository_structure).
@@ -45,9 +45,9 @@ def parquet_files(fs: Any, root: str, subset: str, split: str) -> list[str]:
         files = []
     parquet = sorted({file.removeprefix(f"{root}/") for file in files if file.endswith(".parquet")})
     if not parquet:
-        found = sorted({"".join(PurePosixPath(file).suffixes) or "without ending" for file in files})
+        suffixes = sorted({"".join(PurePosixPath(file).suffixes) or "without ending" for file in files})
         raise SourceError(
-            f"{label}: has no Parquet files (found: {', '.join(found) or 'no data files'}), and only Parquet is "
+            f"{label}: has no Parquet files (found: {', '.join(suffixes) or 'no data files'}), and only Parquet is "
             "supported. The Hub keeps a Parquet copy of many data sets: try `revision: refs/convert/parquet`."
         )
     return parquet

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from langtailor.config.corpus import FilesSource
-from langtailor.corpus.reading import Document
+from langtailor.corpus.document import Document
 from langtailor.errors import SourceError
 from langtailor.storage.artifacts import canonical_json, sha256_bytes, sha256_file
 
