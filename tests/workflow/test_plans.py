@@ -32,6 +32,27 @@ def test_the_paper_recipe_names_every_job(tmp_path):
         assert line in done.stdout + done.stderr
 
 
+#: Each takes longer to import than a plan takes.
+HEAVY = {"torch", "transformers", "sentence_transformers", "datasets", "sklearn", "scipy", "tokenizers", "mteb"}
+PLAN = """
+import runpy, sys
+sys.argv = ["snakemake", "-n", "--quiet", "all"]
+try:
+    runpy.run_module("snakemake", run_name="__main__")
+except SystemExit as end:
+    print(end.code, *sys.modules)
+"""
+
+
+def test_a_plan_imports_no_heavy_library():
+    done = subprocess.run(
+        [sys.executable, "-c", PLAN], cwd=ROOT, capture_output=True, text=True, timeout=120, check=True
+    )
+    code, *modules = done.stdout.splitlines()[-1].split()
+    assert code == "0", done.stderr
+    assert HEAVY.isdisjoint(modules)
+
+
 def test_a_configfile_stands_alone(workflow):
     jobs = workflow.planned({**workflow.config, "run": "fresh"})
     assert jobs["build_corpus"] == 2, "the demo's languages are not mixed in"

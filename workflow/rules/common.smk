@@ -17,7 +17,7 @@ from langtailor.corpus.file_documents import files_corpus, sample_corpus
 from langtailor.vocabulary.donor import donor_file
 from langtailor.errors import ConfigError, LangtailorError, SourceError
 from langtailor.planning.machine import has_gpu
-from langtailor.storage.code_digest import code_digest
+from langtailor.storage.code_digest import code_digest, module_digest
 from langtailor.teacher.fetch import local_files
 
 # A file given with --configfile stands alone; it is not laid over the demo's.
@@ -96,9 +96,21 @@ def keep_times():
         restore_times(SETTINGS.root)
 
 
-def script_digest(name):
-    """Digest of the code that a rule's script stands on, its own text included."""
-    return code_digest(Path(workflow.current_basedir).parent / "scripts" / f"{name}.py")
+def script_digest(name, registered=None):
+    """Digest of the code that a rule's script stands on, its own text included.
+
+    Modules that the script finds in a registry are beyond what the digest can follow: `registered` maps wildcards to
+    their names, and the result is a params function that adds their digests.
+    """
+    digest = code_digest(Path(workflow.current_basedir).parent / "scripts" / f"{name}.py")
+    if registered is None:
+        return digest
+    return lambda wildcards: [digest, *map(module_digest, registered(wildcards))]
+
+
+def objective_modules(wildcards):
+    """Modules of the terms of a variant's loss."""
+    return SETTINGS.variant(wildcards.variant).distillation.objective.modules()
 
 
 def growing(amount):

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, create_model, model_validator
 
 from langtailor.config.base import Name, Section, Share
 from langtailor.config.sentence_pairs import StsPairs
+from langtailor.objectives.term import Term, objective_terms
 
 
-class ObjectiveSettings(Section):
+def _weights_and_parameters() -> dict[str, Any]:
+    """The fields that the terms of the loss bring along: each term's weight, and behind it the term's parameters."""
+    fields: dict[str, Any] = {}
+    for term in objective_terms():
+        fields[term.name] = (float, Field(term.default_weight, ge=0, description=term.__doc__))
+        fields |= {name: (field.annotation, field) for name, field in term.model_fields.items()}
+    return fields
+
+
+class ObjectiveSettings(create_model("TermSettings", __base__=Section, **_weights_and_parameters())):  # type: ignore[misc]
     """Weights of the terms of the loss; the loss is their sum. A weight of 0 leaves a term out."""
 
-    cosine: Annotated[float, Field(ge=0)] = 1.0
-    """1 - cos(student, teacher): the paper's loss."""
-    mse: Annotated[float, Field(ge=0)] = 0.0
-    """Mean squared error of the vectors (Reimers and Gurevych 2020)."""
-    relational: Annotated[float, Field(ge=0)] = 0.0
-    """Mean squared error of the batch's cosine-similarity matrices (the similarity loss of Stella and Jasper)."""
-    contrastive: Annotated[float, Field(ge=0)] = 0.0
-    """InfoNCE of each student vector against the batch's stored teacher vectors."""
-    temperature: Annotated[float, Field(gt=0)] = 0.05
-    """Temperature of the contrastive term."""
     matryoshka: tuple[Annotated[int, Field(ge=1)], ...] = ()
     """Further dimensions at which all terms are also taken, on the truncated vectors scaled to length 1; the loss is
     the mean over the dimensions."""
@@ -32,9 +32,22 @@ class ObjectiveSettings(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.cosine + self.mse + self.relational + self.contrastive == 0:
-            raise ValueError("every weight is 0; give at least one of cosine, mse, relational, contrastive a weight")
+        if not self.weighted_terms():
+            names = ", ".join(term.name for term in objective_terms())
+            raise ValueError(f"every weight is 0; give at least one of {names} a weight")
         return self
+
+    def weighted_terms(self) -> list[tuple[Term, float]]:
+        """The terms that have a weight, with their parameters, and the weights."""
+        return [
+            (term(**{name: getattr(self, name) for name in term.model_fields}), weight)
+            for term in objective_terms()
+            if (weight := getattr(self, term.name))
+        ]
+
+    def modules(self) -> list[str]:
+        """The modules of the terms that have a weight, by their names below the package."""
+        return [type(term).__module__.partition(".")[2] for term, _ in self.weighted_terms()]
 
 
 class DistillationSettings(Section):

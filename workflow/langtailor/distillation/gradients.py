@@ -101,7 +101,7 @@ class BatchGradient:
         lengths = self._passages.lengths[mine]
         parts = cut_by_length(lengths, self._micro_batch_tokens(int(lengths.sum())), self._accelerator.device.type)
         encode = [self._encoder(mine[part], [step, self._rank, index]) for index, part in enumerate(parts)]
-        if not self._objective.looks_across_passages:
+        if not self._objective.compares_passages:
             rows = [mine[part] for part in parts]
             return self._added_up_on_cores(encode, rows) if self._on_cores else self._added_up(encode, rows, len(order))
         padded = sum(int(lengths[part][0]) * len(lengths[part]) for part in parts)

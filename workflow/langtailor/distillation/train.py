@@ -20,7 +20,7 @@ import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.utils import broadcast_object_list
 
-from langtailor.config.distillation import DistillationSettings
+from langtailor.config.distillation import DistillationSettings, ObjectiveSettings
 from langtailor.config.teacher import TeacherSettings
 from langtailor.distillation.batches import Rows, Stream
 from langtailor.distillation.checkpoints import Checkpoints, Progressed, Snapshot
@@ -101,7 +101,7 @@ def distil(
     data = load_data(clone, tokens, vectors, settings, trust_remote_code=trust_remote_code)
     student = Student(clone, settings, accelerator.device, data.prompt_length, trust_remote_code=trust_remote_code)
     made_by = {**settings.model_dump(mode="json"), "seed": seed}
-    store = Checkpoints(checkpoints, _fingerprint(made_by, data.inputs))
+    store = Checkpoints(checkpoints, _fingerprint(made_by, data.inputs, settings.objective))
     run = Run(accelerator, student, data, settings, seed, store, checkpoints)
     facts = run.finish()
     if accelerator.is_main_process:
@@ -404,9 +404,10 @@ def check_fit(data: Data, student: Student, settings: DistillationSettings, proc
     Objective(settings.objective).check_dimension(wanted)
 
 
-def _fingerprint(made_by: Mapping[str, Any], inputs: Mapping[str, Any]) -> str:
+def _fingerprint(made_by: Mapping[str, Any], inputs: Mapping[str, Any], objective: ObjectiveSettings) -> str:
     """SHA-256 of everything that shapes a run: settings, seed, inputs, code and the libraries that compute."""
     shaping = {key: value for key, value in made_by.items() if key not in NON_SEMANTIC_SETTINGS}
     versions = {name: version(name) for name in COMPUTE_LIBRARIES}
-    parts = [shaping, dict(inputs), module_digest("distillation.train"), versions]
+    code = [module_digest(name) for name in ("distillation.train", *objective.modules())]
+    parts = [shaping, dict(inputs), code, versions]
     return sha256_bytes(canonical_json(parts).encode())
