@@ -67,7 +67,7 @@ format: setup ## format Python and Snakemake files
 	$(BIN)/snakefmt Snakefile workflow
 
 schema: setup ## write config/schema.yaml from the settings' models
-	cd workflow && ../$(BIN)/python -m langtailor.config.schema ../config/schema.yaml
+	PYTHONPATH=workflow $(BIN)/python -m langtailor.planning.configuration config
 
 lock: setup ## refresh requirements/*.txt and envs/*.yaml
 	$(BIN)/python requirements/lock.py

@@ -204,7 +204,7 @@ def test_every_stage_has_a_digest_of_its_own_and_none_follows_a_comment(copied, 
 
 
 #: Packages that import the modules of their folder; rules name the digests of those that they use.
-REGISTRIES = [WORKFLOW / "langtailor" / name / "__init__.py" for name in ("objectives",)]
+REGISTRIES = [WORKFLOW / "langtailor" / name / "__init__.py" for name in ("objectives", "evaluation/tasks")]
 
 
 @pytest.mark.parametrize("path", sorted((WORKFLOW / "langtailor").rglob("*.py")), ids=lambda path: path.stem)

@@ -11,11 +11,12 @@ sys.path.insert(0, str(Path(workflow.current_basedir).parent))
 
 from langtailor.storage.artifacts import restore_times
 from langtailor.config.corpus import FilesSource, SampleSource
-from langtailor.config.loading import explain_invalid, load_settings, refuse_repeated_keys, refuse_unwritable
+from langtailor.config.loading import explain_invalid, refuse_repeated_keys, refuse_unwritable
 from langtailor.config.teacher import is_local
 from langtailor.corpus.file_documents import files_corpus, sample_corpus
 from langtailor.vocabulary.donor import donor_file
 from langtailor.errors import ConfigError, LangtailorError, SourceError
+from langtailor.planning.configuration import load_settings
 from langtailor.planning.machine import has_gpu
 from langtailor.storage.code_digest import code_digest, module_digest
 from langtailor.teacher.fetch import local_files
@@ -113,6 +114,11 @@ def objective_modules(wildcards):
     return SETTINGS.variant(wildcards.variant).distillation.objective.modules()
 
 
+def task_modules(wildcards):
+    """The module of a task's kind."""
+    return [SETTINGS.evaluation.tasks[wildcards.task].module()]
+
+
 def growing(amount):
     """A resource of which each further attempt gets as much again."""
     return lambda wildcards, attempt: amount * attempt
@@ -183,7 +189,7 @@ def initialisation_corpora(wildcards):
 
 
 def evaluation_inputs(wildcards):
-    """Corpora and stored vectors that a task looks at, and the user's own files, so that a change of them is seen."""
+    """Corpora and stored vectors that a task reads, and the user's own files, so that a change of them is seen."""
     needs = SETTINGS.task_needs(wildcards.task)
     return {
         "corpora": per_language("<results>/corpus/{lang}.parquet", needs.languages),
@@ -194,7 +200,7 @@ def evaluation_inputs(wildcards):
 
 def evaluation_threads(wildcards):
     """A job that measures speed has the machine to itself."""
-    return MODEL_THREADS if SETTINGS.evaluation.tasks[wildcards.task].kind == "speed" else model_threads(wildcards)
+    return MODEL_THREADS if SETTINGS.task_needs(wildcards.task).alone else model_threads(wildcards)
 
 
 def evaluations(*models):

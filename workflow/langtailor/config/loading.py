@@ -25,7 +25,7 @@ def explain_invalid(config: Mapping[str, Any], error: Exception) -> str:
         error: what Snakemake's ``validate`` raised; shown as it is when the models find nothing wrong.
     """
     try:
-        load_settings(config)
+        validated_settings(config)
     except ConfigError as better:
         return str(better)
     return str(error)
@@ -71,7 +71,7 @@ def refuse_unwritable(root: Path) -> None:
         raise ConfigError("results", f"{root} cannot be made in {there}: {reason}; name another folder")
 
 
-def load_settings(config: Mapping[str, Any]) -> Settings:
+def validated_settings(config: Mapping[str, Any]) -> Settings:
     """Turn a configuration that has passed the schema into :class:`Settings`.
 
     Raises:

@@ -11,19 +11,7 @@ from pydantic import Field, model_validator
 from langtailor.config.base import Name, Section
 from langtailor.config.corpus import CorpusSettings, FilesSource, HubSource, Quotas, SampleSource
 from langtailor.config.distillation import DistillationSettings
-from langtailor.config.evaluation import (
-    AgreementTask,
-    BitextTask,
-    ClassificationTask,
-    ClusteringTask,
-    EvaluationSettings,
-    FertilityTask,
-    GeometryTask,
-    RetrievalTask,
-    SpeedTask,
-    StsTask,
-    TaskNeeds,
-)
+from langtailor.config.evaluation import EvaluationSettings, TaskNeeds
 from langtailor.config.initialisation import InitialisationSettings
 from langtailor.config.teacher import TeacherSettings, is_local
 from langtailor.config.vectors import VectorSettings
@@ -79,7 +67,8 @@ class Settings(Section):
     """How the teacher's vectors are computed and stored."""
     distillation: DistillationSettings = DistillationSettings()
     """How the student is trained on the stored vectors."""
-    evaluation: EvaluationSettings = EvaluationSettings()
+    # Not a default value: the kinds of its tasks are not registered yet.
+    evaluation: Annotated[EvaluationSettings, Field(default_factory=EvaluationSettings)]
     """What teacher, clone and student are compared on."""
     report: ReportSettings = ReportSettings()
     """The report page."""
@@ -95,12 +84,11 @@ class Settings(Section):
                 )
         for lang in self.corpus.languages:
             self.source(lang)
-        for name, task in self.evaluation.tasks.items():
-            if isinstance(task, BitextTask) and task.target is None and task.source not in self.corpus.languages:
-                raise ValueError(
-                    f"evaluation.tasks.{name}.source: {task.source!r} is not one of corpus.languages "
-                    f"{sorted(self.corpus.languages)}; a file needs a target"
-                )
+        for name in self.evaluation.tasks:
+            try:
+                self.task_needs(name)
+            except ValueError as error:
+                raise ValueError(f"evaluation.tasks.{name}.{error}") from error
         return self
 
     @property
@@ -156,26 +144,8 @@ class Settings(Section):
         return tuple(min(most, total - start) for start in range(0, total, most))
 
     def task_needs(self, name: str) -> TaskNeeds:
-        """What an evaluation task looks at."""
-        task = self.evaluation.tasks[name]
-        match task:
-            case AgreementTask():
-                return TaskNeeds(tuple(sorted(self.corpus.languages)), vectors=True)
-            case FertilityTask() | GeometryTask() | SpeedTask():
-                return TaskNeeds(tuple(sorted(self.corpus.languages)))
-            case BitextTask(target=None):
-                return TaskNeeds((task.source,))
-            case BitextTask():
-                return TaskNeeds(files=(task.source, str(task.target)))
-            case StsTask(path=str(path)):
-                return TaskNeeds(files=(path,))
-            case RetrievalTask():
-                return TaskNeeds(files=(task.corpus, task.queries, task.qrels))
-            case ClassificationTask():
-                return TaskNeeds(files=(task.train, task.test))
-            case ClusteringTask():
-                return TaskNeeds(files=(task.path,))
-        return TaskNeeds()
+        """What an evaluation task reads. Raises ``ValueError`` when it does not fit the corpus's languages."""
+        return self.evaluation.tasks[name].needs(sorted(self.corpus.languages))
 
     def variant(self, name: str) -> Variant:
         """A variant's complete sections: the top-level ones with its overrides."""

@@ -19,9 +19,9 @@ from pathlib import Path
 
 import yaml
 
-from langtailor.config.loading import load_settings
 from langtailor.config.run import Settings
 from langtailor.errors import LangtailorError
+from langtailor.planning.configuration import load_settings
 from langtailor.progress import clock
 from langtailor.storage.tables import COUNTS, read_table_manifest
 from langtailor.vectors.store import VectorShard
