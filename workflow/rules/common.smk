@@ -5,13 +5,12 @@ import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
-from snakemake.utils import validate
 
 sys.path.insert(0, str(Path(workflow.current_basedir).parent))
 
 from langtailor.storage.artifacts import restore_times
 from langtailor.config.corpus import FilesSource, SampleSource
-from langtailor.config.loading import explain_invalid, refuse_repeated_keys, refuse_unwritable
+from langtailor.config.loading import refuse_unwritable
 from langtailor.config.teacher import is_local
 from langtailor.corpus.file_documents import files_corpus, sample_corpus
 from langtailor.vocabulary.donor import donor_file
@@ -28,16 +27,10 @@ if not workflow.overwrite_configfiles:
 
 
 try:
-    for file in workflow.configfiles:
-        refuse_repeated_keys(Path(file))
-    # The typed settings fill in defaults: Snakemake would mix those of alternatives (`oneOf`).
-    validate(config, "../../config/schema.yaml", set_default=False)
-    SETTINGS = load_settings(config)
+    SETTINGS = load_settings(config, workflow.configfiles, workflow.config_settings.config)
     refuse_unwritable(SETTINGS.root)
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
-except WorkflowError as error:
-    raise WorkflowError(explain_invalid(config, error)) from None
 
 LANGUAGES = sorted(SETTINGS.corpus.languages)
 VARIANTS = sorted(SETTINGS.variants)
@@ -54,6 +47,11 @@ def hub_retries(uses_hub):
 
 def own(paths):
     """The user's own files, which stay where they are when the run's files are kept in a remote storage."""
+    for path in map(str, paths):
+        if set("{}<>").intersection(path):
+            raise WorkflowError(
+                f"{path}: Snakemake takes {{, }}, < and > in a file's name for a pattern; rename the file"
+            )
     return [local(str(path)) for path in paths]
 
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, SerializationInfo, model_validator
-from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+from pydantic_core import CoreSchema, PydanticKnownError, core_schema
 
-from langtailor.config.base import Name, Section
+from langtailor.config.base import Distinct, Name, Section, problem
 from langtailor.config.task_groups import TASK_GROUPS, grouped_tasks
 
 
@@ -44,7 +44,8 @@ class Task(Section, ABC):
             languages: the languages of the corpus, sorted.
 
         Raises:
-            ValueError: a setting does not fit the languages; the message starts with its key.
+            PydanticCustomError: a setting does not fit the languages
+                (:func:`~langtailor.config.base.problem`).
         """
 
     @classmethod
@@ -84,10 +85,12 @@ def parse_task(data: Any) -> Task:
     """A task of a registered kind from its plain data; inverse of ``model_dump``."""
     if isinstance(data, Task):
         return data
-    kind = data.get("kind") if isinstance(data, Mapping) else None
-    if kind not in _KINDS:
-        stated = "no `kind` is given" if kind is None else f"no task is of the kind {kind!r}"
-        raise PydanticCustomError("task_kind", f"{stated}; the kinds are {', '.join(task_kinds())}")
+    if not isinstance(data, Mapping):
+        raise PydanticKnownError("dict_type")
+    kind = data.get("kind")
+    if not isinstance(kind, str) or kind not in _KINDS:
+        found = "it is missing" if kind is None else f"found {kind!r}"
+        raise problem("kind", f"{found}; the kinds of tasks are {', '.join(task_kinds())}")
     return _KINDS[kind].model_validate(data)
 
 
@@ -115,7 +118,7 @@ _DEFAULT_TASKS: Any = {kind: {"kind": kind} for kind in ("agreement", "fertility
 class EvaluationSettings(Section):
     """What teacher, clone and student are compared on."""
 
-    groups: tuple[Literal["turkish"], ...] = ()
+    groups: Distinct[Literal["turkish"]] = ()
     """Ready groups of tasks that are added to `tasks`. `turkish`: the text tasks of the package `mteb` that have Turkish
     (needs that package)."""
     tasks: Annotated[dict[Name, Annotated[Task, _OfAnyKind]], Field(validate_default=True)] = _DEFAULT_TASKS

@@ -9,7 +9,8 @@ from typing import Any
 import yaml
 
 from langtailor.config.evaluation import task_kinds
-from langtailor.config.run import Settings, Variant
+from langtailor.config.run import Settings
+from langtailor.config.variants import Variant
 
 _HEADER = "# Generated from workflow/langtailor/config/ by `make schema`. Edit the settings there, not this file.\n"
 

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from langtailor.config.base import UserPath, problem
 from langtailor.config.evaluation import TaskNeeds, task_kind
 from langtailor.errors import SourceError
 from langtailor.evaluation.evaluator import Evaluator
@@ -24,9 +25,9 @@ class BitextTask(VectorTask):
     """Finding the translation of a sentence: accuracy in both directions."""
 
     kind: Literal["bitext"]
-    source: str
+    source: UserPath
     """A language of the corpus (its test split's pairs are used), or a file with a sentence a line."""
-    target: str | None = None
+    target: UserPath | None = None
     """The file whose line i translates line i of `source`; `null` with a language: the aligned texts."""
     margin: bool = False
     """Score by ratio margin over 4 neighbours (Artetxe and Schwenk 2019) instead of cosine."""
@@ -35,8 +36,9 @@ class BitextTask(VectorTask):
         if self.target is not None:
             return TaskNeeds(files=(self.source, self.target))
         if self.source not in languages:
-            raise ValueError(
-                f"source: {self.source!r} is not one of corpus.languages {list(languages)}; a file needs a target"
+            raise problem(
+                "source",
+                f"found {self.source!r}, which is none of corpus.languages {list(languages)}; a file needs a target",
             )
         return TaskNeeds((self.source,))
 

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from langtailor.config.base import UserPath
 from langtailor.config.evaluation import TaskNeeds, task_kind
 from langtailor.evaluation.evaluator import Evaluator
 from langtailor.evaluation.labelled import LabelledTask
@@ -23,9 +24,9 @@ class ClassificationTask(LabelledTask):
     """Telling a text's class by logistic regression on frozen vectors: accuracy."""
 
     kind: Literal["classification"]
-    train: str
+    train: UserPath
     """A CSV, TSV, JSON Lines or Parquet file."""
-    test: str
+    test: UserPath
     """A file like it."""
 
     def needs(self, languages: Sequence[str]) -> TaskNeeds:

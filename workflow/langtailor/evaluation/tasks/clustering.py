@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from langtailor.config.base import UserPath
 from langtailor.config.evaluation import TaskNeeds, task_kind
 from langtailor.evaluation.evaluator import Evaluator
 from langtailor.evaluation.labelled import LabelledTask
@@ -23,7 +24,7 @@ class ClusteringTask(LabelledTask):
     """Whether k-means finds again which texts belong together: v-measure."""
 
     kind: Literal["clustering"]
-    path: str
+    path: UserPath
     """A CSV, TSV, JSON Lines or Parquet file."""
 
     def needs(self, languages: Sequence[str]) -> TaskNeeds:

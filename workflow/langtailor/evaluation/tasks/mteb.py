@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from langtailor.config.base import Distinct
 from langtailor.config.evaluation import TaskNeeds, task_kind
 from langtailor.errors import ConfigError
 from langtailor.evaluation.evaluator import Evaluator
@@ -23,7 +24,7 @@ class MtebTask(EvaluationTask):
     kind: Literal["mteb"]
     task: str
     """Its name in the package."""
-    languages: tuple[str, ...] = ()
+    languages: Distinct[str] = ()
     """Languages (ISO 639-3) of a multilingual task; none named takes all."""
 
     def needs(self, languages: Sequence[str]) -> TaskNeeds:

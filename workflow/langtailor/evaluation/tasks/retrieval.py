@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from langtailor.config.base import UserPath
 from langtailor.config.evaluation import TaskNeeds, task_kind
 from langtailor.errors import SourceError
 from langtailor.evaluation.evaluator import Evaluator
@@ -27,11 +28,11 @@ class RetrievalTask(VectorTask):
     """Finding the documents that answer a query: nDCG@10. Files as BEIR lays them out."""
 
     kind: Literal["retrieval"]
-    corpus: str
+    corpus: UserPath
     """JSON Lines with `_id`, `text` and perhaps `title`."""
-    queries: str
+    queries: UserPath
     """JSON Lines with `_id` and `text`."""
-    qrels: str
+    qrels: UserPath
     """TSV with the columns `query-id`, `corpus-id` and `score`."""
     query_prompt: str | None = None
     """Prompt before each query: a name of one of the model's prompts, or the prompt itself; `null` takes the

@@ -23,7 +23,7 @@ _REPETITIONS = 3
 
 @task_kind
 class SpeedTask(EvaluationTask):
-    """Passages and tokens encoded in a second: the median of three passes over test passages of all languages."""
+    """Passages and tokens encoded in a second: the median of three repetitions over test passages of all languages."""
 
     kind: Literal["speed"]
     passages: Annotated[int, Field(ge=1)] = 512
