@@ -100,8 +100,8 @@ format: setup ## format Python and Snakemake files
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt Snakefile workflow
 
-schema: setup ## write config/schema.yaml from the settings' models
-	cd workflow && ../$(BIN)/python -m langtailor.config.schema ../config/schema.yaml
+schema: setup ## write config/schema.yaml and config/README.md from the settings' models
+	PYTHONPATH=workflow $(BIN)/python -m langtailor.planning.configuration config
 
 lock: setup ## refresh requirements/*.txt and envs/*.yaml
 	$(BIN)/python requirements/lock.py

@@ -34,7 +34,7 @@ def run(undisturbed, tmp_path_factory) -> FaultyRun:
         ({"seed": "forty-two"}, "config `seed`: .*; found 'forty-two'"),
         ({"teacher.dtype": "float8"}, "config `teacher.dtype`: .*'float32' or 'bfloat16'; found 'float8'"),
         ({"corpus.quotas.train": -1}, "config `corpus.quotas.train`: .*greater than or equal to 1; found -1"),
-        ({"variants": {"../up": {}}}, "config `variants.*; found '../up'"),
+        ({"variants": {"../up": {}}}, r"config `variants`: the key '\.\./up' must be a name"),
         ({"corpus.languages.xx": {}}, "the sample corpus has no language 'xx'; it has ar, de, en"),
         (
             {"evaluation.tasks.sts": {"kind": "sts", "path": "nowhere.csv"}},

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pytest
+from langtailor.evaluation.bitext import bitext_scores
+from langtailor.evaluation.retrieval import retrieval_scores
 from sentence_transformers import SentenceTransformer
 
 from langtailor.config.evaluation import AgreementTask, FertilityTask, SpeedTask
 from langtailor.config.teacher import TeacherSettings
-from langtailor.evaluation.bitext import bitext_scores
 from langtailor.evaluation.encoding import unit
-from langtailor.evaluation.retrieval import retrieval_scores
 from langtailor.evaluation.run import Evaluator
 from langtailor.storage.artifacts import Manifest
 from langtailor.storage.tables import CORPUS, write_table

@@ -6,12 +6,11 @@ import torch
 from scipy.stats import pearsonr, spearmanr
 from sentence_transformers.sentence_transformer.evaluation import TranslationEvaluator
 
-from langtailor.config.evaluation import StsTask
 from langtailor.errors import ArtifactError, SourceError
-from langtailor.evaluation.bitext import bitext_scores
 from langtailor.evaluation.encoding import encode_texts, unit
 from langtailor.evaluation.scores import Evaluation, Score, bootstrap, interval, mean_score
-from langtailor.evaluation.similarity import sts_scores
+from langtailor.evaluation.tasks.bitext import bitext_scores
+from langtailor.evaluation.tasks.sts import StsTask, sts_scores
 from langtailor.models.loading import load_sentence_transformer
 from langtailor.sources.sentence_pairs import read_pairs
 from tests.models import make_tiny_bert_teacher

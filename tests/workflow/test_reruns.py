@@ -197,7 +197,18 @@ CODE = [
         STUDENT,
         ("langtailor/distillation/objectives.py",),
     ),
-    Edit("code of an evaluation", "all evaluations, card, report", SCORES, ("langtailor/evaluation/bitext.py",)),
+    Edit(
+        "code of a term of the loss",
+        "trainings that give it a weight, and what follows",
+        STUDENT,
+        ("langtailor/objectives/cosine.py", "langtailor/objectives/mse.py"),
+    ),
+    Edit(
+        "code of an evaluation",
+        "evaluations by this kind of task, card, report",
+        CARD_AND_REPORT | {"evaluate": 2, "evaluate_teacher": 1},
+        ("langtailor/evaluation/tasks/bitext.py",),
+    ),
     Edit("code of the comparison", "card, report", CARD_AND_REPORT, ("langtailor/evaluation/comparison.py",)),
     Edit("template of the card", "card", {"publish_student": 1}, ("langtailor/card.md.jinja",)),
     Edit(

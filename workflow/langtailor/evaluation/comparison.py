@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from langtailor.errors import ArtifactError
+from langtailor.evaluation.correlation import rowwise_spearman
 from langtailor.evaluation.scores import Evaluation, Floats, Score, bootstrap, interval
-from langtailor.evaluation.similarity import rowwise_spearman
 
 MODELS = ("teacher", "clone", "student")
 #: Where less is better, a share of the teacher's figure says nothing that is kept.

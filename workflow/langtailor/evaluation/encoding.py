@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from langtailor.models.encoder import Encoder
-
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
@@ -29,6 +27,8 @@ def encode_texts(model: SentenceTransformer, texts: Sequence[str], prompt: str, 
     Returns:
         float32, shape (texts, dimension), each row of length 1. Equal texts are encoded once.
     """
+    from langtailor.models.encoder import Encoder
+
     distinct = list(dict.fromkeys(texts))
     vectors = Encoder(model, prompt, BATCH_TOKENS).encode(distinct, label)
     row = {text: index for index, text in enumerate(distinct)}

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from langtailor.storage.artifacts import read_json, write_json
 
 _KIND = "evaluation"
+#: Group of the figure over all languages together.
+ALL_LANGUAGES = "all"
 #: Resampled indices held at a time, so that memory stays flat whatever the number of items.
 _INDICES_AT_ONCE = 2_000_000
 

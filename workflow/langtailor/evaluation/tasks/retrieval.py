@@ -5,18 +5,51 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from langtailor.config.evaluation import RetrievalTask
+from langtailor.config.base import UserPath
+from langtailor.config.evaluation import TaskNeeds, task_kind
 from langtailor.errors import SourceError
+from langtailor.evaluation.evaluator import Evaluator
 from langtailor.evaluation.scores import Floats, Score, mean_score
+from langtailor.evaluation.task import Inputs, TaskResult, VectorTask
 from langtailor.sources.table_files import read_frame
 
 _DEPTH = 10
 _QUERIES_AT_ONCE, _DOCUMENTS_AT_ONCE = 256, 65_536
 _GROUP = "all queries"
+
+
+@task_kind
+class RetrievalTask(VectorTask):
+    """Finding the documents that answer a query: nDCG@10. Files as BEIR lays them out."""
+
+    kind: Literal["retrieval"]
+    corpus: UserPath
+    """JSON Lines with `_id`, `text` and perhaps `title`."""
+    queries: UserPath
+    """JSON Lines with `_id` and `text`."""
+    qrels: UserPath
+    """TSV with the columns `query-id`, `corpus-id` and `score`."""
+    query_prompt: str | None = None
+    """Prompt before each query: a name of one of the model's prompts, or the prompt itself; `null` takes the
+    teacher's."""
+    document_prompt: str | None = None
+    """The same for documents."""
+
+    def needs(self, languages: Sequence[str]) -> TaskNeeds:
+        return TaskNeeds(files=(self.corpus, self.queries, self.qrels))
+
+    def evaluate(self, evaluator: Evaluator, inputs: Inputs) -> TaskResult:
+        judgements = read_judgements(self)
+        queries = self.encode(evaluator, judgements.queries, "encoding queries", self.query_prompt)
+        documents = self.encode(evaluator, judgements.documents, "encoding documents", self.document_prompt)
+        return TaskResult(
+            *retrieval_scores(queries, documents, judgements.relevant, evaluator.resamples, evaluator.seed)
+        )
 
 
 @dataclass(frozen=True)

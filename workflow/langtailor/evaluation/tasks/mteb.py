@@ -3,14 +3,35 @@
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
-from langtailor.config.evaluation import MtebTask
+from langtailor.config.base import Distinct
+from langtailor.config.evaluation import TaskNeeds, task_kind
 from langtailor.errors import ConfigError
+from langtailor.evaluation.evaluator import Evaluator
 from langtailor.evaluation.scores import Score
+from langtailor.evaluation.task import EvaluationTask, Inputs, TaskResult
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
+
+
+@task_kind
+class MtebTask(EvaluationTask):
+    """A task of the Massive Text Embedding Benchmark, by name (needs the package `mteb`)."""
+
+    kind: Literal["mteb"]
+    task: str
+    """Its name in the package."""
+    languages: Distinct[str] = ()
+    """Languages (ISO 639-3) of a multilingual task; none named takes all."""
+
+    def needs(self, languages: Sequence[str]) -> TaskNeeds:
+        return TaskNeeds()
+
+    def evaluate(self, evaluator: Evaluator, inputs: Inputs) -> TaskResult:
+        return TaskResult(mteb_scores(evaluator.model, self))
 
 
 def mteb_scores(model: SentenceTransformer, task: MtebTask) -> tuple[Score, ...]:
