@@ -29,16 +29,26 @@ from langtailor.surgery.registry import load_family, model_of
 from langtailor.surgery.unknowns import needed_to_stay_known
 from langtailor.tokenizer.write import write_tokenizer
 from langtailor.vocabulary.table import layout_to_table, table_to_layout
-from tests.unit.surgery_teachers import TARGET, TEXTS, write_byte_level, write_json, write_unigram, write_wordpiece
+from tests.unit.surgery_teachers import (
+    TARGET,
+    TEXTS,
+    write_byte_fallback,
+    write_byte_level,
+    write_json,
+    write_unigram,
+    write_wordpiece,
+)
 
 TEACHERS: dict[str, Callable[[Path], Path]] = {
     "wordpiece": write_wordpiece,
     "unigram": write_unigram,
     "byte-level": write_byte_level,
+    "byte-fallback": write_byte_fallback,
 }
 FILES = {
     "wordpiece": {"vocab.txt"},
     "unigram": {"sentencepiece.bpe.model"},
+    "byte-fallback": {"tokenizer.model"},
     "byte-level": {"vocab.json", "merges.txt", "added_tokens.json", "chat_template.jinja"},
 }
 

@@ -39,7 +39,7 @@ target text, and that leave every kept piece reachable.
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +49,7 @@ from langtailor.errors import UnsupportedTokenizerError
 from langtailor.surgery.base import Graft, Ids, Layout, TokenizerFiles
 from langtailor.surgery.donor_tokens import donor_uses
 from langtailor.surgery.lexicon import SEPARATOR, Lexicon, settle
-from langtailor.surgery.sentencepiece_model import Kind, read_pieces, rewrite_sentencepiece
+from langtailor.surgery.sentencepiece_model import Kind, read_pieces, rewrite_sentencepiece, without_last_outside
 from langtailor.surgery.spec import assert_bijection, remap_shared
 from langtailor.surgery.spelling import BYTE_TOKENS, space_mark
 from langtailor.surgery.wordwise import WordwiseFamily, bare, encoded, of_small_script, savings
@@ -171,8 +171,11 @@ class UnigramFamily(WordwiseFamily):
         spec = remap_shared(self.spec, layout.new_id)
         spec["model"]["vocab"] = [[token, self._score(layout, token)] for token in self._model_tokens(layout)]
         spec["model"]["unk_id"] = layout.new_id[self._unknown]
-        files = self._sentencepiece.items()
-        return TokenizerFiles(spec, {name: rewrite_sentencepiece(data, layout, self._special) for name, data in files})
+        return TokenizerFiles(spec, dict(self._sentencepiece_files(layout)))
+
+    def _sentencepiece_files(self, layout: Layout) -> Iterator[tuple[str, bytes]]:
+        for name, data in self._sentencepiece.items():
+            yield name, rewrite_sentencepiece(data, without_last_outside(layout, data), self._special)
 
     def unreachable(self, layout: Layout) -> list[str]:
         """Grafts, and kept tokens that the teacher reaches, that no text reaches in the new tokenizer.

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from langtailor.errors import UnsupportedTokenizerError
 from langtailor.surgery.base import Graft, Ids, Layout, TokenizerFiles
 from langtailor.surgery.bpe import grafts as grafting
-from langtailor.surgery.bpe import sentencepiece_file
 from langtailor.surgery.bpe.merges import Derivations, MergeTable, parse_merges
 from langtailor.surgery.bpe.pieces import Cutter, provable_cuts
 from langtailor.surgery.bpe.reader import Habits, Reader, batches
 from langtailor.surgery.donor_tokens import donor_uses
+from langtailor.surgery.sentencepiece_model import rewrite_sentencepiece
 from langtailor.surgery.spec import (
     added_tokens,
     assert_bijection,
@@ -186,7 +186,7 @@ class BytePairFamily:
         spec["model"]["merges"] = self._in_file_format(self._new_pairs(layout))
         others = {}
         if self._sentencepiece_model is not None:
-            others["tokenizer.model"] = sentencepiece_file.rewrite(self._sentencepiece_model, layout, self._special)
+            others["tokenizer.model"] = rewrite_sentencepiece(self._sentencepiece_model, layout, self._special)
         return TokenizerFiles(spec, others)
 
     def unreachable(self, layout: Layout) -> list[str]:
