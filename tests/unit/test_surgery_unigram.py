@@ -17,6 +17,7 @@ from sentencepiece import SentencePieceProcessor
 from tokenizers import Tokenizer
 
 from langtailor.errors import UnsupportedTokenizerError
+from langtailor.models.tokenizer_file import tokenizer_of
 from langtailor.surgery.base import Graft, Ids, Layout
 from langtailor.surgery.protobuf import read_fields, write_fields
 from langtailor.surgery.registry import load_family
@@ -24,7 +25,6 @@ from langtailor.surgery.sentencepiece_model import read_pieces, rewrite_sentence
 from langtailor.surgery.spelling import BYTE_TOKENS
 from langtailor.surgery.unigram import UnigramFamily
 from langtailor.surgery.unknowns import needed_to_stay_known
-from langtailor.surgery.wordwise import whole
 from tests.unit.surgery_teachers import (
     TARGET,
     TEXTS,
@@ -64,7 +64,7 @@ def family(byte_fallback: bool = False) -> UnigramFamily:
 
 @cache
 def teacher(byte_fallback: bool = False) -> Tokenizer:
-    return whole(family(byte_fallback).spec)
+    return tokenizer_of(family(byte_fallback).spec)
 
 
 def base_ids(byte_fallback: bool = False) -> Ids:
@@ -80,7 +80,7 @@ def some_ids(seed: int, share: float, byte_fallback: bool = False) -> Ids:
 
 def pruned(kept: Ids, grafts: list[Graft] | None = None, byte_fallback: bool = False) -> Tokenizer:
     of = family(byte_fallback)
-    return whole(of.write(of.layout(kept, grafts or [], 0)).tokenizer)
+    return tokenizer_of(of.write(of.layout(kept, grafts or [], 0)).tokenizer)
 
 
 def names(tokenizer: Tokenizer, text: str) -> list[str]:
@@ -159,8 +159,8 @@ def test_the_piece_of_lowest_score_is_kept_because_unknown_characters_are_scored
     of = tiny(("abc", -1.0), ("xa", -14.0), ("bc", -14.0), ("zz", -20.0))
     assert of.tokens.index("zz") in of.alphabet_ids()
     kept = np.array([0, 1, 2, 3, 4], np.int32)
-    assert names(whole(of.spec), "xabc") == ["▁", "xa", "bc"]
-    assert names(whole(of.write(of.layout(kept, [], 0)).tokenizer), "xabc") == ["▁", "<unk>", "abc"]
+    assert names(tokenizer_of(of.spec), "xabc") == ["▁", "xa", "bc"]
+    assert names(tokenizer_of(of.write(of.layout(kept, [], 0)).tokenizer), "xabc") == ["▁", "<unk>", "abc"]
 
 
 @given(seed=st.integers(0, 50), text=st.text("abc", min_size=1, max_size=12))
@@ -171,9 +171,9 @@ def test_ties_are_broken_as_before(seed: int, text: str) -> None:
     of = tiny(*((piece, -float(len(piece))) for piece in pieces), ("lowest", -9.0))
     chosen = np.random.default_rng(seed).random(len(of.tokens)) < 0.7
     kept = np.union1d(np.flatnonzero(chosen), [0, 1, len(of.tokens) - 1]).astype(np.int32)
-    before = whole(of.spec).encode(text).ids
+    before = tokenizer_of(of.spec).encode(text).ids
     if set(before) <= set(kept.tolist()):
-        after = names(whole(of.write(of.layout(kept, [], 0)).tokenizer), text)
+        after = names(tokenizer_of(of.write(of.layout(kept, [], 0)).tokenizer), text)
         assert after == [of.tokens[i] for i in before]
 
 
@@ -247,7 +247,7 @@ def new_files(byte_fallback: bool) -> Any:
 
 @cache
 def old_and_new(byte_fallback: bool) -> tuple[Tokenizer, Tokenizer]:
-    return teacher(byte_fallback), whole(new_files(byte_fallback).tokenizer)
+    return teacher(byte_fallback), tokenizer_of(new_files(byte_fallback).tokenizer)
 
 
 def test_sentencepiece_ids_keep_their_distance_to_the_ids_of_tokenizers() -> None:

@@ -25,8 +25,9 @@ from langtailor.storage.artifacts import (
 )
 from langtailor.storage.tables import CORPUS, VOCABULARY, write_table
 from langtailor.surgery.base import Family, Graft, Layout, Origin
-from langtailor.surgery.registry import load_family, model_of
+from langtailor.surgery.registry import load_family
 from langtailor.surgery.unknowns import needed_to_stay_known
+from langtailor.surgery.word_models import model_of
 from langtailor.tokenizer.write import write_tokenizer
 from langtailor.vocabulary.table import layout_to_table, table_to_layout
 from tests.unit.surgery_teachers import (
@@ -242,7 +243,7 @@ def test_a_tokenizer_of_no_family_is_refused_by_name(model: dict[str, Any], tmp_
 @pytest.mark.parametrize("content", ["{", "[1]", ""])
 def test_a_broken_tokenizer_file_is_refused(content: str, tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text(content)
-    with pytest.raises(UnsupportedTokenizerError, match=r"tokenizer\.json: "):
+    with pytest.raises(ArtifactError, match=r"tokenizer\.json: "):
         load_family(tmp_path)
 
 

@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from langtailor.corpus.reading import read_corpus
-from langtailor.counts.count import bare_tokenizer, encode
+from langtailor.counts.count import encode
 from langtailor.errors import ConfigError
+from langtailor.models.tokenizer_file import open_tokenizer
 from langtailor.surgery.base import Ids
 
 _LOG = logging.getLogger("langtailor")
@@ -67,8 +68,8 @@ def align_corpora(corpora: Mapping[str, Path], teacher: Path, tokenizer: Path, s
             "initialisation.method",
             "`aligned` needs sentence pairs, and the corpus has none; give a source with pairs or take another method",
         )
-    new = encode(bare_tokenizer(tokenizer), [text for text, _ in pairs])
-    old = encode(bare_tokenizer(teacher), [pair for _, pair in pairs])
+    new = encode(open_tokenizer(tokenizer), [text for text, _ in pairs])
+    old = encode(open_tokenizer(teacher), [pair for _, pair in pairs])
     cells = np.cumsum([len(here) * len(there) for here, there in zip(new, old, strict=True)])
     taken = int(np.searchsorted(cells, _CELLS, side="right"))
     _LOG.info("aligning %s of %s sentence pairs", f"{taken:,}", f"{len(pairs):,}")

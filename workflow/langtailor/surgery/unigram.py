@@ -52,7 +52,8 @@ from langtailor.surgery.lexicon import SEPARATOR, Lexicon, settle
 from langtailor.surgery.sentencepiece_model import Kind, read_pieces, rewrite_sentencepiece, without_last_outside
 from langtailor.surgery.spec import assert_bijection, remap_shared
 from langtailor.surgery.spelling import BYTE_TOKENS, space_mark
-from langtailor.surgery.wordwise import WordwiseFamily, bare, encoded, of_small_script, savings
+from langtailor.surgery.word_models import encode_words, word_tokenizer
+from langtailor.surgery.wordwise import WordwiseFamily, of_small_script, savings
 
 if TYPE_CHECKING:
     from tokenizers import models
@@ -193,7 +194,7 @@ class UnigramFamily(WordwiseFamily):
     def _cut(self, layout: Layout, tokens: Sequence[str]) -> list[str]:
         """Those of the tokens that the encoder does not leave whole."""
         new_id = layout.new_id
-        rows = encoded(bare(self._model(layout)), tokens)
+        rows = encode_words(word_tokenizer(self._model(layout)), tokens)
         return [token for token, row in zip(tokens, rows, strict=True) if row != [new_id[token]]]
 
     @cached_property
@@ -220,13 +221,13 @@ class UnigramFamily(WordwiseFamily):
         scores = self._on_teachers_scale(own, base)
         taken = {*base.tokens, *self._added, *self._slots, *self._bytes}
         candidates = [token for token in scores if token not in taken]
-        base_encoder, unknown = bare(self._model(base)), base.new_id[self._unknown]
+        base_encoder, unknown = word_tokenizer(self._model(base)), base.new_id[self._unknown]
         kept_pieces = [t for t in base.tokens if t not in self._special | self._slots | self._bytes]
         whole_pieces = sorted(set(kept_pieces) - set(self._cut(base, kept_pieces)))
         while True:
             settled = settle(
                 candidates,
-                lambda tokens: savings(encoded(base_encoder, tokens), tokens, unknown),
+                lambda tokens: savings(encode_words(base_encoder, tokens), tokens, unknown),
                 lambda tokens: self._uses(lexicon, kept, [Graft(t, 0, score=scores[t]) for t in tokens]),
                 limit,
                 min_count,
@@ -238,7 +239,7 @@ class UnigramFamily(WordwiseFamily):
 
     def _blocking(self, layout: Layout, pieces: Sequence[str]) -> set[str]:
         """Grafts into which the encoder cuts one of the kept pieces."""
-        rows = encoded(bare(self._model(layout)), self._cut(layout, pieces))
+        rows = encode_words(word_tokenizer(self._model(layout)), self._cut(layout, pieces))
         return {layout.tokens[i] for row in rows for i in row} & layout.grafts.keys()
 
     def _trained(self, words: Mapping[str, int], limit: int) -> dict[str, float]:

@@ -16,11 +16,11 @@ from langtailor.corpus.reading import passages
 from langtailor.counts.count import load_for_counting, read_counts
 from langtailor.counts.presplit import PROBE, Presplit
 from langtailor.counts.words import WeightedTexts
+from langtailor.models.tokenizer_file import tokenizer_of
 from langtailor.surgery.base import Family, Ids
-from langtailor.surgery.registry import model_of
 from langtailor.surgery.spelling import spelling_of
 from langtailor.surgery.unknowns import unknown_id
-from langtailor.surgery.wordwise import bare, encoded, whole
+from langtailor.surgery.word_models import encode_words, model_of, word_tokenizer
 
 _LOG = logging.getLogger("langtailor")
 Uses = Mapping[str, NDArray[np.int64]]
@@ -109,14 +109,14 @@ def _fragile_words(family: Family, cuts: Presplit, corpora: Iterable[Path], alph
         return []
     mandatory = np.union1d(family.special_ids(), alphabet).astype(np.int32)
     pruned = family.write(family.layout(mandatory, (), 0)).tokenizer
-    unknown, tokenizer = unknown_id(pruned), whole(pruned)
+    unknown, tokenizer = unknown_id(pruned), tokenizer_of(pruned)
     hidden: set[str] = set()
     for corpus in corpora:
         texts = [text for text, _ in WeightedTexts(passages(corpus, ["train", "validation"]), cuts)]
-        hidden.update(text for text, ids in zip(texts, encoded(tokenizer, texts), strict=True) if unknown in ids)
+        hidden.update(text for text, ids in zip(texts, encode_words(tokenizer, texts), strict=True) if unknown in ids)
     words = sorted(family.words(sorted(hidden)))
-    model = bare(model_of(pruned))
-    return [word for word, ids in zip(words, encoded(model, words), strict=True) if unknown in ids]
+    model = word_tokenizer(model_of(pruned))
+    return [word for word, ids in zip(words, encode_words(model, words), strict=True) if unknown in ids]
 
 
 def _by_token(uses: NDArray[np.int64], tokens: int) -> NDArray[np.int64]:
