@@ -19,7 +19,7 @@ import io
 import json
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,8 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 from langtailor.counts.count import count_ids
 from langtailor.counts.presplit import Presplit, prove_presplit
 from langtailor.counts.words import WeightedTexts
+from langtailor.surgery.protobuf import read_fields
+from langtailor.surgery.sentencepiece_model import read_pieces
 
 _BATCH = 1_000
 _ROWS = 10_000
@@ -41,6 +43,8 @@ QWEN = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}
 _PEERS = {"counter": "encode_batch and Counter", "bincount": "encode_batch_fast and bincount"}
 #: To be reached where text may be split at spaces; otherwise never to be slower.
 _TARGETS = {"counter": 8.0, "bincount": 3.0}
+#: Field of the normalisation settings in SentencePiece's ``ModelProto``, and of the table in these.
+_NORMALIZER, _CHARSMAP = 3, 2
 Counts = NDArray[np.int64]
 
 
@@ -217,17 +221,16 @@ def _wordpiece(lines: Sequence[str], size: int) -> str:
 
 def _unigram(lines: Sequence[str], size: int) -> str:
     """As XLM-R: trained by SentencePiece, with its normalisation table."""
-    from sentencepiece import SentencePieceTrainer, sentencepiece_model_pb2
+    from sentencepiece import SentencePieceTrainer
 
     data = io.BytesIO()
     SentencePieceTrainer.train(
         sentence_iterator=iter(lines), model_writer=data, vocab_size=size, hard_vocab_limit=False, minloglevel=2
     )
-    proto: Any = sentencepiece_model_pb2  # generated code without types
-    model = proto.ModelProto.FromString(data.getvalue())
-    vocab = [(piece.piece, piece.score) for piece in model.pieces]
+    vocab = [(piece.text, piece.score) for piece in read_pieces(data.getvalue())]
     tokenizer = Tokenizer(models.Unigram(vocab, unk_id=0, byte_fallback=False))
-    charsmap = base64.b64encode(model.normalizer_spec.precompiled_charsmap).decode()
+    normalizer = dict(_by_number(data.getvalue()))[_NORMALIZER]
+    charsmap = base64.b64encode(dict(_by_number(normalizer))[_CHARSMAP]).decode()
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace(prepend_scheme="always")]
     )
@@ -235,6 +238,10 @@ def _unigram(lines: Sequence[str], size: int) -> str:
     tokenizer.add_special_tokens(["<unk>", "<s>", "</s>"])
     spec = json.loads(tokenizer.to_str())
     return json.dumps(spec | {"normalizer": {"type": "Precompiled", "precompiled_charsmap": charsmap}})
+
+
+def _by_number(message: bytes) -> Iterator[tuple[int, Any]]:
+    return ((number, value) for number, _, value in read_fields(message))
 
 
 def _byte_level(lines: Sequence[str], size: int) -> str:

@@ -27,6 +27,7 @@ from langtailor.config.initialisation import TokenDistillationSettings
 from langtailor.corpus.reading import read_texts
 from langtailor.errors import ConfigError, LangtailorError
 from langtailor.models.loading import load_sentence_transformer
+from langtailor.models.tokenizer_file import open_tokenizer
 from langtailor.progress import Progress
 
 _LOG = logging.getLogger("langtailor")
@@ -83,7 +84,7 @@ def fit_rows(
         ConfigError: no passage has a new token, or a batch is too large for the device.
         LangtailorError: the loss is not finite.
     """
-    old, new = (_bare(folder) for folder in (teacher, clone))
+    old, new = (open_tokenizer(folder) for folder in (teacher, clone))
     passages = _passages_with(fresh, new, corpora)
     if not passages:
         raise ConfigError(
@@ -178,13 +179,6 @@ def _ends(encoding: Encoding) -> dict[int, int]:
     """The position of the token that ends at each character; of several, such as bytes, the last."""
     spans = enumerate(zip(encoding.offsets, encoding.special_tokens_mask, strict=True))
     return {end: position for position, ((start, end), special) in spans if not special and end > start}
-
-
-def _bare(folder: Path) -> Tokenizer:
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
-    return tokenizer
 
 
 def _passages_with(fresh: Rows, tokenizer: Tokenizer, corpora: Mapping[str, Path]) -> list[str]:

@@ -19,9 +19,9 @@ from tokenizers import Tokenizer
 
 from langtailor.corpus.reading import read_texts
 from langtailor.errors import ConfigError
+from langtailor.models.tokenizer_file import tokenizer_of
 from langtailor.surgery.base import Family
 from langtailor.surgery.unknowns import unknown_id, unknown_spans
-from langtailor.surgery.wordwise import whole
 
 if TYPE_CHECKING:
     from langtailor.vocabulary.selection import Selection
@@ -113,7 +113,7 @@ def _middles(trials: Mapping[float, _Trial]) -> list[float]:
 
 def _spent(spec: Mapping[str, Any], texts: Mapping[str, list[str]]) -> dict[str, int]:
     """Tokens by language; unknown text counts a token a character, so that to forget text does not pay."""
-    tokenizer, unknown = whole(spec), unknown_id(spec)
+    tokenizer, unknown = tokenizer_of(spec), unknown_id(spec)
     return {lang: sum(_cost(tokenizer, unknown, found)) for lang, found in texts.items()}
 
 

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from langtailor.counts.count import read_counts
 from langtailor.counts.words import WordReader
+from langtailor.models.tokenizer_file import tokenizer_of
 from langtailor.surgery.base import Family, Ids
-from langtailor.surgery.registry import model_of
 from langtailor.surgery.spelling import spelling_of
 from langtailor.surgery.unknowns import unknown_id
-from langtailor.surgery.wordwise import bare, encoded, whole
+from langtailor.surgery.word_models import encode_words, model_of, word_tokenizer
 
 _LOG = logging.getLogger("langtailor")
 Uses = Mapping[str, NDArray[np.int64]]
@@ -89,14 +89,14 @@ def _fragile_words(family: Family, reader: WordReader, corpora: Iterable[Path], 
         return []
     mandatory = np.union1d(family.special_ids(), alphabet).astype(np.int32)
     pruned = family.write(family.layout(mandatory, (), 0)).tokenizer
-    unknown, tokenizer = unknown_id(pruned), whole(pruned)
+    unknown, tokenizer = unknown_id(pruned), tokenizer_of(pruned)
     hidden: set[str] = set()
     for corpus in corpora:
         texts = list(reader.distinct_texts([corpus], ["train", "validation"]))
-        hidden.update(text for text, ids in zip(texts, encoded(tokenizer, texts), strict=True) if unknown in ids)
+        hidden.update(text for text, ids in zip(texts, encode_words(tokenizer, texts), strict=True) if unknown in ids)
     words = sorted(family.words(sorted(hidden)))
-    model = bare(model_of(pruned))
-    return [word for word, ids in zip(words, encoded(model, words), strict=True) if unknown in ids]
+    model = word_tokenizer(model_of(pruned))
+    return [word for word, ids in zip(words, encode_words(model, words), strict=True) if unknown in ids]
 
 
 def _by_token(uses: NDArray[np.int64], tokens: int) -> NDArray[np.int64]:
