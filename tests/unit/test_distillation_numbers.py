@@ -54,9 +54,9 @@ def records(student):
 def test_the_rates_of_a_run_rise_and_fall_as_the_schedule_says(world, tmp_path):
     settings = {"learning_rate": 0.004, "embedding_learning_rate": 0.008, "warmup": 0.25, "epochs": 2}
     found = [row["learning_rate"] for row in records(world.distil(tmp_path / "student", **settings))]
-    # Four steps, the first of them warm-up: 1, 1, 2/3, 1/3.
-    assert [rate["matrices"] for rate in found] == pytest.approx([0.004, 0.004, 0.004 * 2 / 3, 0.004 / 3])
-    assert [rate["embedding"] for rate in found] == pytest.approx([0.008, 0.008, 0.008 * 2 / 3, 0.008 / 3])
+    # Four steps, two of them warm-up: 1/2, 1, 1, 1/2.
+    assert [rate["matrices"] for rate in found] == pytest.approx([0.002, 0.004, 0.004, 0.002])
+    assert [rate["embedding"] for rate in found] == pytest.approx([0.004, 0.008, 0.008, 0.004])
 
 
 def test_a_gradient_is_cut_to_the_longest_that_is_allowed(world, tmp_path, monkeypatch):

@@ -10,9 +10,9 @@ import torch
 from accelerate import Accelerator
 
 from langtailor.config.distillation import DistillationSettings, ObjectiveSettings
-from langtailor.distillation import train
 from langtailor.distillation.gradients import BatchGradient
 from langtailor.distillation.objectives import Objective
+from langtailor.distillation.run import Run
 from langtailor.distillation.student import Student
 from langtailor.storage.artifacts import directory_digest, read_manifest
 from tests.models import make_tiny_bert_teacher
@@ -89,14 +89,14 @@ class InterruptedRunError(Exception):
 
 def interrupt_after(monkeypatch, steps):
     """Let the run end, as when its process is killed, once so many steps are done."""
-    take = train.Run._step
+    take = Run._step
 
     def step(run):
         if run._done.step == steps:
             raise InterruptedRunError
         return take(run)
 
-    monkeypatch.setattr(train.Run, "_step", step)
+    monkeypatch.setattr(Run, "_step", step)
 
 
 def interrupted(world, tmp_path, monkeypatch, steps, **settings):
@@ -114,12 +114,12 @@ def test_a_checkpoint_made_from_other_inputs_is_never_taken_up(world, tmp_path, 
     checkpoints = interrupted(world, tmp_path, monkeypatch, 4, **settings)
     with caplog.at_level(logging.INFO, "langtailor"):
         found = World(world.root, ("tr",)).distil(tmp_path / "student", checkpoints, **settings)
-    assert "belongs to other settings or inputs: not taken up, removed" in caplog.text
+    assert "belongs to other settings or inputs: not resumed, removed" in caplog.text
     assert directory_digest(found) == directory_digest(expected)
 
 
 def test_a_run_taken_up_behind_its_best_look_still_keeps_the_best_weights(world, tmp_path, monkeypatch):
-    monkeypatch.setattr(train.Run, "_agreed", lambda run, _: abs(run._done.step - 5.0))  # step 5 is the best
+    monkeypatch.setattr(Run, "_main_process_value", lambda run, _: abs(run._done.step - 5.0))  # step 5 is the best
     settings = {"epochs": 1, "checkpoint_every": 8, "validate_every": 5}
     expected = world.distil(tmp_path / "expected", **settings)
     assert read_manifest(expected, "distilled").facts["kept_step"] == 5

@@ -5,14 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pytest
-from langtailor.evaluation.bitext import bitext_scores
-from langtailor.evaluation.retrieval import retrieval_scores
 from sentence_transformers import SentenceTransformer
 
-from langtailor.config.evaluation import AgreementTask, FertilityTask, SpeedTask
 from langtailor.config.teacher import TeacherSettings
 from langtailor.evaluation.encoding import unit
-from langtailor.evaluation.run import Evaluator
+from langtailor.evaluation.evaluator import Evaluator
+from langtailor.evaluation.task import Inputs
+from langtailor.evaluation.tasks.agreement import AgreementTask
+from langtailor.evaluation.tasks.bitext import bitext_scores
+from langtailor.evaluation.tasks.fertility import FertilityTask
+from langtailor.evaluation.tasks.retrieval import retrieval_scores
+from langtailor.evaluation.tasks.speed import SpeedTask
 from langtailor.storage.artifacts import Manifest
 from langtailor.storage.tables import CORPUS, write_table
 from langtailor.vectors.store import text_digest, write_shard
@@ -49,7 +52,7 @@ def corpora(root):
 
 def test_fertility_is_tokens_over_words_and_characters_over_tokens(root, evaluator):
     """Turkish: 7 tokens, 3 words, 10 characters. German: 4 tokens, 4 words, 7 characters."""
-    scores, _, _ = evaluator.run(FertilityTask(kind="fertility"), corpora(root), {})
+    scores = FertilityTask(kind="fertility").evaluate(evaluator, Inputs(corpora(root))).scores
     found = [(score.group, score.metric, score.value, score.n) for score in scores]
     assert found == [
         ("tr", "tokens per word", round(7 / 3, 4), 2),
@@ -71,14 +74,15 @@ def test_agreement_is_the_mean_cosine_to_the_stored_vectors(root, evaluator):
         manifest = Manifest("vectors", {"reads": "text", "prompt": ""}, {"teacher": "x"})
         write_shard(path, ids, pa.array(["test", "test"]), digests, stored.astype("float16"), manifest)
         vectors[lang] = [path]
-    scores, items, _ = evaluator.run(AgreementTask(kind="agreement"), corpora(root), vectors)
+    result = AgreementTask(kind="agreement").evaluate(evaluator, Inputs(corpora(root), vectors))
+    scores, items = result.scores, result.items
     assert {score.group: score.value for score in scores} == pytest.approx({"all": 0.5, "tr": 0.0, "de": 1.0}, abs=1e-3)
     assert items["tr"] == pytest.approx((1, -1), abs=1e-3)
     assert items["all"] == pytest.approx((1, -1, 1, 1), abs=1e-3)
 
 
 def test_speed_reads_so_many_passages_of_all_languages_together(root, evaluator):
-    scores = evaluator.run(SpeedTask(kind="speed", passages=2), corpora(root), {})[0]
+    scores = SpeedTask(kind="speed", passages=2).evaluate(evaluator, Inputs(corpora(root))).scores
     assert {score.n for score in scores} == {2}
 
 

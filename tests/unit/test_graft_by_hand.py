@@ -124,10 +124,10 @@ def new_row(root, **settings):
 
 def test_the_teachers_tokens_are_counted_as_one_counts_them_by_hand(root):
     """Words: abcd x 6, ab x 2, abc, dab, cd. So ab: 9, ##c: 7, ##d: 6, d: 1, ##a: 1, ##b: 1, cd: 1."""
-    uses = read_counts(root / "counts.parquet")
-    found = {token: int(n) for token, n in zip(ROWS, uses.uses.tolist(), strict=True) if n}
+    counts = read_counts(root / "counts.parquet")
+    found = {token: int(n) for token, n in zip(ROWS, counts.counts.tolist(), strict=True) if n}
     assert found == {"ab": 9, "##c": 7, "##d": 6, "d": 1, "##a": 1, "##b": 1, "cd": 1}
-    assert uses.words == 11
+    assert counts.words == 11
 
 
 def test_the_new_token_saves_two_tokens_in_each_of_its_six_uses(root):

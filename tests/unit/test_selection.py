@@ -193,7 +193,7 @@ def test_padding_fills_to_the_multiple(workshops):
 
 def test_named_tokens_stay_and_unknown_ones_are_an_error(workshops):
     workshop = workshops("WordPiece")
-    rare = workshop.family.tokens[int(read_counts(workshop.counts["de"]).uses.argmin())]
+    rare = workshop.family.tokens[int(read_counts(workshop.counts["de"]).counts.argmin())]
     rows, _ = workshop.select(size=mandatory(workshop) + 5, keep_tokens=(rare,), graft=GraftSettings(share=0.0))
     assert rare in set(rows["token"])
     with pytest.raises(ConfigError, match="no token 'notthere'"):
@@ -239,7 +239,7 @@ def test_ranked_by_loss_what_the_floors_replace_worst_comes_first(workshop):
     floor = (
         rows[(rows["origin"] != "closure") & ~rows.index.isin(ranked.index)]["teacher_id"].dropna().astype(int).tolist()
     )
-    shares = sum(uses / uses.sum() for uses in (read_counts(path).uses for path in workshop.counts.values()))
+    shares = sum(uses / uses.sum() for uses in (read_counts(path).counts for path in workshop.counts.values()))
     expected = {i: shares[i] * found for i, found in distances(workshop, floor).items() if shares[i]}
     left_out = expected.keys() - set(rows["teacher_id"].dropna().astype(int))
     alone = [i for i in left_out if not workshop.family.requirements(i)]

@@ -28,7 +28,7 @@ def bare(spec):
 @pytest.mark.parametrize("held", [1, 5_000], ids=["each batch given out", "some batches given out"])
 def test_words_that_were_given_out_are_not_counted_again(make, held, monkeypatch):
     monkeypatch.setattr(words, "_BYTES_AT_ONCE", 1)
-    monkeypatch.setattr(words, "_HELD_BYTES", held)
+    monkeypatch.setattr(words, "_MOST_WORD_BYTES", held)
     tokenizer, cuts = bare(make()), prove_presplit(json.loads(make()), bare(make()))
     assert cuts.holds
     texts = [*TEXTS, *TARGET, *TEXTS[:7]]

@@ -7,7 +7,8 @@ from collections import Counter
 import pyarrow as pa
 import pytest
 
-from langtailor.counts.count import count_tokens, load_for_counting
+from langtailor.counts.count import count_tokens
+from langtailor.counts.words import WordReader
 from langtailor.storage.artifacts import Manifest
 from langtailor.storage.tables import CORPUS, write_table
 from langtailor.surgery.registry import load_family
@@ -33,29 +34,29 @@ def folder(request, tmp_path_factory):
     return root
 
 
-def demand(folder):
+def statistics(folder):
     family = load_family(folder / "teacher")
     corpora, counts = {"tr": folder / "tr.parquet"}, {"tr": folder / "counts.parquet"}
     return family, read_statistics(family, folder / "teacher", counts, corpora, {"tr": 1.0}, ["tr"])
 
 
 def test_every_word_counts_as_often_as_the_train_split_has_it(folder):
-    family, found = demand(folder)
+    family, found = statistics(folder)
     assert dict(found.words) == dict(family.words(TEXTS))
 
 
 def test_a_word_that_is_used_ten_times_counts_ten(folder):
     """``balık`` stands ten times in the texts: 1010 in binary digits."""
-    _, found = demand(folder)
+    _, found = statistics(folder)
     uses = Counter()
     for piece, count in found.words.items():
         uses["balık"] += count * piece.lower().replace("▁", " ").count("balık")
-    assert load_for_counting(folder / "teacher")[1].holds
+    assert WordReader.open(folder / "teacher").presplit.holds
     assert uses["balık"] == sum(text.count("balık") for text in TEXTS) >= 10
 
 
 def test_uses_are_those_of_the_train_split_alone(folder):
-    family, found = demand(folder)
+    family, found = statistics(folder)
     tokens = sum(count for _, count in family.words(["yalnız burada"]).items())
     assert tokens > 0
     assert not {"yalnız", "▁yalnız", "burada", "▁burada"} & set(found.words)
