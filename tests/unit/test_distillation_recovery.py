@@ -10,6 +10,7 @@ import torch
 from accelerate import Accelerator
 
 from langtailor.config.distillation import DistillationSettings, ObjectiveSettings
+from langtailor.distillation.data import load_data
 from langtailor.distillation.gradients import BatchGradient
 from langtailor.distillation.objectives import Objective
 from langtailor.distillation.run import Run
@@ -52,7 +53,7 @@ def gradient(world, student, settings, terms, budget):
     student.unfreeze("everything")
     student.wrap(student.model)
     student.train(True)
-    data = train.load_data(world.clone, world.tokens, world.vectors, settings)
+    data = load_data(world.clone, world.tokens, world.vectors, settings)
     objective = Objective(ObjectiveSettings(**terms))
     compute = BatchGradient(Accelerator(cpu=True), student, objective, data.train, budget, seed=1)
     compute(ROWS, step=0)
@@ -61,7 +62,7 @@ def gradient(world, student, settings, terms, budget):
 
 
 def shortest_passage(world, settings):
-    data = train.load_data(world.clone, world.tokens, world.vectors, settings)
+    data = load_data(world.clone, world.tokens, world.vectors, settings)
     return int(data.train.lengths[ROWS].min())
 
 
