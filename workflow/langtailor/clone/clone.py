@@ -110,6 +110,7 @@ def clone_model(
         ArtifactError: an input is damaged, or the inputs do not belong together.
         LangtailorError: the model's vocabulary tensors cannot be told apart, or the clone's vectors differ.
     """
+    _LOG.info("reading the teacher's embeddings")
     read_manifest(teacher, "teacher")
     table, _ = tables.read_table(vocabulary, "vocabulary", tables.VOCABULARY)
     _check_origin(read_manifest(tokenizer, "tokenizer"), teacher, tokenizer, vocabulary)
@@ -119,6 +120,7 @@ def clone_model(
     links = None
     if settings.method == "aligned":
         links = align_corpora(corpora, teacher, tokenizer, len(layout), where.rows)
+    _LOG.info("composing the rows of the new table")
     mapping = _mapping(table, layout, family, embeddings, settings, links)
     fresh = np.flatnonzero([token in layout.grafts for token in layout.tokens])
     drawn = fresh if settings.method == "random" else fresh[:0]
@@ -126,6 +128,7 @@ def clone_model(
     with atomic_directory(out) as folder:
         shutil.copytree(teacher, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*_NOT_COPIED))
         shutil.copytree(tokenizer, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*_NOT_TAKEN))
+        _LOG.info("writing the clone")
         identical = _write_weights(teacher, folder, where, partial(_new_table, mapping, drawn, seed), len(layout))
         _write_configs(folder, layout, where.rows)
         _write_mapping(folder / MAPPING_NAME, mapping, fresh)
@@ -333,6 +336,7 @@ def _compare(teacher: Path, folder: Path, family: Family, table: pa.Table, trust
     if not texts:
         _LOG.warning("%s: not compared with the teacher, because no text of kept tokens was found", folder)
         return 0
+    _LOG.info("comparing the vectors of %d texts with the teacher's", len(texts))
     expected, found = (_encode(model, texts, trust_remote_code) for model in (teacher, folder))
     worst = float(np.abs(expected - found).max() / np.abs(expected).max())
     if not worst <= _TOLERANCE:

@@ -85,6 +85,7 @@ def fit_rows(
         LangtailorError: the loss is not finite.
     """
     old, new = (open_tokenizer(folder) for folder in (teacher, clone))
+    _LOG.info("searching for passages with new tokens")
     passages = _passages_with(fresh, new, corpora)
     if not passages:
         raise ConfigError(

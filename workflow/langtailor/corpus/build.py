@@ -82,6 +82,7 @@ def build_corpus(
         ArtifactError: ``documents`` is damaged or ``teacher`` has no tokenizer.
     """
     origin = read_table_manifest(documents, "documents", DOCUMENTS)
+    _LOG.info("loading the teacher's tokenizer")
     short = short or ShortSettings()
     chunkers = {is_short: load_chunker(teacher, n) for is_short, n in ((False, chunk_tokens), (True, short.tokens))}
     maker = PassageMaker(chunkers, cleaning, short_documents(short.share, seed))
@@ -100,6 +101,7 @@ def build_corpus(
             "filled": round(len(spool) / quotas.total, 4),
         }
         _check_filled(lang, origin, quotas, facts)
+        _LOG.info("writing the corpus of %s", lang)
         characters = dict.fromkeys(SPLITS, 0)
         with table_writer(out, CORPUS) as table:
             for split in SPLITS:

@@ -7,6 +7,7 @@ same order and then others. Later stages rely on this, so that a raised quota ad
 from __future__ import annotations
 
 import heapq
+import logging
 import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from langtailor.storage.artifacts import Manifest
 from langtailor.storage.spool import Row, record_batches, spooled
 from langtailor.storage.tables import DOCUMENTS, table_writer
 
+_LOG = logging.getLogger("langtailor")
 #: Documents asked for per passage wanted: some are dropped, some make several. Local ones cost next to nothing.
 _HUB_SURPLUS = 1.3
 _LOCAL_SURPLUS = 3.0
@@ -71,6 +73,7 @@ def fetch_documents(
         SourceError: the source cannot be read, has no text in the language, or gives an id twice.
         HubError: the Hub cannot be reached or refuses.
     """
+    _LOG.info("sampling documents of %s", lang)
     asked = {"source": source.model_dump(mode="json"), "source_lang": source_lang, "seed": seed, "wanted": wanted}
     written = {"documents": 0, "characters": 0}
     with _sample(source, source_lang, wanted, seed, work) as sample, table_writer(out, DOCUMENTS) as table:

@@ -56,6 +56,7 @@ def count_tokens(corpus: Path, teacher: Path, out: Path) -> None:
     Raises:
         ArtifactError: the corpus is damaged, or uses a token for which the teacher has no embedding.
     """
+    _LOG.info("loading the teacher's tokenizer")
     reader = WordReader.open(teacher)
     tokenizer, presplit = reader.tokenizer, reader.presplit
     stream = _MeasuredTexts(corpus)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ from langtailor.errors import ArtifactError
 from langtailor.models.length_batches import Rows
 from langtailor.storage.artifacts import directory_digest, read_manifest
 from langtailor.vectors.store import VectorStore
+
+_LOG = logging.getLogger("langtailor")
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,7 @@ def load_data(
         ArtifactError: something is damaged or does not belong to the rest.
         SourceError: the sentence pairs cannot be read.
     """
+    _LOG.info("reading tokens and vectors of %s", ", ".join(sorted(tokens)))
     read_manifest(clone, "clone")
     files = {lang: TokenFile(path) for lang, path in sorted(tokens.items())}
     tokenizer = tokenizer_digest(clone)

@@ -142,6 +142,7 @@ class Run:
         """Validate, and keep the weights if they are the best so far."""
         if self._validator is None:
             return
+        _LOG.info("validating after step %s", f"{self._done.step:,}")
         validation = self._validator(self._gradient.budget)
         if not math.isfinite(validation.overall.loss):
             raise TrainingError(

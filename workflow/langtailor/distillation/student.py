@@ -129,7 +129,7 @@ class Student:
         return self._forward.no_sync() if isinstance(self._forward, DistributedDataParallel) else nullcontext()
 
     def parameters(self) -> dict[str, torch.nn.Parameter]:
-        """All parameters by name; one that two modules share stands once."""
+        """All parameters by name; one that two modules share is listed once."""
         return dict(self.model.named_parameters())
 
     def state(self) -> State:

@@ -7,6 +7,7 @@ on a CPU it ends in the same bits as an uninterrupted one.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -22,6 +23,7 @@ from langtailor.distillation.student import Student, write_student
 from langtailor.storage.artifacts import Manifest, atomic_directory, canonical_json, seal_directory, sha256_bytes
 from langtailor.storage.code_digest import module_digest
 
+_LOG = logging.getLogger("langtailor")
 #: Settings that change how a run is logged and saved, but not what it computes.
 NON_SEMANTIC_SETTINGS = ("checkpoint_every", "tensorboard")
 #: Libraries whose versions may change what a run computes.
@@ -76,6 +78,7 @@ def distil(
     run = Run(accelerator, student, data, settings, seed, store, checkpoints)
     facts = run.finish()
     if accelerator.is_main_process:
+        _LOG.info("writing the student")
         with atomic_directory(out) as folder:
             write_student(student, clone, folder)
             (folder / "training.jsonl").write_text(run.metrics.text(), encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,9 +13,12 @@ from numpy.typing import NDArray
 
 from langtailor.storage.artifacts import read_json, write_json
 
+_LOG = logging.getLogger("langtailor")
 _KIND = "evaluation"
 #: Group of the figure over all languages together.
 ALL_LANGUAGES = "all"
+#: Resampled indices that take about a second.
+_SLOW = 100_000_000
 #: Resampled indices held at a time, so that memory stays flat whatever the number of items.
 _INDICES_AT_ONCE = 2_000_000
 
@@ -96,6 +100,8 @@ def bootstrap(statistic: Callable[[NDArray[np.int64]], Floats], n: int, resample
     Returns:
         float64, shape (resamples,).
     """
+    if n * resamples > _SLOW:
+        _LOG.info("bootstrap: %s resamples of %s items", f"{resamples:,}", f"{n:,}")
     generator = np.random.default_rng(seed)
     rows = max(1, _INDICES_AT_ONCE // max(n, 1))
     parts = [

@@ -107,13 +107,14 @@ class Encoder:
         return dict(self._model.preprocess(texts, prompt=self._prompt or None))
 
     def _encode_window(self, features: Features, run: MapFunction) -> Iterator[tuple[Rows, torch.Tensor]]:
-        """Rows of the texts with their vectors, which the device may still be computing."""
+        """Rows of the texts with their vectors: on a CPU as cores finish them, elsewhere while the device computes."""
         lengths = features["attention_mask"].sum(dim=1).numpy()
         # By tokens now, of which the number of characters was an estimate.
         order = longest_first(lengths)
         batches = (order[part] for part in greedy_batches(lengths[order], lambda: self._budget))
-        # All batches are started before the first result is asked for.
-        for rows, vectors in list(run(lambda rows: (rows, self._run(features, lengths, rows)), batches)):
+        encoded = run(lambda rows: (rows, self._run(features, lengths, rows)), batches)
+        # A GPU gets all batches before the first result is awaited.
+        for rows, vectors in encoded if self._on_cpu else list(encoded):
             self.tokens += int(lengths[rows].sum())
             self.padded_tokens += len(rows) * int(lengths[rows].max())
             yield rows, vectors

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,8 @@ from langtailor.models.folder import ModelInfo
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
+
+_LOG = logging.getLogger("langtailor")
 
 
 def load_teacher(path: Path, settings: TeacherSettings, device: str) -> SentenceTransformer:
@@ -44,6 +47,7 @@ def load_sentence_transformer(
         dtype: precision of the weights in memory, ``float32`` or ``bfloat16``, whatever they are stored in.
         trust_remote_code: run Python code that comes with the model.
     """
+    _LOG.info("loading the model of %s", path)
     import torch
     from sentence_transformers import SentenceTransformer
     from transformers.utils import logging as transformers_logging

@@ -16,7 +16,7 @@ TOKEN_COLUMNS = (
     "characters a token: teacher",
     "student",
     "passages whose tokens were all kept",
-    "of these cut alike",
+    "of these segmented identically",
     "untouched by grafts",
 )
 #: The certificate's keys of the three tokenizers, with their names on the page.
@@ -60,9 +60,9 @@ def check_rows(certificate: Mapping[str, Any]) -> list[dict[str, str]]:
     whole = certificate["all"]
     checks = {
         "family": certificate["family"],
-        "passages whose tokens were all kept, and cut alike": f"{whole['retained_identical']:,} of {whole['retained']:,}",
+        "passages of kept tokens, segmented identically": f"{whole['retained_identical']:,} of {whole['retained']:,}",
         "tokens that no text reaches": f"{certificate['unreachable']:,}",
-        "texts that do not come back": f"{whole['round_trip_failures']:,} of {whole['round_trips']:,}",
+        "texts that do not round-trip": f"{whole['round_trip_failures']:,} of {whole['round_trips']:,}",
         "unknown tokens, teacher and student": f"{whole['teacher_unknown']:,} and {whole['unknown']:,}",
     }
     for reader, facts in certificate["agreement"].items():

@@ -20,7 +20,7 @@ class CorpusRow:
         lang: the language.
         source: kind of its source.
         passages: number of passages by split.
-        wanted: the quotas by split.
+        quotas: number of passages asked for by split.
         characters: characters of all passages.
         documents: documents read.
         dropped: what was dropped, and how much, by reason.
@@ -29,7 +29,7 @@ class CorpusRow:
     lang: str
     source: str
     passages: Mapping[str, int]
-    wanted: Mapping[str, int]
+    quotas: Mapping[str, int]
     characters: int
     documents: int
     dropped: str
@@ -52,7 +52,7 @@ def corpus_row(manifest: Manifest, lang: str) -> CorpusRow:
         lang=lang,
         source=manifest.inputs["documents"]["source"]["kind"],
         passages=facts["passages"],
-        wanted=manifest.made_by["quotas"],
+        quotas=manifest.made_by["quotas"],
         characters=sum(facts["characters"].values()),
         documents=facts["documents"]["read"],
         dropped=dropped or "nothing",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ from langtailor.report.training import read_records, training_note, training_plo
 from langtailor.report.vocabulary import composition_plot, graft_rows, share_plot, share_rows
 from langtailor.storage import tables
 from langtailor.storage.artifacts import Manifest, atomic_file, read_json, read_manifest
+
+_LOG = logging.getLogger("langtailor")
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,7 @@ def gather_page(
     Raises:
         ArtifactError: an artifact is damaged.
     """
+    _LOG.info("gathering the results of %s", ", ".join(variants))
     manifest = read_manifest(root / "teacher" / "model", "teacher", verify=False)
     corpus = [read_corpus_row(root / "corpus" / f"{lang}.parquet", lang) for lang in languages]
     teacher = ModelInfo.read(root / "teacher" / "model")

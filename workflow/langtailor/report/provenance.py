@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from langtailor.report.stages import read_stages
 from langtailor.storage.artifacts import MANIFEST_NAME, directory_digest, read_manifest, sha256_file, write_json
 from langtailor.storage.tables import CORPUS, read_table_manifest
 
+_LOG = logging.getLogger("langtailor")
 LIBRARIES = ("snakemake", "torch", "transformers", "tokenizers", "sentence-transformers", "pyarrow", "numpy")
 #: Folders of a run that hold artifacts.
 _FOLDERS = (
@@ -50,6 +52,7 @@ def write_provenance(root: Path, config: Mapping[str, Any], out: Path) -> None:
     Raises:
         ArtifactError: the teacher or a corpus is damaged.
     """
+    _LOG.info("hashing the artifacts")
     teacher = read_manifest(root / "teacher" / "model", "teacher", verify=False)
     write_json(
         out,

@@ -53,9 +53,9 @@ def sweep(variants: Sequence[Variant], targets: Sequence[str]) -> Sweep:
     """What each variant costs and what it keeps of the teacher."""
     tasks, speed = _retained_tasks(variants), _speed_task(variants[0])
     languages = [lang for lang in targets if all(lang in variant.fertility for variant in variants)]
-    shown = [*tasks, *([speed] if speed else [])]
-    columns = ["tokens", "parameters", *(f"tokens a word, {lang}" for lang in languages), *shown]
-    rows = [{"name": variant.name, "cells": _cells(variant, languages, shown)} for variant in variants]
+    compared = [*tasks, *([speed] if speed else [])]
+    columns = ["tokens", "parameters", *(f"tokens a word, {lang}" for lang in languages), *compared]
+    rows = [{"name": variant.name, "cells": _cells(variant, languages, compared)} for variant in variants]
     return Sweep(columns, rows, _trade_offs(variants, tasks, speed))
 
 

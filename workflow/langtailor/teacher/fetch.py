@@ -51,6 +51,7 @@ def fetch_teacher(settings: TeacherSettings, out: Path) -> None:
         HubError: the Hub refuses or cannot be reached.
         UnsupportedTokenizerError: its tokenizer is of a type that cannot be cut.
     """
+    _LOG.info("fetching the teacher %s", settings.model)
     downloads = out.parent / ".download"
     with atomic_directory(out) as folder:
         commit = _fetch_into(folder, settings, downloads)

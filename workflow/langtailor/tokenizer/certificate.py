@@ -138,9 +138,11 @@ def certify(
         samples += texts[: -(-_SAMPLE // len(corpora))]
         counts[lang], lost = measure.passages(texts, f"certifying {lang}")
         broken += _problems(lang, counts[lang], lost)
+    _LOG.info("checking that every token can be reached")
     unreachable = family.unreachable(layout)
     if unreachable:
         broken.append(f"{len(unreachable)} tokens are unreachable, among them {unreachable[:_SHOWN]}; {_DEFECT}")
+    _LOG.info("comparing with transformers and sentencepiece")
     agreement = check_agreement(family, layout, teacher, folder, samples)
     broken += [f"{problem}; {_DEFECT}" for problem in agreement.problems]
     if broken:

@@ -49,6 +49,7 @@ def write_tokenizer(
         CertificateError: the new tokenizer breaks a promise; nothing is written then.
         UnsupportedTokenizerError: the teacher's tokenizer belongs to no supported family.
     """
+    _LOG.info("writing the tokenizer")
     read_manifest(teacher, "teacher")
     layout = table_to_layout(read_table(vocabulary, "vocabulary", VOCABULARY)[0])
     family = load_family(teacher)

@@ -60,6 +60,7 @@ def encode_shard(
     """
     from langtailor.models.encoder import Encoder
 
+    _LOG.info("reading the passages of %s", corpus.stem)
     manifest = read_manifest(teacher, "teacher")
     info = ModelInfo.read(teacher)
     table = read_rows(corpus, shard * settings.shard_passages, settings.shard_passages)

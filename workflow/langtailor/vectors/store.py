@@ -148,16 +148,16 @@ class VectorStore:
         """
         import torch
 
-        taken = np.empty((len(rows), self.dimension), np.float16)
+        selected = np.empty((len(rows), self.dimension), np.float16)
         shard_of_row = np.searchsorted(self.starts, rows, side="right") - 1
         for index in np.unique(shard_of_row):
             in_shard = np.flatnonzero(shard_of_row == index)
-            taken[in_shard] = self.shards[index].vectors.take(rows[in_shard] - self.starts[index], axis=0)
+            selected[in_shard] = self.shards[index].vectors.take(rows[in_shard] - self.starts[index], axis=0)
         # numpy converts float16 number by number; torch uses vector instructions.
-        converted = np.empty(taken.shape, np.float32)
+        converted = np.empty(selected.shape, np.float32)
         piece = max(1, _ONE_THREAD // max(self.dimension, 1))
-        for at in range(0, len(taken), piece):
-            torch.from_numpy(converted[at : at + piece]).copy_(torch.from_numpy(taken[at : at + piece]))
+        for at in range(0, len(selected), piece):
+            torch.from_numpy(converted[at : at + piece]).copy_(torch.from_numpy(selected[at : at + piece]))
         return converted
 
     def check_ids(self, ids: pa.Array | pa.ChunkedArray) -> None:

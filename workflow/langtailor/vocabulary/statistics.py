@@ -61,6 +61,7 @@ def read_statistics(
     Raises:
         ArtifactError: counts or corpora are damaged.
     """
+    _LOG.info("counting the words of %s", ", ".join(targets))
     reader = WordReader.open(teacher)
     by_row = {lang: read_counts(path).counts for lang, path in counts.items()}
     uses = {lang: _by_token(found, len(family.tokens)) for lang, found in by_row.items()}
