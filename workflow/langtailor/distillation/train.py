@@ -35,6 +35,8 @@ from langtailor.distillation.student import State, Student, write_student
 from langtailor.distillation.tokens import TRAINING_SPLITS, TokenFile, tokenizer_digest
 from langtailor.distillation.validation import Validator
 from langtailor.errors import ArtifactError, ConfigError, TrainingError
+from langtailor.models.folder import ModelInfo
+from langtailor.models.similarity import Similarity
 from langtailor.progress import Progress
 from langtailor.storage.artifacts import (
     Manifest,
@@ -100,6 +102,7 @@ def distil(
     )
     data = load_data(clone, tokens, vectors, settings, trust_remote_code=trust_remote_code)
     student = Student(clone, settings, accelerator.device, data.prompt_length, trust_remote_code=trust_remote_code)
+    Objective(settings.objective).warn_of_free_length(Similarity(ModelInfo.read(clone).similarity))
     made_by = {**settings.model_dump(mode="json"), "seed": seed}
     store = Checkpoints(checkpoints, _fingerprint(made_by, data.inputs, settings.objective))
     run = Run(accelerator, student, data, settings, seed, store, checkpoints)

@@ -16,6 +16,7 @@ from langtailor.errors import SourceError
 from langtailor.evaluation.evaluator import Evaluator
 from langtailor.evaluation.scores import Floats, Score, mean_score
 from langtailor.evaluation.task import Inputs, TaskResult, VectorTask
+from langtailor.models.similarity import COSINE, Similarity
 from langtailor.sources.table_files import read_frame
 
 _DEPTH = 10
@@ -47,9 +48,8 @@ class RetrievalTask(VectorTask):
         judgements = read_judgements(self)
         queries = self.encode(evaluator, judgements.queries, "encoding queries", self.query_prompt)
         documents = self.encode(evaluator, judgements.documents, "encoding documents", self.document_prompt)
-        return TaskResult(
-            *retrieval_scores(queries, documents, judgements.relevant, evaluator.resamples, evaluator.seed)
-        )
+        ranked = nearest(queries, documents, _DEPTH, evaluator.similarity)
+        return TaskResult(*retrieval_scores(ranked, judgements.relevant, evaluator.resamples, evaluator.seed))
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,7 @@ def read_judgements(task: RetrievalTask) -> Judgements:
 
 
 def retrieval_scores(
-    queries: NDArray[np.float32],
-    documents: NDArray[np.float32],
+    ranked: NDArray[np.int64],
     relevant: Sequence[Mapping[int, float]],
     resamples: int,
     seed: int,
@@ -106,8 +105,7 @@ def retrieval_scores(
     ``nDCG@10 = DCG / ideal DCG`` with ``DCG = Σ gain(i) / log₂(i + 1)`` over ranks ``i`` (Järvelin and Kekäläinen 2002).
 
     Args:
-        queries: float32, shape (q, d), unit rows.
-        documents: float32, shape (n, d), unit rows.
+        ranked: int64, shape (q, 10 at most): by query, rows of the nearest documents, the nearest first.
         relevant: by query, gains by document row.
         resamples: bootstrap resamples.
         seed: seeds the bootstrap.
@@ -115,7 +113,6 @@ def retrieval_scores(
     Returns:
         Scores, nDCG first, and the nDCG of each query.
     """
-    ranked = nearest(queries, documents, _DEPTH)
     gains = [
         np.array([mine.get(row, 0.0) for row in rows.tolist()]) for mine, rows in zip(relevant, ranked, strict=True)
     ]
@@ -130,8 +127,10 @@ def retrieval_scores(
     return scores, {_GROUP: tuple(ndcg.tolist())}
 
 
-def nearest(queries: NDArray[np.float32], keys: NDArray[np.float32], depth: int) -> NDArray[np.int64]:
-    """Rows of the keys with the highest dot products, the highest first, ties by row; int64, shape (q, depth).
+def nearest(
+    queries: NDArray[np.float32], keys: NDArray[np.float32], depth: int, similarity: Similarity = COSINE
+) -> NDArray[np.int64]:
+    """Rows of the most similar keys of each query, the most similar first, ties by row; int64, shape (q, depth).
 
     Exact; memory is that of one block of queries against one block of keys.
     """
@@ -141,7 +140,7 @@ def nearest(queries: NDArray[np.float32], keys: NDArray[np.float32], depth: int)
         part = queries[start : start + _QUERIES_AT_ONCE]
         rows, values = np.empty((len(part), 0), np.int64), np.empty((len(part), 0), np.float32)
         for first in range(0, len(keys), _DOCUMENTS_AT_ONCE):
-            block = part @ keys[first : first + _DOCUMENTS_AT_ONCE].T
+            block = similarity.matrix(part, keys[first : first + _DOCUMENTS_AT_ONCE])
             values = np.concatenate([values, block], axis=1)
             here = np.broadcast_to(np.arange(first, first + block.shape[1]), block.shape)
             rows = np.concatenate([rows, here], axis=1)
