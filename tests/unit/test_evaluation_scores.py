@@ -147,7 +147,7 @@ def test_pairs_are_read_with_and_without_a_header(tmp_path):
     ("text", "says"),
     [
         ("sentence1,sentence2,points\na,b,1\n", "no column 'score'; it has"),
-        ("sentence1,sentence2,score\na,b,1\nc,d,high\n", "row 2 is not two sentences and a number"),
+        ("sentence1,sentence2,score\na,b,1\nc,d,high\n", "line 3: 'score' is 'high', which is not a number"),
         ("sentence1,sentence2,score\na,b,1\n", "too few"),
         ("", "cannot be read"),
     ],

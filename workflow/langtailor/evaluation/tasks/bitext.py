@@ -79,9 +79,16 @@ def _file_pairs(source: str, target: str) -> tuple[list[str], list[str]]:
 def _lines(path: Path) -> list[str]:
     try:
         # Not splitlines(): a sentence may hold a line separator of another kind.
-        return path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+        lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise SourceError(f"{path}: cannot be read as lines of text: {error}") from error
+    if lines == [""]:
+        return []
+    if blank := [number for number, line in enumerate(lines, start=1) if not line.strip()]:
+        raise SourceError(
+            f"{path}: line {blank[0]} is empty, so that no sentence belongs to that line of the other file"
+        )
+    return lines
 
 
 def bitext_scores(

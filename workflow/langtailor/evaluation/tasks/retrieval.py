@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +18,12 @@ from langtailor.evaluation.evaluator import Evaluator
 from langtailor.evaluation.scores import Floats, Score, mean_score
 from langtailor.evaluation.task import Inputs, TaskResult, VectorTask
 from langtailor.models.similarity import COSINE, Similarity
-from langtailor.sources.table_files import read_frame
+from langtailor.sources.table_files import read_table
 
 _DEPTH = 10
 _QUERIES_AT_ONCE, _DOCUMENTS_AT_ONCE = 256, 65_536
 _GROUP = "all queries"
+_LOG = logging.getLogger("langtailor")
 
 
 @task_kind
@@ -70,28 +72,33 @@ class Judgements:
 def read_judgements(task: RetrievalTask) -> Judgements:
     """Read a task's files, laid out as BEIR's (https://github.com/beir-cellar/beir/wiki/Load-your-custom-dataset).
 
-    Queries without a relevant document are left out.
+    Queries without a relevant document are left out. So is, with a warning, a judgement of a query or a document that
+    the other files do not have.
 
     Raises:
-        SourceError: a file cannot be read, an id is unknown or stands twice, or nothing is judged.
+        SourceError: a file cannot be read, a value is missing, an id stands twice, or nothing is judged relevant.
     """
-    documents, queries = _texts(Path(task.corpus)), _texts(Path(task.queries))
+    documents, queries = _texts(Path(task.corpus), may_be_blank=True), _texts(Path(task.queries))
     rows = {name: row for row, name in enumerate(documents)}
-    found: dict[str, dict[int, float]] = {}
-    judged = read_frame(Path(task.qrels), ("query-id", "corpus-id", "score"))
-    for line, (query, document, gain) in enumerate(judged.itertuples(index=False), start=2):
-        place = f"{task.qrels}: line {line}"
+    judged = read_table(Path(task.qrels), ("query-id", "corpus-id", "score"))
+    relevant: dict[str, dict[int, float]] = {}
+    unknown = []
+    judgements = zip(judged.texts("query-id"), judged.texts("corpus-id"), judged.floats("score"), strict=True)
+    for row, (query, document, gain) in enumerate(judgements):
         if query not in queries or document not in rows:
-            raise SourceError(f"{place}: query {query!r} or document {document!r} is in neither of the other files")
-        try:
-            value = float(gain)
-        except ValueError as error:
-            raise SourceError(f"{place}: the score {gain!r} is no number") from error
-        if value > 0:
-            found.setdefault(query, {})[rows[document]] = value
-    if not found:
+            unknown.append(f"{judged.place(row)}: query {query!r}, document {document!r}")
+        elif gain > 0:
+            relevant.setdefault(query, {})[rows[document]] = gain
+    if unknown:
+        _LOG.warning(
+            "%d of %d judgements are left out, as the other files have no such query or document; the first is %s",
+            len(unknown),
+            len(judged),
+            unknown[0],
+        )
+    if not relevant:
         raise SourceError(f"{task.qrels}: judges no document relevant")
-    return Judgements(tuple(queries[query] for query in found), tuple(documents.values()), tuple(found.values()))
+    return Judgements(tuple(queries[query] for query in relevant), tuple(documents.values()), tuple(relevant.values()))
 
 
 def retrieval_scores(
@@ -158,19 +165,13 @@ def _ideal(relevant: Mapping[int, float]) -> Floats:
     return np.sort(np.array(list(relevant.values())))[::-1][:_DEPTH]
 
 
-def _texts(path: Path) -> dict[str, str]:
-    """Texts by ``_id``; a title stands before its text."""
-    frame = read_frame(path, ("_id", "text"))
-    titles = read_frame(path, ("title",))["title"] if _has_titles(path) else [""] * len(frame)
-    texts = {
-        str(name): f"{title} {text}".strip()
-        for name, text, title in zip(frame["_id"], frame["text"], titles, strict=True)
-    }
-    if len(texts) != len(frame):
-        raise SourceError(f"{path}: an `_id` stands twice")
+def _texts(path: Path, *, may_be_blank: bool = False) -> dict[str, str]:
+    """Texts by ``_id``; a title, where a line has one, stands before its text."""
+    table = read_table(path, ("_id", "text"), optional=("title",))
+    texts: dict[str, str] = {}
+    ids, bodies, titles = table.texts("_id"), table.texts("text", may_be_blank=may_be_blank), table.columns["title"]
+    for row, (name, text, title) in enumerate(zip(ids, bodies, titles, strict=True)):
+        if name in texts:
+            raise SourceError(f"{table.place(row)}: the `_id` {name!r} stands twice")
+        texts[name] = f"{'' if title is None else title} {text}".strip()
     return texts
-
-
-def _has_titles(path: Path) -> bool:
-    with path.open(encoding="utf-8") as stream:
-        return '"title"' in stream.readline()
