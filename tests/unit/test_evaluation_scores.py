@@ -60,6 +60,19 @@ def test_resamples_do_not_depend_on_how_many_are_held_at_once(monkeypatch):
 
 def test_no_resamples_give_no_interval():
     assert interval(np.empty(0)) == (None, None)
+    assert mean_score("x", np.array([1.0, 2.0]), resamples=0, seed=0).low is None
+
+
+def test_one_item_is_its_own_interval():
+    score = mean_score("x", np.array([7.0]), resamples=20, seed=0)
+    assert (score.value, score.low, score.high) == (7, 7, 7)
+
+
+def test_equal_seeds_and_numbers_of_items_give_equal_resamples():
+    items, others = GENERATOR.normal(size=(2, 60))
+    drawn = np.random.default_rng(11).integers(0, 60, size=(30, 60))
+    assert np.array_equal(bootstrap(lambda rows: items[rows].mean(axis=1), 60, 30, seed=11), items[drawn].mean(axis=1))
+    assert np.array_equal(bootstrap(lambda rows: others[rows].max(axis=1), 60, 30, seed=11), others[drawn].max(axis=1))
 
 
 def bitext(source, target, margin=False, resamples=0):
