@@ -252,7 +252,7 @@ TASKS: dict[str, tuple[dict[str, Any], dict[str, str | bytes], str]] = {
             "q.jsonl": '{"_id": "q", "text": "one"}\n',
             "r.tsv": "query-id\tcorpus-id\tscore\nq\tnobody\t1\n",
         },
-        "r.tsv: line 2: query 'q' or document 'nobody'",
+        "r.tsv: judges no document relevant",
     ),
 }
 

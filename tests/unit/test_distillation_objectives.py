@@ -11,6 +11,7 @@ from torch import tensor
 from langtailor.config.distillation import ObjectiveSettings
 from langtailor.distillation.objectives import Objective
 from langtailor.errors import ConfigError
+from langtailor.models.similarity import Similarity
 from langtailor.objectives.contrastive import Contrastive
 from langtailor.objectives.cosine import Cosine
 from langtailor.objectives.mse import MeanSquaredError
@@ -125,6 +126,26 @@ def test_a_parameter_of_the_configuration_reaches_its_term():
 
 def test_the_modules_of_an_objective_are_those_of_its_terms():
     assert ObjectiveSettings(relational=2).modules() == ["objectives.cosine", "objectives.relational"]
+
+
+@pytest.mark.parametrize(
+    ("similarity", "terms", "says"),
+    [
+        ("dot", {"cosine": 1}, "compares vectors by dot product"),
+        ("euclidean", {"relational": 1, "contrastive": 1}, "compares vectors by Euclidean distance"),
+        ("manhattan", {"cosine": 1}, "compares vectors by Manhattan distance"),
+        ("dot", {"cosine": 1, "mse": 0.1}, None),
+        ("cosine", {"cosine": 1}, None),
+    ],
+)
+def test_where_length_matters_a_term_that_keeps_it_is_offered(caplog, similarity, terms, says):
+    objective(**terms).warn_of_free_length(Similarity(similarity))
+    if says is None:
+        assert not caplog.records
+    else:
+        (record,) = caplog.records
+        assert says in record.getMessage()
+        assert record.getMessage().endswith("no term of distillation.objective keeps it: give `mse` a weight")
 
 
 def test_two_terms_cannot_have_the_same_key():

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from langtailor.config.teacher import TeacherSettings
-from langtailor.evaluation.encoding import unit
 from langtailor.evaluation.evaluator import Evaluator
 from langtailor.evaluation.task import Inputs
 from langtailor.evaluation.tasks import speed
 from langtailor.evaluation.tasks.geometry import GeometryTask, alignment, uniformity
 from langtailor.evaluation.tasks.speed import SpeedTask
+from langtailor.models.similarity import unit
 from tests.models import make_tiny_bert_teacher
 from tests.unit.distillation_world import write_corpus
 

@@ -12,7 +12,6 @@ from sklearn.linear_model import LogisticRegression
 
 from langtailor.config.teacher import TeacherSettings
 from langtailor.errors import ConfigError, SourceError
-from langtailor.evaluation.encoding import unit
 from langtailor.evaluation.evaluator import Evaluator
 from langtailor.evaluation.task import Inputs
 from langtailor.evaluation.tasks.classification import classification_scores
@@ -20,6 +19,7 @@ from langtailor.evaluation.tasks.clustering import ClusteringTask, clustering_sc
 from langtailor.evaluation.tasks.mteb import MtebTask, mteb_scores, scores_of
 from langtailor.evaluation.tasks.retrieval import RetrievalTask, nearest, read_judgements, retrieval_scores
 from langtailor.models.loading import load_sentence_transformer
+from langtailor.models.similarity import unit
 from tests.models import make_tiny_bert_teacher
 from tests.unit.surgery_teachers import TARGET, TEXTS
 
@@ -82,7 +82,7 @@ def test_truncated_vectors_give_the_figures_of_sentence_transformers(teacher, fi
 def test_graded_gains_follow_the_formula():
     vectors = np.eye(4, dtype=np.float32)
     query = unit(np.array([[4, 3, 2, 1]], np.float32))
-    scores, _ = retrieval_scores(query, vectors, [{0: 1.0, 2: 3.0}], 0, 0)
+    scores, _ = retrieval_scores(nearest(query, vectors, 10), [{0: 1.0, 2: 3.0}], 0, 0)
     expected = (1 / np.log2(2) + 3 / np.log2(4)) / (3 / np.log2(2) + 1 / np.log2(3))
     assert scores[0].value == pytest.approx(100 * expected, abs=1e-3)
 
@@ -99,8 +99,8 @@ def test_blocks_change_nothing(monkeypatch):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("q0\tnowhere\t1", "line 2: .*'nowhere'"),
-        ("q0\td1\tmuch", "line 2: the score 'much'"),
+        ("q0\tnowhere\t1", "judges no document relevant"),
+        ("q0\td1\tmuch", "line 2: 'score' is 'much', which is not a number"),
         ("q0\td1\t0", "judges no"),
     ],
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 
 from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, SerializationInfo, model_validator
 from pydantic_core import CoreSchema, PydanticKnownError, core_schema
@@ -32,7 +32,13 @@ class TaskNeeds:
 
 
 class Task(Section, ABC):
-    """Settings of an evaluation task. Each kind is a subclass with a literal ``kind``, registered by :func:`task_kind`."""
+    """Settings of an evaluation task. Each kind is a subclass with a literal ``kind``, registered by :func:`task_kind`.
+
+    Attributes:
+        less_is_better: metrics of which the better model has the lower figure.
+    """
+
+    less_is_better: ClassVar[tuple[str, ...]] = ()
 
     kind: str
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -11,6 +12,10 @@ from torch.nn import functional
 
 from langtailor.config.distillation import ObjectiveSettings
 from langtailor.errors import ConfigError
+from langtailor.models.similarity import Similarity
+from langtailor.objectives.term import objective_terms
+
+_LOG = logging.getLogger("langtailor")
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,21 @@ class Objective:
     def compares_passages(self) -> bool:
         """Whether the loss of a batch is more than the mean over its passages."""
         return any(term.compares_passages for term, _ in self.settings.weighted_terms())
+
+    def warn_of_free_length(self, similarity: Similarity) -> None:
+        """Warn where the model compares the length of vectors, which no term keeps.
+
+        Args:
+            similarity: how the model compares vectors.
+        """
+        if similarity.compares_length and not any(term.keeps_length for term, _ in self.settings.weighted_terms()):
+            keeping = ", ".join(f"`{term.name}`" for term in objective_terms() if term.keeps_length)
+            _LOG.warning(
+                "the teacher compares vectors by %s, to which their length matters, but no term of distillation.objective "
+                "keeps it: give %s a weight",
+                similarity.label,
+                keeping,
+            )
 
     def check_dimension(self, dimension: int) -> None:
         """Raise :class:`~langtailor.errors.ConfigError` for a Matryoshka dimension that is too large."""

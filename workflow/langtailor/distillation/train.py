@@ -18,8 +18,11 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from langtailor.config.distillation import DistillationSettings, ObjectiveSettings
 from langtailor.distillation.checkpoints import Checkpoints
 from langtailor.distillation.data import load_data
+from langtailor.distillation.objectives import Objective
 from langtailor.distillation.run import Run
 from langtailor.distillation.student import Student, write_student
+from langtailor.models.folder import ModelInfo
+from langtailor.models.similarity import Similarity
 from langtailor.storage.artifacts import Manifest, atomic_directory, canonical_json, seal_directory, sha256_bytes
 from langtailor.storage.code_digest import module_digest
 
@@ -73,6 +76,7 @@ def distil(
     )
     data = load_data(clone, tokens, vectors, settings, trust_remote_code=trust_remote_code)
     student = Student(clone, settings, accelerator.device, data.prompt_length, trust_remote_code=trust_remote_code)
+    Objective(settings.objective).warn_of_free_length(Similarity(ModelInfo.read(clone).similarity))
     made_by = {**settings.model_dump(mode="json"), "seed": seed}
     store = Checkpoints(checkpoints, _fingerprint(made_by, data.inputs, settings.objective))
     run = Run(accelerator, student, data, settings, seed, store, checkpoints)

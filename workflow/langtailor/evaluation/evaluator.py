@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from langtailor.config.teacher import TeacherSettings
 from langtailor.errors import ConfigError
-from langtailor.evaluation.encoding import encode_texts, unit
+from langtailor.evaluation.encoding import encode_texts
 from langtailor.models.folder import ModelInfo, resolve_prompt
 from langtailor.models.loading import load_teacher
+from langtailor.models.similarity import Similarity
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -29,12 +30,18 @@ class Evaluator:
         resamples: bootstrap resamples behind each interval.
         seed: seeds the bootstrap; the same for all models, so that their figures are paired.
         device: ``cpu`` or ``cuda``.
+
+    Attributes:
+        folder: the model's folder.
+        prompt: put before each text.
+        similarity: how the model compares vectors.
     """
 
     def __init__(self, model: Path, teacher: TeacherSettings, resamples: int, seed: int, device: str) -> None:
         self.folder, self.resamples, self.seed = model, resamples, seed
         self._info = ModelInfo.read(model)
         self.prompt = resolve_prompt(self._info, teacher)
+        self.similarity = Similarity(self._info.similarity)
         self._teacher, self._device = teacher, device
 
     @cached_property
@@ -42,10 +49,15 @@ class Evaluator:
         """The model, loaded when first needed: some tasks need only its tokenizer."""
         return load_teacher(self.folder, self._teacher, self._device)
 
-    def encode(
-        self, texts: Sequence[str], label: str, prompt: str | None = None, width: int | None = None
+    def vectors(
+        self,
+        texts: Sequence[str],
+        label: str,
+        prompt: str | None = None,
+        width: int | None = None,
+        similarity: Similarity | None = None,
     ) -> NDArray[np.float32]:
-        """Unit vectors of texts.
+        """Vectors of texts, ready to be compared.
 
         Args:
             texts: the texts.
@@ -53,9 +65,10 @@ class Evaluator:
             prompt: put before each text: the name of one of the model's prompts, or the prompt itself; ``None`` takes
                 the teacher's.
             width: keep only so many of the first components.
+            similarity: how they will be compared; ``None`` means as the model says.
 
         Returns:
-            float32, shape (texts, d), each row of length 1.
+            float32, shape (texts, d); rows of length 1 for the cosine.
 
         Raises:
             ConfigError: ``width`` is more than the model has.
@@ -66,5 +79,6 @@ class Evaluator:
                 f"truncate_dim {width} is more than the {self._info.dimension} dimensions of {self.folder}",
             )
         text_before = self.prompt if prompt is None else self._info.prompts.get(prompt, prompt)
-        vectors = encode_texts(self.model, texts, text_before, label)
-        return vectors if width is None else unit(vectors[:, :width])
+        prepare = (similarity or self.similarity).prepare
+        vectors = prepare(encode_texts(self.model, texts, text_before, label))
+        return vectors if width is None else prepare(vectors[:, :width])

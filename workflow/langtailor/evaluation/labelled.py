@@ -6,7 +6,7 @@ from pathlib import Path
 
 from langtailor.errors import SourceError
 from langtailor.evaluation.task import VectorTask
-from langtailor.sources.table_files import read_frame
+from langtailor.sources.table_files import read_table
 
 
 class LabelledTask(VectorTask):
@@ -21,10 +21,10 @@ class LabelledTask(VectorTask):
         """Texts and their labels.
 
         Raises:
-            SourceError: the file cannot be read, a column is missing, or fewer than two labels occur.
+            SourceError: the file cannot be read, a column or a value is missing, or fewer than two labels occur.
         """
-        frame = read_frame(Path(path), (self.text, self.label))
-        texts, labels = ([str(value) for value in frame[column]] for column in (self.text, self.label))
+        table = read_table(Path(path), (self.text, self.label))
+        texts, labels = table.texts(self.text), table.texts(self.label)
         if len(set(labels)) < 2:
             raise SourceError(f"{path}: the column {self.label!r} has {len(set(labels))} labels; at least 2 are needed")
         return texts, labels

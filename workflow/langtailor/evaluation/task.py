@@ -17,6 +17,7 @@ from langtailor.config.evaluation import Task
 from langtailor.corpus.reading import read_corpus
 from langtailor.evaluation.evaluator import Evaluator
 from langtailor.evaluation.scores import Floats, Score
+from langtailor.models.similarity import Similarity
 
 
 @dataclass(frozen=True)
@@ -76,10 +77,15 @@ class VectorTask(EvaluationTask):
     """Compare only so many of the vectors' first components, as users of a Matryoshka model do; `null` compares all."""
 
     def encode(
-        self, evaluator: Evaluator, texts: Sequence[str], label: str, prompt: str | None = None
+        self,
+        evaluator: Evaluator,
+        texts: Sequence[str],
+        label: str,
+        prompt: str | None = None,
+        similarity: Similarity | None = None,
     ) -> NDArray[np.float32]:
-        """Unit vectors of texts, truncated as the task says; see :meth:`Evaluator.encode`."""
-        return evaluator.encode(texts, label, prompt, self.truncate_dim)
+        """Vectors of texts, truncated as the task says; see :meth:`Evaluator.vectors`."""
+        return evaluator.vectors(texts, label, prompt, self.truncate_dim, similarity)
 
 
 def rounded(values: Floats) -> tuple[float, ...]:

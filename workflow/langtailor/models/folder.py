@@ -15,6 +15,7 @@ from typing import Any
 from langtailor.config.teacher import TeacherSettings
 from langtailor.errors import ArtifactError, SourceError
 from langtailor.models.safetensors_file import tensor_shapes
+from langtailor.models.similarity import SIMILARITIES
 from langtailor.storage.json_files import load_json, load_json_object
 
 #: Model types that count positions from ``pad_token_id + 1``.
@@ -39,6 +40,7 @@ class ModelInfo:
         pooling: pooling mode; of several, whose vectors are joined, all with ``+`` between them.
         prompts: prompts by name.
         default_prompt: the prompt used when none is asked for; empty for none.
+        similarity: how its vectors are compared, one of :data:`langtailor.models.similarity.SIMILARITIES`.
     """
 
     modules: tuple[str, ...]
@@ -52,6 +54,7 @@ class ModelInfo:
     pooling: str
     prompts: Mapping[str, str]
     default_prompt: str
+    similarity: str = "cosine"
 
     @classmethod
     def read(cls, folder: Path) -> ModelInfo:
@@ -59,6 +62,7 @@ class ModelInfo:
 
         Raises:
             ArtifactError: a file that a sentence-transformers folder needs is missing or unreadable.
+            SourceError: it compares vectors in an unknown way, or no length of a text is stated.
         """
         modules = load_json(folder / "modules.json")
         transformer = folder / _path_of(modules, "Transformer", folder)
@@ -84,6 +88,7 @@ class ModelInfo:
             pooling="+".join(_pooling_modes(pooling)),
             prompts=dict(prompts.get("prompts") or {}),
             default_prompt=_default_prompt(prompts),
+            similarity=_similarity(prompts, folder),
         )
 
 
@@ -151,6 +156,16 @@ def _pooling_modes(pooling: Mapping[str, Any]) -> list[str]:
         return [modes] if isinstance(modes, str) else list(modes)
     switches = {key.removeprefix("pooling_mode_"): on for key, on in pooling.items() if key.startswith("pooling_mode_")}
     return [mode for mode, on in switches.items() if on] or ["mean"]
+
+
+def _similarity(config: Mapping[str, Any], folder: Path) -> str:
+    name = config.get("similarity_fn_name") or "cosine"
+    if name not in SIMILARITIES:
+        known = ", ".join(SIMILARITIES)
+        raise SourceError(
+            f"{folder}: config_sentence_transformers.json: similarity_fn_name {name!r} is none of {known}"
+        )
+    return str(name)
 
 
 def _default_prompt(config: Mapping[str, Any]) -> str:

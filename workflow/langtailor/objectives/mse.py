@@ -15,6 +15,7 @@ class MeanSquaredError(Term):
     """Mean squared error of the vectors (Reimers and Gurevych 2020)."""
 
     name = "mse"
+    keeps_length = True
 
     def loss(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Mean of (s - t)² over passages and dimensions (arXiv 2004.09813, equation 1)."""

@@ -23,6 +23,7 @@ class Term(BaseModel, ABC):
         default_weight: its weight where the configuration gives none.
         compares_passages: whether its value for a batch is not the mean of its values for parts of the batch.
         allows_other_width: whether the teacher's vectors may have another width than the student's.
+        keeps_length: whether it depends on the length of the student's vectors.
     """
 
     model_config = ConfigDict(
@@ -33,6 +34,7 @@ class Term(BaseModel, ABC):
     default_weight: ClassVar[float] = 0.0
     compares_passages: ClassVar[bool] = False
     allows_other_width: ClassVar[bool] = False
+    keeps_length: ClassVar[bool] = False
 
     @abstractmethod
     def loss(self, student: Tensor, teacher: Tensor) -> Tensor:

@@ -9,10 +9,10 @@ from typing import Literal
 import numpy as np
 
 from langtailor.config.evaluation import TaskNeeds, task_kind
-from langtailor.evaluation.encoding import unit
 from langtailor.evaluation.evaluator import Evaluator
 from langtailor.evaluation.scores import ALL_LANGUAGES, mean_score
 from langtailor.evaluation.task import EvaluationTask, Inputs, TaskResult, rounded
+from langtailor.models.similarity import COSINE, unit
 from langtailor.vectors.store import VectorStore
 
 _LOG = logging.getLogger("langtailor")
@@ -35,8 +35,8 @@ class AgreementTask(EvaluationTask):
                 _LOG.warning("%s: no test passages; agreement leaves it out", lang)
                 continue
             stored = unit(VectorStore.open(list(inputs.vectors[lang]), "test").take(np.arange(len(texts))))
-            vectors = evaluator.encode(texts, f"encoding {lang}")
-            cosines[lang] = np.einsum("nd,nd->n", vectors, stored, dtype=np.float64)
+            vectors = evaluator.vectors(texts, f"encoding {lang}", similarity=COSINE)
+            cosines[lang] = COSINE.pairs(vectors, stored)
         if not cosines:
             return TaskResult(())
         groups = {ALL_LANGUAGES: np.concatenate(list(cosines.values())), **cosines}

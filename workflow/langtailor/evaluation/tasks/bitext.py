@@ -13,8 +13,9 @@ from langtailor.config.base import UserPath, problem
 from langtailor.config.evaluation import TaskNeeds, task_kind
 from langtailor.errors import SourceError
 from langtailor.evaluation.evaluator import Evaluator
-from langtailor.evaluation.scores import Score, mean_score
+from langtailor.evaluation.scores import Floats, Score, mean_score
 from langtailor.evaluation.task import Inputs, TaskResult, VectorTask
+from langtailor.models.similarity import COSINE, Similarity
 
 _ROWS_AT_ONCE = 1_024
 _NEIGHBOURS = 4
@@ -44,12 +45,15 @@ class BitextTask(VectorTask):
 
     def evaluate(self, evaluator: Evaluator, inputs: Inputs) -> TaskResult:
         sides = _corpus_pairs(inputs) if self.target is None else _file_pairs(self.source, self.target)
+        # The ratio of two similarities says something for the cosine alone.
+        similarity = COSINE if self.margin else evaluator.similarity
         source, target = (
-            self.encode(evaluator, texts, f"encoding {side} side")
+            self.encode(evaluator, texts, f"encoding {side} side", similarity=similarity)
             for side, texts in zip(("source", "target"), sides, strict=True)
         )
-        resampling = {"resamples": evaluator.resamples, "seed": evaluator.seed}
-        return TaskResult(*bitext_scores(source, target, margin=self.margin, **resampling))
+        forward = translations_found(source, target, similarity, margin=self.margin)
+        backward = translations_found(target, source, similarity, margin=self.margin)
+        return TaskResult(*bitext_scores(forward, backward, evaluator.resamples, evaluator.seed))
 
 
 def _corpus_pairs(inputs: Inputs) -> tuple[list[str], list[str]]:
@@ -75,13 +79,20 @@ def _file_pairs(source: str, target: str) -> tuple[list[str], list[str]]:
 def _lines(path: Path) -> list[str]:
     try:
         # Not splitlines(): a sentence may hold a line separator of another kind.
-        return path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+        lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise SourceError(f"{path}: cannot be read as lines of text: {error}") from error
+    if lines == [""]:
+        return []
+    if blank := [number for number, line in enumerate(lines, start=1) if not line.strip()]:
+        raise SourceError(
+            f"{path}: line {blank[0]} is empty, so that no sentence belongs to that line of the other file"
+        )
+    return lines
 
 
 def bitext_scores(
-    source: NDArray[np.float32], target: NDArray[np.float32], *, margin: bool, resamples: int, seed: int
+    forward: Floats, backward: Floats, resamples: int, seed: int
 ) -> tuple[tuple[Score, ...], dict[str, tuple[float, ...]]]:
     """Share of sentences whose nearest neighbour on the other side is their translation, in both directions.
 
@@ -89,9 +100,8 @@ def bitext_scores(
     accuracy.
 
     Args:
-        source: float32, shape (n, d), unit rows.
-        target: float32, shape (n, d), unit rows; row i translates row i of ``source``.
-        margin: rank by the ratio margin (https://arxiv.org/abs/1811.01136) instead of the cosine.
+        forward: float64, shape (n,): for each source sentence 100 where its translation is found, else 0.
+        backward: the same for the target sentences.
         resamples: bootstrap resamples.
         seed: seeds the bootstrap.
 
@@ -99,8 +109,6 @@ def bitext_scores(
         Scores (mean of both directions first) and, for each sentence, 100, 50 or 0: found in both directions, in one,
         or in none.
     """
-    forward = _hits(source, target, margin)
-    backward = _hits(target, source, margin)
     both = (forward + backward) / 2
     scores = tuple(
         mean_score("accuracy", hits, resamples, seed, group=group)
@@ -109,27 +117,43 @@ def bitext_scores(
     return scores, {"both directions": tuple(both.tolist())}
 
 
-def _hits(queries: NDArray[np.float32], keys: NDArray[np.float32], margin: bool) -> NDArray[np.float64]:
-    scale = _mean_of_nearest(keys, queries) if margin else None
-    found = np.empty(len(queries), dtype=np.int64)
+def translations_found(
+    queries: NDArray[np.float32], keys: NDArray[np.float32], similarity: Similarity, *, margin: bool
+) -> Floats:
+    """Whether the most similar key of each query is the one in the same row.
+
+    Args:
+        queries: float32, shape (n, d), prepared for the similarity.
+        keys: float32, shape (n, d), likewise.
+        similarity: how vectors are compared.
+        margin: rank by the ratio margin of the similarity (https://arxiv.org/abs/1811.01136) instead.
+
+    Returns:
+        float64, shape (n,): 100 or 0.
+    """
+    key_means = _neighbour_means(keys, queries, similarity) if margin else None
+    nearest = np.empty(len(queries), dtype=np.int64)
     for start in range(0, len(queries), _ROWS_AT_ONCE):
         rows = slice(start, start + _ROWS_AT_ONCE)
-        cosines = queries[rows] @ keys.T
-        if scale is not None:
-            own = _mean_of_largest(cosines)
-            cosines = cosines / (own[:, None] / 2 + scale[None, :] / 2)
-        found[rows] = cosines.argmax(axis=1)
-    return np.where(found == np.arange(len(queries)), 100.0, 0.0)
+        similarities = similarity.matrix(queries[rows], keys)
+        if key_means is not None:
+            query_means = _mean_of_largest(similarities)
+            similarities = np.asarray(similarities / (query_means[:, None] / 2 + key_means[None, :] / 2), np.float32)
+        nearest[rows] = similarities.argmax(axis=1)
+    return np.where(nearest == np.arange(len(queries)), 100.0, 0.0)
 
 
-def _mean_of_nearest(queries: NDArray[np.float32], keys: NDArray[np.float32]) -> NDArray[np.float32]:
+def _neighbour_means(
+    queries: NDArray[np.float32], keys: NDArray[np.float32], similarity: Similarity
+) -> NDArray[np.float32]:
+    """Mean similarity of each query to its nearest neighbours."""
     parts = [
-        _mean_of_largest(queries[start : start + _ROWS_AT_ONCE] @ keys.T)
+        _mean_of_largest(similarity.matrix(queries[start : start + _ROWS_AT_ONCE], keys))
         for start in range(0, len(queries), _ROWS_AT_ONCE)
     ]
     return np.concatenate(parts)
 
 
-def _mean_of_largest(cosines: NDArray[np.float32]) -> NDArray[np.float32]:
-    k = min(_NEIGHBOURS, cosines.shape[1])
-    return np.asarray(np.partition(cosines, -k, axis=1)[:, -k:].mean(axis=1), dtype=np.float32)
+def _mean_of_largest(similarities: NDArray[np.float32]) -> NDArray[np.float32]:
+    k = min(_NEIGHBOURS, similarities.shape[1])
+    return np.asarray(np.partition(similarities, -k, axis=1)[:, -k:].mean(axis=1), dtype=np.float32)

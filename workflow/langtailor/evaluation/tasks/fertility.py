@@ -19,6 +19,8 @@ _LOG = logging.getLogger("langtailor")
 class FertilityTask(EvaluationTask):
     """Tokens per word and characters per token of each model's tokenizer, per language, on the test split."""
 
+    less_is_better = ("tokens per word",)
+
     kind: Literal["fertility"]
 
     def needs(self, languages: Sequence[str]) -> TaskNeeds:

@@ -12,6 +12,7 @@ from langtailor.config.evaluation import TaskNeeds, task_kind
 from langtailor.evaluation.evaluator import Evaluator
 from langtailor.evaluation.scores import ALL_LANGUAGES, Floats, Score, mean_score
 from langtailor.evaluation.task import EvaluationTask, Inputs, TaskResult, rounded
+from langtailor.models.similarity import COSINE
 
 _ROWS_AT_ONCE = 1_024
 #: Most rows whose pairs are compared: all pairs of more would cost minutes and change no digit that matters.
@@ -22,6 +23,8 @@ _MOST_ROWS = 8_192
 class GeometryTask(EvaluationTask):
     """Alignment (squared distance of each test passage to its aligned text) and uniformity of the vectors, per language."""
 
+    less_is_better = ("alignment", "uniformity")
+
     kind: Literal["geometry"]
 
     def needs(self, languages: Sequence[str]) -> TaskNeeds:
@@ -31,10 +34,11 @@ class GeometryTask(EvaluationTask):
         vectors, aligned = {}, {}
         for lang, table in inputs.test_split():
             texts, pairs = (table[column].to_pylist() for column in ("text", "pair"))
-            vectors[lang] = evaluator.encode(texts, f"encoding {lang}")
+            vectors[lang] = evaluator.vectors(texts, f"encoding {lang}", similarity=COSINE)
             paired = [row for row, pair in enumerate(pairs) if pair]
             if paired:
-                others = evaluator.encode([pairs[row] for row in paired], f"encoding aligned texts of {lang}")
+                label = f"encoding aligned texts of {lang}"
+                others = evaluator.vectors([pairs[row] for row in paired], label, similarity=COSINE)
                 aligned[f"{lang} to aligned text"] = alignment(vectors[lang][paired], others)
         groups = {ALL_LANGUAGES: np.concatenate(list(vectors.values())), **vectors}
         scores = [

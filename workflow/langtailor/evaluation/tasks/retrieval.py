@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +17,13 @@ from langtailor.errors import SourceError
 from langtailor.evaluation.evaluator import Evaluator
 from langtailor.evaluation.scores import Floats, Score, mean_score
 from langtailor.evaluation.task import Inputs, TaskResult, VectorTask
-from langtailor.sources.table_files import read_frame
+from langtailor.models.similarity import COSINE, Similarity
+from langtailor.sources.table_files import read_table
 
 _DEPTH = 10
 _QUERIES_AT_ONCE, _DOCUMENTS_AT_ONCE = 256, 65_536
 _GROUP = "all queries"
+_LOG = logging.getLogger("langtailor")
 
 
 @task_kind
@@ -47,9 +50,8 @@ class RetrievalTask(VectorTask):
         judgements = read_judgements(self)
         queries = self.encode(evaluator, judgements.queries, "encoding queries", self.query_prompt)
         documents = self.encode(evaluator, judgements.documents, "encoding documents", self.document_prompt)
-        return TaskResult(
-            *retrieval_scores(queries, documents, judgements.relevant, evaluator.resamples, evaluator.seed)
-        )
+        ranked = nearest(queries, documents, _DEPTH, evaluator.similarity)
+        return TaskResult(*retrieval_scores(ranked, judgements.relevant, evaluator.resamples, evaluator.seed))
 
 
 @dataclass(frozen=True)
@@ -70,33 +72,37 @@ class Judgements:
 def read_judgements(task: RetrievalTask) -> Judgements:
     """Read a task's files, laid out as BEIR's (https://github.com/beir-cellar/beir/wiki/Load-your-custom-dataset).
 
-    Queries without a relevant document are left out.
+    Queries without a relevant document are left out. So is, with a warning, a judgement of a query or a document that
+    the other files do not have.
 
     Raises:
-        SourceError: a file cannot be read, an id is unknown or stands twice, or nothing is judged.
+        SourceError: a file cannot be read, a value is missing, an id stands twice, or nothing is judged relevant.
     """
-    documents, queries = _texts(Path(task.corpus)), _texts(Path(task.queries))
+    documents, queries = _texts(Path(task.corpus), may_be_blank=True), _texts(Path(task.queries))
     rows = {name: row for row, name in enumerate(documents)}
-    found: dict[str, dict[int, float]] = {}
-    judged = read_frame(Path(task.qrels), ("query-id", "corpus-id", "score"))
-    for line, (query, document, gain) in enumerate(judged.itertuples(index=False), start=2):
-        place = f"{task.qrels}: line {line}"
+    judged = read_table(Path(task.qrels), ("query-id", "corpus-id", "score"))
+    relevant: dict[str, dict[int, float]] = {}
+    unknown = []
+    judgements = zip(judged.texts("query-id"), judged.texts("corpus-id"), judged.floats("score"), strict=True)
+    for row, (query, document, gain) in enumerate(judgements):
         if query not in queries or document not in rows:
-            raise SourceError(f"{place}: query {query!r} or document {document!r} is in neither of the other files")
-        try:
-            value = float(gain)
-        except ValueError as error:
-            raise SourceError(f"{place}: the score {gain!r} is no number") from error
-        if value > 0:
-            found.setdefault(query, {})[rows[document]] = value
-    if not found:
+            unknown.append(f"{judged.place(row)}: query {query!r}, document {document!r}")
+        elif gain > 0:
+            relevant.setdefault(query, {})[rows[document]] = gain
+    if unknown:
+        _LOG.warning(
+            "%d of %d judgements are left out, as the other files have no such query or document; the first is %s",
+            len(unknown),
+            len(judged),
+            unknown[0],
+        )
+    if not relevant:
         raise SourceError(f"{task.qrels}: judges no document relevant")
-    return Judgements(tuple(queries[query] for query in found), tuple(documents.values()), tuple(found.values()))
+    return Judgements(tuple(queries[query] for query in relevant), tuple(documents.values()), tuple(relevant.values()))
 
 
 def retrieval_scores(
-    queries: NDArray[np.float32],
-    documents: NDArray[np.float32],
+    ranked: NDArray[np.int64],
     relevant: Sequence[Mapping[int, float]],
     resamples: int,
     seed: int,
@@ -106,8 +112,7 @@ def retrieval_scores(
     ``nDCG@10 = DCG / ideal DCG`` with ``DCG = Σ gain(i) / log₂(i + 1)`` over ranks ``i`` (Järvelin and Kekäläinen 2002).
 
     Args:
-        queries: float32, shape (q, d), unit rows.
-        documents: float32, shape (n, d), unit rows.
+        ranked: int64, shape (q, 10 at most): by query, rows of the nearest documents, the nearest first.
         relevant: by query, gains by document row.
         resamples: bootstrap resamples.
         seed: seeds the bootstrap.
@@ -115,7 +120,6 @@ def retrieval_scores(
     Returns:
         Scores, nDCG first, and the nDCG of each query.
     """
-    ranked = nearest(queries, documents, _DEPTH)
     gains = [
         np.array([mine.get(row, 0.0) for row in rows.tolist()]) for mine, rows in zip(relevant, ranked, strict=True)
     ]
@@ -130,8 +134,10 @@ def retrieval_scores(
     return scores, {_GROUP: tuple(ndcg.tolist())}
 
 
-def nearest(queries: NDArray[np.float32], keys: NDArray[np.float32], depth: int) -> NDArray[np.int64]:
-    """Rows of the keys with the highest dot products, the highest first, ties by row; int64, shape (q, depth).
+def nearest(
+    queries: NDArray[np.float32], keys: NDArray[np.float32], depth: int, similarity: Similarity = COSINE
+) -> NDArray[np.int64]:
+    """Rows of the most similar keys of each query, the most similar first, ties by row; int64, shape (q, depth).
 
     Exact; memory is that of one block of queries against one block of keys.
     """
@@ -141,7 +147,7 @@ def nearest(queries: NDArray[np.float32], keys: NDArray[np.float32], depth: int)
         part = queries[start : start + _QUERIES_AT_ONCE]
         rows, values = np.empty((len(part), 0), np.int64), np.empty((len(part), 0), np.float32)
         for first in range(0, len(keys), _DOCUMENTS_AT_ONCE):
-            block = part @ keys[first : first + _DOCUMENTS_AT_ONCE].T
+            block = similarity.matrix(part, keys[first : first + _DOCUMENTS_AT_ONCE])
             values = np.concatenate([values, block], axis=1)
             here = np.broadcast_to(np.arange(first, first + block.shape[1]), block.shape)
             rows = np.concatenate([rows, here], axis=1)
@@ -159,19 +165,13 @@ def _ideal(relevant: Mapping[int, float]) -> Floats:
     return np.sort(np.array(list(relevant.values())))[::-1][:_DEPTH]
 
 
-def _texts(path: Path) -> dict[str, str]:
-    """Texts by ``_id``; a title stands before its text."""
-    frame = read_frame(path, ("_id", "text"))
-    titles = read_frame(path, ("title",))["title"] if _has_titles(path) else [""] * len(frame)
-    texts = {
-        str(name): f"{title} {text}".strip()
-        for name, text, title in zip(frame["_id"], frame["text"], titles, strict=True)
-    }
-    if len(texts) != len(frame):
-        raise SourceError(f"{path}: an `_id` stands twice")
+def _texts(path: Path, *, may_be_blank: bool = False) -> dict[str, str]:
+    """Texts by ``_id``; a title, where a line has one, stands before its text."""
+    table = read_table(path, ("_id", "text"), optional=("title",))
+    texts: dict[str, str] = {}
+    ids, bodies, titles = table.texts("_id"), table.texts("text", may_be_blank=may_be_blank), table.columns["title"]
+    for row, (name, text, title) in enumerate(zip(ids, bodies, titles, strict=True)):
+        if name in texts:
+            raise SourceError(f"{table.place(row)}: the `_id` {name!r} stands twice")
+        texts[name] = f"{'' if title is None else title} {text}".strip()
     return texts
-
-
-def _has_titles(path: Path) -> bool:
-    with path.open(encoding="utf-8") as stream:
-        return '"title"' in stream.readline()

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-import numpy as np
-
 from langtailor.config.evaluation import TaskNeeds, task_kind
 from langtailor.config.sentence_pairs import StsPairs
 from langtailor.evaluation.correlation import rowwise_pearson, rowwise_spearman
@@ -18,7 +16,7 @@ from langtailor.sources.sentence_pairs import read_pairs
 
 @task_kind
 class StsTask(StsPairs, VectorTask):
-    """Semantic textual similarity: correlation of cosine with human scores, times 100."""
+    """Semantic textual similarity: correlation of the vectors' similarity with human scores, times 100."""
 
     kind: Literal["sts"]
 
@@ -29,9 +27,9 @@ class StsTask(StsPairs, VectorTask):
         pairs = read_pairs(self)
         first = self.encode(evaluator, pairs.first, "encoding first sentences")
         second = self.encode(evaluator, pairs.second, "encoding second sentences")
-        cosines = np.einsum("nd,nd->n", first, second, dtype=np.float64)
-        scores = sts_scores(cosines, pairs.gold, evaluator.resamples, evaluator.seed)
-        return TaskResult(scores, {"cosine": rounded(cosines)}, tuple(pairs.gold.tolist()))
+        similarities = evaluator.similarity.pairs(first, second)
+        scores = sts_scores(similarities, pairs.gold, evaluator.resamples, evaluator.seed)
+        return TaskResult(scores, {evaluator.similarity.name: rounded(similarities)}, tuple(pairs.gold.tolist()))
 
 
 def sts_scores(similarities: Floats, gold: Floats, resamples: int, seed: int) -> tuple[Score, ...]:
