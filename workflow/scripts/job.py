@@ -23,7 +23,6 @@ from langtailor.errors import DiskFullError, LangtailorError, OutOfMemoryError, 
 from langtailor.storage.artifacts import modified, verify_checksum, write_checksum
 
 _LOG = logging.getLogger("langtailor")
-_SCRIPTS = Path(__file__).resolve().parent
 
 
 @contextmanager
@@ -39,8 +38,7 @@ def job(snakemake: Any) -> Iterator[None]:
         inputs, outputs = ([Path(path) for path in paths] for paths in (snakemake.input, snakemake.output))
         for path in inputs:
             verify_checksum(path)
-        # Snakemake reruns a job whose script is newer than its output.
-        newest = max(map(modified, [*inputs, *_SCRIPTS.glob("*.py")]))
+        newest = max(map(modified, inputs), default=0)
         yield
         for path in outputs:
             if ".snakemake" not in path.parts:  # where copies of remote storage come and go
