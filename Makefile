@@ -1,4 +1,4 @@
-# The doors of langtailor. `make help` lists them.
+# The commands of langtailor. `make help` lists them.
 
 PYTHON ?= python3
 VENV := .venv
@@ -9,7 +9,7 @@ CONFIG ?= config/config.yaml
 # The CPU build of torch that the lock names; asked only where pip's own index does not have it.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
-.PHONY: help setup demo estimate test test-slow test-faults test-slurm test-recipe test-versions bench lint format schema lock clean
+.PHONY: help setup demo estimate test test-slow test-faults test-slurm test-recipe test-versions bench lint format schema rulegraph lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -23,12 +23,12 @@ $(VENV)/.ready: requirements/dev.txt pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements/dev.txt
 	@touch $@
 
-demo: setup ## run the whole pipeline on the embedded sample (offline, CPU)
+demo: setup ## run the whole workflow on the embedded sample (offline, CPU)
 	$(BIN)/snakemake --cores $(CORES) all
 	@echo "report:  results/demo/report.html"
 	@echo "student: results/demo/student/tailored  (SentenceTransformer opens it)"
 
-estimate: setup ## how long the teacher's vectors of CONFIG will take (ESTIMATE="--help" lists the options)
+estimate: setup ## estimate how long the teacher's vectors of CONFIG take (ESTIMATE="--help" lists the options)
 	@PYTHONPATH=workflow $(BIN)/python -m langtailor.planning.estimate --configfile $(CONFIG) $(ESTIMATE)
 
 test: setup ## run the fast tests, a whole small run among them
@@ -37,10 +37,10 @@ test: setup ## run the fast tests, a whole small run among them
 test-slow: setup ## run the slower tests
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m "slow and not slurm and not faults and not recipe and not versions"
 
-test-faults: setup ## disturb the small run in every way and see it end in the same bytes (root for the full disk)
+test-faults: setup ## test that faults of every kind leave the small run's bytes as they are (root for the full disk)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m faults -n $(CORES) --dist loadfile tests/faults
 
-test-slurm: setup ## run the small pipeline through a real Slurm (root; Debian's slurm-wlm and munge)
+test-slurm: setup ## run the small workflow through a real Slurm (root; Debian's slurm-wlm and munge)
 	which slurmctld slurmd munged > /dev/null || (apt-get update -qq && apt-get install -y -qq slurm-wlm munge)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m slurm tests/slurm
 
@@ -102,6 +102,9 @@ format: setup ## format Python and Snakemake files
 
 schema: setup ## write config/schema.yaml and config/README.md from the settings' models
 	PYTHONPATH=workflow $(BIN)/python -m langtailor.planning.configuration config
+
+rulegraph: setup ## draw the rule graph of README.md
+	$(BIN)/snakemake --rulegraph | $(BIN)/python docs/rulegraph.py README.md
 
 lock: setup ## refresh requirements/*.txt and envs/*.yaml
 	$(BIN)/python requirements/lock.py

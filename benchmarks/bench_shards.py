@@ -89,7 +89,7 @@ def _options() -> argparse.Namespace:
 
 
 def _sample_lengths() -> list[NDArray[np.float64]]:
-    files = sorted((ROOT / "workflow" / "resources" / "sample").glob("*.txt"))
+    files = sorted((ROOT / "workflow" / "langtailor" / "corpus" / "sample").glob("*.txt"))
     return [np.array([len(line) / 4 for line in file.read_bytes().splitlines() if line]) for file in files]
 
 

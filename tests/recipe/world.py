@@ -15,7 +15,7 @@ from langtailor.storage.json_files import load_json_object
 from tests.hub.server import Hub
 from tests.models import make_tiny_gemma_teacher
 
-SAMPLE = Path(__file__).parents[2] / "workflow" / "resources" / "sample"
+SAMPLE = Path(__file__).parents[2] / "workflow" / "langtailor" / "corpus" / "sample"
 #: First and last letter of the alphabets of languages that the sample corpus does not have; Latin ones are left out.
 LETTERS = {
     "arz": "اي", "fa": "اي", "bg": "ая", "ce": "ая", "tt": "ая", "uk": "ая", "el": "αω", "he": "את", "hy": "աֆ", "ko": "가힣",

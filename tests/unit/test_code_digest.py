@@ -130,13 +130,17 @@ def test_a_name_that_a_module_passes_on_is_followed(package):
     assert digest(package) != before
 
 
-def test_a_template_that_a_definition_names_is_part_of_it(package):
+def test_a_template_that_a_definition_names_is_part_of_it_with_those_that_it_includes(package):
     edit(package / "stage.py", "return f()", 'page = "page.jinja"\n    return f()')
     before = digest(package)
     (package / "page.jinja").write_text("{{ page }}")
     with_template = digest(package)
-    (package / "page.jinja").write_text("{{ another }}")
-    assert len({before, with_template, digest(package)}) == 3
+    (package / "page.jinja").write_text('{% include "part.jinja" %}')
+    with_include = digest(package)
+    (package / "part.jinja").write_text("{{ part }}")
+    with_part = digest(package)
+    (package / "part.jinja").write_text("{{ another }}")
+    assert len({before, with_template, with_include, with_part, digest(package)}) == 5
 
 
 def test_what_is_remembered_of_a_file_is_what_parsing_finds(package, monkeypatch):

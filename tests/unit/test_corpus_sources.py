@@ -289,8 +289,8 @@ def test_a_language_that_the_sample_lacks_is_an_error_with_those_it_has(sample: 
         sample.fetch(SampleSource(kind="sample"), "xx")
 
 
-def test_the_sample_lies_in_the_repository() -> None:
-    assert (Path(__file__).parents[2] / "workflow" / "resources" / "sample").samefile(local.SAMPLE)
+def test_the_sample_is_part_of_the_package() -> None:
+    assert (Path(__file__).parents[2] / "workflow" / "langtailor" / "corpus" / "sample").samefile(local.SAMPLE)
 
 
 # How much to ask for

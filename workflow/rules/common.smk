@@ -2,11 +2,30 @@
 
 import os
 import sys
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.settings.types import RerunTrigger
 
-sys.path.insert(0, str(Path(workflow.current_basedir).parent))
+#: Where this file is: a folder, or a place in a remote repository.
+RULES = workflow.current_basedir
+
+
+def source(path):
+    """Local path of one of the workflow's files, named relative to this one; of a remote one a copy is at hand."""
+    file = RULES.join(path)
+    return Path(file if isinstance(file, os.PathLike) else workflow.source_path(path))
+
+
+# The package is beside the rules. For a remote workflow it is installed, and `job` is brought to its scripts.
+if isinstance(RULES, os.PathLike):
+    sys.path.insert(0, str(Path(RULES).parent))
+elif find_spec("langtailor"):
+    source("../scripts/job.py")
+else:
+    raise WorkflowError(f"{RULES}: needs the package langtailor of the same commit; `pip install` the repository")
 
 from langtailor.storage.checksums import restore_times
 from langtailor.config.corpus import FilesSource, SampleSource
@@ -20,10 +39,11 @@ from langtailor.planning.machine import has_gpu
 from langtailor.storage.code_digest import code_digest, module_digest
 from langtailor.teacher.fetch import local_files
 
-# A file given with --configfile stands alone; it is not laid over the demo's.
+# A file given with --configfile stands alone; it is not laid over the demo's. A folder's own configuration goes first.
 if not workflow.overwrite_configfiles:
+    DEFAULT = Path("config/config.yaml")
 
-    configfile: "config/config.yaml"
+    configfile: str(DEFAULT if DEFAULT.is_file() else source("../../config/config.yaml"))
 
 
 try:
@@ -89,10 +109,17 @@ wildcard_constraints:
     task="|".join(TASKS),
 
 
+#: The run's folder as rules see it: a workflow that uses this one as a module may put a prefix before it.
+ROOT = Path(workflow.pathvars.apply(workflow.modifier.path_modifier.replace_prefix("<results>")))
+
+
 def keep_times():
-    """Let what was rebuilt as it was keep its time, so that nothing made from it runs again."""
-    if workflow.is_main_process:
-        restore_times(SETTINGS.root)
+    """Let what was rebuilt as it was keep its time, so that nothing made from it runs again.
+
+    Not where Snakemake holds times against those of the scripts: there an old time would have it run each time.
+    """
+    if workflow.is_main_process and RerunTrigger.CODE not in workflow.rerun_triggers:
+        restore_times(ROOT)
 
 
 def script_digest(name, registered=None):
@@ -101,7 +128,7 @@ def script_digest(name, registered=None):
     Modules that the script finds in a registry are beyond what the digest can follow: `registered` maps wildcards to
     their names, and the result is a params function that adds their digests.
     """
-    digest = code_digest(Path(workflow.current_basedir).parent / "scripts" / f"{name}.py")
+    digest = code_digest(source(f"../scripts/{name}.py"))
     if registered is None:
         return digest
     return lambda wildcards: [digest, *map(module_digest, registered(wildcards))]
@@ -208,3 +235,9 @@ def evaluations(*models):
     return paths + expand(
         "<results>/evaluation/{variant}/{model}/{task}.json", variant=VARIANTS, model=mine, task=TASKS
     )
+
+
+def report_parts(name, category):
+    """One part of the page for Snakemake's report, a file for each variant."""
+    part = partial(report, caption=f"../report/{name}.rst", category=category)
+    return [part(f"<results>/report/{variant}/{name}.html", labels={"variant": variant}) for variant in VARIANTS]

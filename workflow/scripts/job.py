@@ -25,7 +25,6 @@ from langtailor.progress import Heartbeat
 from langtailor.storage.checksums import modified, verify_checksum, write_checksum
 
 _LOG = logging.getLogger("langtailor")
-_SCRIPTS = Path(__file__).resolve().parent
 
 
 @contextmanager
@@ -42,8 +41,7 @@ def job(snakemake: Any) -> Iterator[None]:
         with Heartbeat("checking the inputs"):
             for path in inputs:
                 verify_checksum(path)
-            # Snakemake reruns a job whose script is newer than its output.
-            newest = max(map(modified, [*inputs, *_SCRIPTS.glob("*.py")]))
+            newest = max(map(modified, inputs), default=0)
             yield
             for path in outputs:
                 if ".snakemake" not in path.parts:  # where copies of remote storage come and go

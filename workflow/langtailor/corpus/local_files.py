@@ -24,8 +24,8 @@ from langtailor.corpus.document import Document
 from langtailor.errors import SourceError
 from langtailor.storage.artifacts import canonical_json, sha256_bytes, sha256_file
 
-#: The sample corpus of this repository: `{lang}.txt`, where line i means the same in every language.
-SAMPLE = Path(__file__).parents[2] / "resources" / "sample"
+#: The sample corpus, which is part of the package: `{lang}.txt`, where line i means the same in every language.
+SAMPLE = Path(__file__).parent / "sample"
 SAMPLE_PIVOT = "en"
 TEXT_SUFFIXES = (".txt", ".txt.gz")
 SUFFIXES = (".parquet", ".jsonl", ".jsonl.gz", ".tsv", ".tsv.gz", *TEXT_SUFFIXES)
