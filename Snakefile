@@ -2,5 +2,7 @@
 include: "workflow/Snakefile"
 
 
-# What an included file calls its default target is not that of the file that includes it.
-workflow.default_target = "all"
+# What an included file calls its default target is not that of the file that includes it. A workflow that uses this one as
+# a module has its own.
+if workflow.modifier.is_main_snakefile():
+    workflow.default_target = "all"

@@ -31,8 +31,8 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from langtailor.config.loading import load_settings
 from langtailor.config.run import Settings
+from langtailor.planning.configuration import load_settings
 from langtailor.planning.estimate import makespan
 
 _LOG = logging.getLogger("langtailor")
@@ -89,7 +89,7 @@ def _options() -> argparse.Namespace:
 
 
 def _sample_lengths() -> list[NDArray[np.float64]]:
-    files = sorted((ROOT / "workflow" / "resources" / "sample").glob("*.txt"))
+    files = sorted((ROOT / "workflow" / "langtailor" / "corpus" / "sample").glob("*.txt"))
     return [np.array([len(line) / 4 for line in file.read_bytes().splitlines() if line]) for file in files]
 
 

@@ -16,10 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from langtailor.config.corpus import FilesSource, HubSource, Quotas, SampleSource
-from langtailor.corpus import file_documents as local
+from langtailor.corpus import local_files as local
+from langtailor.corpus.document import Document
 from langtailor.corpus.documents import documents_wanted, fetch_documents
-from langtailor.corpus.file_documents import files_corpus
-from langtailor.corpus.reading import Document
+from langtailor.corpus.local_files import files_corpus
 from langtailor.errors import SourceError
 from langtailor.storage.spool import record_batches, spooled
 from langtailor.storage.tables import DOCUMENTS, read_table
@@ -289,8 +289,8 @@ def test_a_language_that_the_sample_lacks_is_an_error_with_those_it_has(sample: 
         sample.fetch(SampleSource(kind="sample"), "xx")
 
 
-def test_the_sample_lies_in_the_repository() -> None:
-    assert (Path(__file__).parents[2] / "workflow" / "resources" / "sample").samefile(local.SAMPLE)
+def test_the_sample_is_part_of_the_package() -> None:
+    assert (Path(__file__).parents[2] / "workflow" / "langtailor" / "corpus" / "sample").samefile(local.SAMPLE)
 
 
 # How much to ask for

@@ -26,7 +26,7 @@ from langtailor.distillation.tokens import TokenFile
 from langtailor.errors import ArtifactError, ConfigError, TrainingError
 from langtailor.storage.artifacts import Manifest, directory_digest, read_manifest, seal_directory
 from langtailor.vectors.store import VectorStore
-from tests.models import make_tiny_bert_teacher, make_tiny_gemma_teacher
+from tests.models import make_tiny_bert_teacher, make_tiny_gemma_teacher, make_tiny_xlmr_teacher
 from tests.unit.distillation_world import DEFAULTS, WEIGHTS, WORDS, World, embedding_name, make_world, new_rows
 
 ROOT = Path(__file__).parents[2]
@@ -256,6 +256,27 @@ def test_the_kept_weights_can_be_chosen_by_human_scores_and_these_are_sentence_t
     found = asked(SentenceTransformer(str(student), device="cpu"))
     assert validations[kept] == pytest.approx(100 * found["spearman_cosine"], abs=1e-3)
     assert facts(student)["after"]["sts"] == validations[kept]
+
+
+def test_a_model_that_compares_lengths_is_validated_so_and_told_of_a_loss_that_leaves_them_free(
+    tmp_path, pairs, caplog
+):
+    def make_teacher(folder):
+        make_tiny_xlmr_teacher(folder)
+        file = folder / "config_sentence_transformers.json"
+        file.write_text(json.dumps({**json.loads(file.read_text()), "similarity_fn_name": "dot"}))
+
+    world = make_world(tmp_path / "world", make_teacher)
+    settings = {"epochs": 0.2, "keep": "last", "validation_sts": {"path": str(pairs)}}
+    student = world.distil(tmp_path / "student", **settings)
+    assert "the teacher compares vectors by dot product" in caplog.text
+    first, second, scores = zip(*(line.split("\t") for line in pairs.read_text().splitlines()[1:]), strict=True)
+    library = EmbeddingSimilarityEvaluator(first, second, [float(score) for score in scores])
+    expected = library(SentenceTransformer(str(student), device="cpu"))
+    assert facts(student)["after"]["sts"] == pytest.approx(100 * expected["spearman_dot"], abs=1e-3)
+    caplog.clear()
+    world.distil(tmp_path / "another", **settings, objective={"cosine": 1, "mse": 1})
+    assert "dot product" not in caplog.text
 
 
 def test_other_sentence_pairs_make_another_run(world, pairs, tmp_path):

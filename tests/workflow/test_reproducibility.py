@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1_800)]
 #: Artifacts of every stage: an empty comparison would hold, too.
 STAGES = {
     *("teacher", "corpus", "counts", "vocabulary", "tokenizer", "clone", "vectors"),
-    *("distillation", "evaluation", "student"),
+    *("distillation", "evaluation", "student", "report"),
 }
 
 

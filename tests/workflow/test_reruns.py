@@ -4,10 +4,11 @@ Each row of the tables below stands, in the same words, in ``docs/reruns.md``. T
 variant and three evaluation tasks, for which there are three evaluations of the teacher and six of clone and student.
 """
 
+import ast
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +21,7 @@ from tests.workflow.conftest import REMOVED, ROOT, changed
 pytestmark = pytest.mark.timeout(900)
 
 #: Of the Hub, so that planning looks for no file.
-WATCHED = {"dataset": "owner/pairs"}
+STS_PAIRS = {"dataset": "owner/pairs"}
 Jobs = dict[str, int]
 
 NOTHING: Jobs = {}
@@ -51,15 +52,29 @@ class Row:
     arguments: tuple[str, ...] = ()
 
 
+def every_definition(source: str) -> str:
+    """Python source with a statement more in every function and class at its top level, and no other behaviour."""
+    tree = ast.parse(source)
+    for statement in tree.body:
+        if isinstance(statement, ast.FunctionDef | ast.ClassDef):
+            statement.body.append(ast.Pass())
+    return ast.unparse(tree) + "\n"
+
+
+def added(text: str) -> Callable[[str], str]:
+    """An edit that puts a text at the end of a file."""
+    return lambda source: source + text
+
+
 @dataclass(frozen=True)
 class Edit:
-    """An edit below ``workflow/`` and what it makes run."""
+    """An edit of files below ``workflow/``, named by patterns, and what it makes run."""
 
     name: str
     words: str
     jobs: Jobs
     files: tuple[str, ...]
-    added: str = "\nEDITED = True\n"
+    edited: Callable[[str], str] = every_definition
 
 
 SETTINGS = [
@@ -80,7 +95,7 @@ SETTINGS = [
     Row("evaluation task removed", "card, report", CARD_AND_REPORT, {"evaluation.tasks.bitext": REMOVED}),
     Row("objective", "training and what follows", STUDENT, {"distillation.objective": {"relational": 1.0}}),
     Row("learning rate", "training and what follows", STUDENT, {"distillation.learning_rate": 2e-3}),
-    Row("sentence pairs to watch", "training and what follows", STUDENT, {"distillation.validation_sts": WATCHED}),
+    Row("STS dev set", "training and what follows", STUDENT, {"distillation.validation_sts": STS_PAIRS}),
     Row("batch size", "training and what follows", STUDENT, {"distillation.batch_size": 32}),
     Row("epochs", "training and what follows", STUDENT, {"distillation.epochs": 3}),
     Row("training weight of a language", "training and what follows", STUDENT, {"distillation.language_weights.tr": 2}),
@@ -165,20 +180,25 @@ SETTINGS = [
 ]
 
 CODE = [
-    Edit("code of the sources", "everything but the teacher", DOCUMENTS, ("langtailor/corpus/sources.py",)),
+    Edit(
+        "code of the sources",
+        "everything but the teacher",
+        DOCUMENTS,
+        ("langtailor/corpus/documents.py", "langtailor/corpus/dataset_*.py", "langtailor/corpus/local_files.py"),
+    ),
     Edit(
         "code of the corpus",
         "corpus and what follows; not the documents",
         CORPUS,
-        ("langtailor/corpus/cleaning.py",),
+        tuple(
+            f"langtailor/corpus/{name}.py" for name in ("build", "chunking", "cleaning", "deduplication", "splitting")
+        ),
     ),
-    Edit("code of counting", "counts; vocabulary and what follows", COUNTS, ("langtailor/counting.py",)),
-    Edit("code of the selection", "vocabulary and what follows", VOCABULARY, ("langtailor/selection.py",)),
-    Edit("code of the donor", "vocabulary and what follows", VOCABULARY, ("langtailor/donor.py",)),
+    Edit("code of counting", "counts; vocabulary and what follows", COUNTS, ("langtailor/counts/*.py",)),
+    Edit("code of the selection", "vocabulary and what follows", VOCABULARY, ("langtailor/vocabulary/*.py",)),
     Edit("code of the surgery", "vocabulary and what follows", VOCABULARY, ("langtailor/surgery/wordpiece.py",)),
-    Edit("code of the certificate", "tokenizer and what follows", TOKENIZER, ("langtailor/surgery/certificate.py",)),
-    Edit("code of the initialisation", "clone and what follows", CLONE, ("langtailor/initialisation.py",)),
-    Edit("code of the clone", "clone and what follows", CLONE, ("langtailor/cloning.py",)),
+    Edit("code of the certificate", "tokenizer and what follows", TOKENIZER, ("langtailor/tokenizer/*.py",)),
+    Edit("code of the clone", "clone and what follows", CLONE, ("langtailor/clone/*.py",)),
     Edit(
         "code of the tokens",
         "tokens, then training and what follows",
@@ -186,53 +206,88 @@ CODE = [
         ("langtailor/distillation/tokens.py",),
     ),
     Edit(
-        "code of the encoder or the vectors",
+        "code of the encoder",
         "all vectors, training and what follows, all evaluations",
         SCORES | {"teacher_vectors": 2, "distil": 1},
-        ("langtailor/encoder.py", "langtailor/vectors.py"),
+        ("langtailor/models/encoder.py",),
+    ),
+    Edit(
+        "code of the vectors",
+        "all vectors, training and what follows, agreement with the teacher",
+        VECTORS,
+        ("langtailor/vectors/encode.py",),
     ),
     Edit(
         "code of the training",
         "training and what follows",
         STUDENT,
-        ("langtailor/distillation/objectives.py",),
+        tuple(f"langtailor/distillation/{name}.py" for name in ("gradients", "objectives", "schedule", "train")),
     ),
-    Edit("code of an evaluation", "all evaluations, card, report", SCORES, ("langtailor/evaluation/bitext.py",)),
-    Edit("code of the comparison", "card, report", CARD_AND_REPORT, ("langtailor/evaluation/comparison.py",)),
-    Edit("template of the card", "card", {"publish_student": 1}, ("langtailor/card.md.jinja",)),
     Edit(
-        "code or template of the report",
-        "report",
-        REPORT,
-        ("langtailor/reporting/plots.py", "langtailor/reporting/provenance.py", "langtailor/reporting/page.html.jinja"),
+        "code of a term of the loss",
+        "trainings that give it a weight, and what follows",
+        STUDENT,
+        ("langtailor/objectives/cosine.py", "langtailor/objectives/mse.py"),
     ),
-    Edit("code of the teacher", "everything but the documents", TEACHER, ("langtailor/teacher.py",)),
-    Edit("code that all stages share", "everything", TEACHER | DOCUMENTS, ("langtailor/artifacts.py",)),
+    Edit(
+        "code of an evaluation",
+        "evaluations by this kind of task, card, report",
+        CARD_AND_REPORT | {"evaluate": 2, "evaluate_teacher": 1},
+        ("langtailor/evaluation/tasks/bitext.py",),
+    ),
+    Edit(
+        "code that all evaluations share",
+        "all evaluations, card, report",
+        SCORES,
+        ("langtailor/evaluation/run.py", "langtailor/evaluation/task.py"),
+    ),
+    Edit("code of the comparison", "card, report", CARD_AND_REPORT, ("langtailor/evaluation/comparison.py",)),
+    Edit("code of the card", "card", {"publish_student": 1}, ("langtailor/student/*.py",)),
+    Edit("template of the card", "card", {"publish_student": 1}, ("langtailor/student/*.jinja",), added("\nMore.\n")),
+    Edit("code of the report", "report", REPORT, ("langtailor/report/*.py",)),
+    Edit("template of the report", "report", REPORT, ("langtailor/report/*.jinja",), added("\nMore.\n")),
+    Edit("code of the teacher", "everything but the documents", TEACHER, ("langtailor/teacher/*.py",)),
+    Edit("code that all stages share", "everything", TEACHER | DOCUMENTS, ("langtailor/storage/artifacts.py",)),
     Edit(
         "sample corpus",
         "the documents of the languages concerned, and what follows",
         ONE_LANGUAGE | {"evaluate_teacher": 3},
-        ("resources/sample/tr.txt",),
-        added="Bu satır yeni.\n",
-    ),
-    Edit("script of a rule", "its rule and what follows", STUDENT, ("scripts/distil.py",)),
-    Edit(
-        "comments and docstrings of the package",
-        "nothing",
-        NOTHING,
-        ("langtailor/artifacts.py", "langtailor/corpus/build.py", "langtailor/distillation/train.py"),
-        added='\n# Said better.\n"""And longer."""\n',
+        ("langtailor/corpus/sample/tr.txt",),
+        added("Bu satır yeni.\n"),
     ),
     Edit(
-        "code that shapes no file: settings, errors, progress, logging",
+        "script of a rule",
+        "its rule and what follows",
+        STUDENT,
+        ("scripts/distillation.py",),
+        lambda source: source.replace("seed=params.seed", "seed=params.seed + 0"),
+    ),
+    Edit(
+        "comments, docstrings, layout and import statements",
         "nothing",
         NOTHING,
-        ("langtailor/config.py", "langtailor/errors.py", "langtailor/progress.py", "scripts/job.py"),
+        ("langtailor/storage/artifacts.py", "langtailor/distillation/*.py", "scripts/*.py"),
+        lambda source: ast.unparse(ast.parse(source)) + '\n# Said better.\n"""And longer."""\nimport sys\n',
+    ),
+    Edit(
+        "code that no script uses",
+        "nothing",
+        NOTHING,
+        ("langtailor/storage/*.py", "langtailor/distillation/*.py"),
+        added("\nCONSTANT = 1\n\n\ndef unused():\n    return CONSTANT\n"),
+    ),
+    Edit(
+        "code that shapes no file: settings, errors, progress, logging, planning",
+        "nothing",
+        NOTHING,
+        (*(f"langtailor/{name}.py" for name in ("errors", "progress", "config/*", "planning/*")), "scripts/job.py"),
     ),
 ]
 
 #: Rows of the document that the tests at the end of this file hold.
-FILES = {
+FURTHER = {
+    "new checkout of the same code": "nothing",
+    "code moved to another module": "nothing",
     "own file touched, not changed": "nothing",
     "own file of text changed, added or removed": "the documents of its language, and what follows",
     "own teacher folder changed": "everything but the documents",
@@ -269,11 +324,53 @@ def test_a_changed_setting_reruns_what_it_can_affect(finished, row):
 
 @pytest.mark.parametrize("edit", CODE, ids=lambda edit: edit.name)
 def test_edited_code_reruns_the_stages_that_stand_on_it(finished, code, edit):
-    paths = [code / "workflow" / name for name in edit.files]
+    paths = [path for pattern in edit.files for path in sorted((code / "workflow").glob(pattern))]
+    with restored(*paths):
+        changes = [edit_file(path, edit.edited) for path in paths]
+        assert any(changes), "the edit changes something"
+        assert finished.planned(None, "--snakefile", str(code / "Snakefile")) == edit.jobs
+
+
+def edit_file(path: Path, edited: Callable[[str], str]) -> bool:
+    """Edit a file; returns whether that changed it."""
+    before = path.read_text(encoding="utf-8")
+    path.write_text(edited(before), encoding="utf-8")
+    return path.read_text(encoding="utf-8") != before
+
+
+def test_a_new_checkout_of_the_same_code_reruns_nothing(finished, code):
+    paths = [path for path in code.rglob("*") if path.is_file()]
     with restored(*paths):
         for path in paths:
-            path.write_text(path.read_text(encoding="utf-8") + edit.added, encoding="utf-8")
-        assert finished.planned(None, "--snakefile", str(code / "Snakefile")) == edit.jobs
+            os.utime(path)
+        assert finished.planned(None, "--snakefile", str(code / "Snakefile")) == NOTHING
+
+
+def test_without_the_profile_a_newer_script_reruns_its_rule_once(finished, code):
+    script, counts = code / "workflow" / "scripts" / "counts.py", finished.results / "counts" / "en.parquet"
+    arguments = (
+        "results/small/counts/en.parquet",
+        "--snakefile",
+        str(code / "Snakefile"),
+        "--workflow-profile",
+        "none",
+    )
+    with restored(script, counts):
+        os.utime(script)
+        assert finished.planned(None, *arguments) == {"count_tokens": 1}
+        assert finished.snakemake(*arguments).returncode == 0
+        assert finished.planned(None, *arguments) == NOTHING
+
+
+def test_moved_code_reruns_nothing(finished, code):
+    package = code / "workflow" / "langtailor"
+    source, moved = package / "clone" / "rows.py", package / "models" / "moved.py"
+    with restored(source, *package.rglob("*.py")):
+        source.rename(moved)
+        for path in package.rglob("*.py"):
+            edit_file(path, lambda text: text.replace("langtailor.clone.rows", "langtailor.models.moved"))
+        assert finished.planned(None, "--snakefile", str(code / "Snakefile")) == NOTHING
+    moved.unlink()
 
 
 def test_a_touched_input_reruns_nothing_and_a_changed_teacher_all_that_reads_it(finished):
@@ -325,4 +422,4 @@ def test_own_files_are_watched(finished):
 def test_the_document_says_the_same():
     text = (ROOT / "docs" / "reruns.md").read_text(encoding="utf-8")
     said = dict(re.findall(r"^\| (?!Change |--)([^|]+) \| ([^|]+) \|$", text, re.MULTILINE))
-    assert said == {row.name: row.words for row in (*SETTINGS, *CODE)} | FILES
+    assert said == {row.name: row.words for row in (*SETTINGS, *CODE)} | FURTHER

@@ -2,11 +2,14 @@
 
 import os
 import re
+from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 from sentence_transformers import SentenceTransformer
 
 from langtailor.storage.artifacts import read_json, sha256_file
+from tests.workflow.conftest import ROOT
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -30,6 +33,27 @@ def test_the_report_is_one_self_contained_page(finished):
     assert not re.search(r'(src|href)="(?!#)', page), "nothing outside the page is referred to"
     for rule in ("build_corpus", "teacher_vectors", "distil"):
         assert rule in page
+
+
+def test_snakemakes_own_report_holds_scores_certificate_and_curves(finished):
+    bundle = finished.folder / "report.zip"
+    done = finished.snakemake("--report", str(bundle))
+    assert done.returncode == 0, done.stderr
+    with ZipFile(bundle) as archive:
+        files = {Path(name).name: archive.read(name).decode(errors="replace") for name in archive.namelist()}
+    assert set(files) >= {"report.html", "scores.html", "certificate.html", "training.html"}
+    page = (finished.results / "report.html").read_text(encoding="utf-8")
+    for name, heading in (
+        ("scores", "Scores"),
+        ("certificate", "Certificate of the tokenizer"),
+        ("training", "Training"),
+    ):
+        part = files[f"{name}.html"]
+        body = part[part.index("<body>") + len("<body>") : part.index("</body>")].strip()
+        assert body.startswith(f"<h3>{heading}</h3>")
+        assert body in page
+        caption = (ROOT / "workflow" / "report" / f"{name}.rst").read_text(encoding="utf-8").split()
+        assert any(" ".join(caption[:5]) in " ".join(text.split()) for text in files.values())
 
 
 def test_what_made_the_run_is_written_down(finished):

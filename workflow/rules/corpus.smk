@@ -24,7 +24,7 @@ rule fetch_documents:
         quotas=lambda wildcards: section(SETTINGS.quotas(wildcards.lang)),
         revision=lambda wildcards: SAMPLE_REVISIONS.get(wildcards.lang),
         seed=SETTINGS.seed,
-        work=str(SETTINGS.root / "downloads" / "{lang}"),
+        work=str(ROOT / "downloads" / "{lang}"),
         code=script_digest("corpus_documents"),
     script:
         "../scripts/corpus_documents.py"

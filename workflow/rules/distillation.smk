@@ -52,7 +52,7 @@ rule distil:
         languages=LANGUAGES,
         seed=SETTINGS.seed,
         trust_remote_code=SETTINGS.teacher.trust_remote_code,
-        checkpoints=str(SETTINGS.root / "checkpoints" / "{variant}"),
-        code=script_digest("distillation"),
+        checkpoints=str(ROOT / "checkpoints" / "{variant}"),
+        code=script_digest("distillation", objective_modules),
     script:
         "../scripts/distillation.py"

@@ -1,4 +1,4 @@
-# Step 7c: one self-contained page about the run, and what made it for machines.
+# Step 7c: one self-contained page about the run, its parts for Snakemake's own report, and what made it for machines.
 
 
 rule write_report:
@@ -14,10 +14,13 @@ rule write_report:
     output:
         page=report(
             "<results>/report.html",
-            caption="../report/report.rst",
-            category="Report",
+            caption="../report/page.rst",
+            category="Whole run",
             labels={"run": SETTINGS.run},
         ),
+        scores=report_parts("scores", category="Scores"),
+        certificates=report_parts("certificate", category="Tokenizer"),
+        training=report_parts("training", category="Training"),
         provenance="<results>/provenance.json",
     log:
         "<logs>/write_report.log",
@@ -33,7 +36,8 @@ rule write_report:
     params:
         config=section(SETTINGS),
         run=SETTINGS.run,
-        title=SETTINGS.report.title,
+        # A function, as Snakemake would look for wildcards in the text.
+        title=lambda wildcards: SETTINGS.report.title,
         targets=SETTINGS.target_languages,
         languages=LANGUAGES,
         variants={name: section(SETTINGS.variant(name)) for name in VARIANTS},

@@ -25,7 +25,7 @@ rule teacher_vectors:
     params:
         teacher=section(SETTINGS.teacher),
         settings=lambda wildcards: section(SETTINGS.vector_settings(wildcards.lang)),
-        cache=str(SETTINGS.root / "shard_cache" / "{lang}"),
+        cache=str(ROOT / "shard_cache" / "{lang}"),
         code=script_digest("vectors"),
     script:
         "../scripts/vectors.py"

@@ -26,7 +26,7 @@ rule select_vocabulary:
         languages=LANGUAGES,
         weights={lang: SETTINGS.corpus.languages[lang].weight for lang in LANGUAGES},
         targets=SETTINGS.target_languages,
-        work=str(SETTINGS.root / "downloads" / "donor"),
+        work=str(ROOT / "downloads" / "donor"),
         code=script_digest("vocabulary"),
     script:
         "../scripts/vocabulary.py"

@@ -22,10 +22,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from langtailor.errors import DiskFullError, LangtailorError, OutOfMemoryError, is_disk_full, is_out_of_memory
 from langtailor.progress import Heartbeat
-from langtailor.storage.artifacts import modified, verify_checksum, write_checksum
+from langtailor.storage.checksums import modified, verify_checksum, write_checksum
 
 _LOG = logging.getLogger("langtailor")
-_SCRIPTS = Path(__file__).resolve().parent
 
 
 @contextmanager
@@ -42,8 +41,7 @@ def job(snakemake: Any) -> Iterator[None]:
         with Heartbeat("checking the inputs"):
             for path in inputs:
                 verify_checksum(path)
-            # Snakemake reruns a job whose script is newer than its output.
-            newest = max(map(modified, [*inputs, *_SCRIPTS.glob("*.py")]))
+            newest = max(map(modified, inputs), default=0)
             yield
             for path in outputs:
                 if ".snakemake" not in path.parts:  # where copies of remote storage come and go

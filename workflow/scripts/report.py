@@ -5,6 +5,7 @@ from pathlib import Path
 from job import job
 from langtailor.evaluation.comparison import read_comparisons
 from langtailor.report.page import gather_page, write_report
+from langtailor.report.parts import write_parts
 from langtailor.report.provenance import write_provenance
 
 with job(snakemake):
@@ -17,4 +18,5 @@ with job(snakemake):
     }
     page = gather_page(root, params.run, params.title, params.languages, params.targets, params.variants, comparisons)
     write_report(page, out)
+    write_parts(page, root / "report")
     write_provenance(root, params.config, Path(snakemake.output.provenance))

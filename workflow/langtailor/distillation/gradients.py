@@ -104,7 +104,7 @@ class BatchGradient:
         budget = self._micro_batch_tokens(int(lengths.sum()))
         parts = cheapest_batches(lengths, budget, self._accelerator.device.type)
         forward = [self._forward_pass(rows[part], [step, self._rank, index]) for index, part in enumerate(parts)]
-        if not self._objective.looks_across_passages:
+        if not self._objective.compares_passages:
             batches = [rows[part] for part in parts]
             if self._on_cores:
                 return self._accumulate_on_cores(forward, batches)

@@ -15,11 +15,14 @@ from typing import Any
 
 from accelerate import Accelerator, DistributedDataParallelKwargs
 
-from langtailor.config.distillation import DistillationSettings
+from langtailor.config.distillation import DistillationSettings, ObjectiveSettings
 from langtailor.distillation.checkpoints import Checkpoints
 from langtailor.distillation.data import load_data
+from langtailor.distillation.objectives import Objective
 from langtailor.distillation.run import Run
 from langtailor.distillation.student import Student, write_student
+from langtailor.models.folder import ModelInfo
+from langtailor.models.similarity import Similarity
 from langtailor.storage.artifacts import Manifest, atomic_directory, canonical_json, seal_directory, sha256_bytes
 from langtailor.storage.code_digest import module_digest
 
@@ -73,8 +76,9 @@ def distil(
     )
     data = load_data(clone, tokens, vectors, settings, trust_remote_code=trust_remote_code)
     student = Student(clone, settings, accelerator.device, data.prompt_length, trust_remote_code=trust_remote_code)
+    Objective(settings.objective).warn_of_free_length(Similarity(ModelInfo.read(clone).similarity))
     made_by = {**settings.model_dump(mode="json"), "seed": seed}
-    store = Checkpoints(checkpoints, _fingerprint(made_by, data.inputs))
+    store = Checkpoints(checkpoints, _fingerprint(made_by, data.inputs, settings.objective))
     run = Run(accelerator, student, data, settings, seed, store, checkpoints)
     facts = run.finish()
     if accelerator.is_main_process:
@@ -87,9 +91,10 @@ def distil(
     accelerator.wait_for_everyone()
 
 
-def _fingerprint(made_by: Mapping[str, Any], inputs: Mapping[str, Any]) -> str:
+def _fingerprint(made_by: Mapping[str, Any], inputs: Mapping[str, Any], objective: ObjectiveSettings) -> str:
     """SHA-256 of everything that shapes a run: settings, seed, inputs, code and the libraries that compute."""
     shaping = {key: value for key, value in made_by.items() if key not in NON_SEMANTIC_SETTINGS}
     versions = {name: version(name) for name in COMPUTE_LIBRARIES}
-    parts = [shaping, dict(inputs), module_digest("distillation.train"), versions]
+    code = [module_digest(name) for name in ("distillation.train", *objective.modules())]
+    parts = [shaping, dict(inputs), code, versions]
     return sha256_bytes(canonical_json(parts).encode())

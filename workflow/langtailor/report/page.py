@@ -72,17 +72,21 @@ class Page:
 
 def write_report(page: Page, out: Path) -> None:
     """Render a page to one HTML file without outside references."""
-    environment = jinja2.Environment(
+    with atomic_file(out) as temporary:
+        temporary.write_text(environment().get_template("page.html.jinja").render(report=page), encoding="utf-8")
+
+
+def environment() -> jinja2.Environment:
+    """The templates of the report, with the filters ``duration`` (seconds) and ``figure``."""
+    templates = jinja2.Environment(
         loader=jinja2.PackageLoader("langtailor.report", "."),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters["duration"] = duration
-    environment.filters["figure"] = figure
-    with atomic_file(out) as temporary:
-        temporary.write_text(environment.get_template("page.html.jinja").render(report=page), encoding="utf-8")
+    templates.filters |= {"duration": duration, "figure": figure}
+    return templates
 
 
 def gather_page(

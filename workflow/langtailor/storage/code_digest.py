@@ -13,6 +13,7 @@ reached by importing the module.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -23,6 +24,7 @@ from langtailor.storage.source_code import Definition, SourceFile, SourceFiles
 
 _PACKAGE = "langtailor"
 _ROOT = Path(__file__).parents[1]
+_INCLUDED = re.compile(r'{% include "([^"]+)" %}')
 #: Modules that shape no output: configuration values reach a rule as parameters of their own.
 _NEUTRAL = ("config", "errors", "progress", "storage.code_digest", "storage.source_code")
 
@@ -170,7 +172,11 @@ def _parsed(path: Path) -> SourceFile:
 
 
 def _template_digest(template: Path) -> str:
-    return sha256_file(template) if template.is_file() else ""
+    """Digest of a template and of those that it includes; empty where there is no such file."""
+    if not template.is_file():
+        return ""
+    included = sorted(set(_INCLUDED.findall(template.read_text(encoding="utf-8"))))
+    return "+".join([sha256_file(template), *(_template_digest(template.parent / name) for name in included)])
 
 
 @cache

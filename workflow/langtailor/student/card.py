@@ -16,11 +16,18 @@ from langtailor.config.teacher import is_local
 from langtailor.distillation.outcome import is_untrained
 from langtailor.evaluation.comparison import Comparison
 from langtailor.models.folder import ModelInfo
-from langtailor.storage.artifacts import MANIFEST_NAME, Manifest, atomic_directory, read_manifest, seal_directory
+from langtailor.storage.artifacts import (
+    MANIFEST_NAME,
+    SNAKEMAKE_MARK,
+    Manifest,
+    atomic_directory,
+    read_manifest,
+    seal_directory,
+)
 
 _LOG = logging.getLogger("langtailor")
 #: What training leaves beside the model and nobody needs to load it.
-_NOT_PUBLISHED = (MANIFEST_NAME, ".snakemake_timestamp")
+_NOT_PUBLISHED = (MANIFEST_NAME, SNAKEMAKE_MARK)
 
 
 @dataclass(frozen=True)

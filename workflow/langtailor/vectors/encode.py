@@ -21,17 +21,15 @@ from numpy.typing import NDArray
 
 from langtailor.config.teacher import TeacherSettings
 from langtailor.config.vectors import VectorSettings
+from langtailor.corpus.reading import read_rows
 from langtailor.errors import ArtifactError, LangtailorError
 from langtailor.models.folder import ModelInfo, resolve_prompt
 from langtailor.models.loading import load_teacher
 from langtailor.storage.artifacts import Manifest, canonical_json, directory_digest, read_manifest
 from langtailor.storage.code_digest import module_digest
-from langtailor.storage.tables import CORPUS, read_batches
 from langtailor.vectors.store import DIGEST_BYTES, KIND, VectorShard, text_digests, texts_read, write_shard
 
 _LOG = logging.getLogger("langtailor")
-#: Passages that are read from the corpus at once.
-_READ_ROWS = 1_024
 
 
 def encode_shard(
@@ -65,7 +63,7 @@ def encode_shard(
     _LOG.info("reading the passages of %s", corpus.stem)
     manifest = read_manifest(teacher, "teacher")
     info = ModelInfo.read(teacher)
-    table = _passages(corpus, shard * settings.shard_passages, settings.shard_passages)
+    table = read_rows(corpus, shard * settings.shard_passages, settings.shard_passages)
     texts, prompt = texts_read(table, teacher_settings.reads), resolve_prompt(info, teacher_settings)
     ids, splits = (pa.array(table[name].to_pylist(), pa.string()) for name in ("id", "split"))
     digests = text_digests(texts, prompt)
@@ -136,19 +134,6 @@ class _CachedShard:
             self.path.hardlink_to(out)
         except OSError as error:
             _LOG.info("%s is not cached for later runs: the file system has no hard links (%s)", out, error)
-
-
-def _passages(corpus: Path, start: int, count: int) -> pa.Table:
-    """Consecutive rows of a corpus; no others are kept in memory."""
-    parts, position = [], 0
-    for batch in read_batches(corpus, "corpus", CORPUS, _READ_ROWS):
-        if position >= start + count:
-            break
-        first, last = max(start - position, 0), min(start + count - position, len(batch))
-        if first < last:
-            parts.append(batch.slice(first, last - first))
-        position += len(batch)
-    return pa.Table.from_batches(parts, CORPUS)
 
 
 def _to_float16(vectors: NDArray[np.float32], out: Path) -> NDArray[np.float16]:
