@@ -3,12 +3,13 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PUBLISHED := .venv-published
 CORES ?= 2
 CONFIG ?= config/config.yaml
 # The CPU build of torch that the lock names; asked only where pip's own index does not have it.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
-.PHONY: help setup demo estimate test test-slow test-faults test-slurm bench lint format schema rulegraph lock clean
+.PHONY: help setup demo estimate test test-slow test-faults test-slurm test-recipe test-versions bench lint format schema rulegraph lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -31,10 +32,10 @@ estimate: setup ## estimate how long the teacher's vectors of CONFIG take (ESTIM
 	@PYTHONPATH=workflow $(BIN)/python -m langtailor.planning.estimate --configfile $(CONFIG) $(ESTIMATE)
 
 test: setup ## run the fast tests, a whole small run among them
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow and not slurm and not faults" -n $(CORES) --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow and not slurm and not faults and not recipe and not versions" -n $(CORES) --dist loadfile
 
 test-slow: setup ## run the slower tests
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m "slow and not slurm and not faults"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "slow and not slurm and not faults and not recipe and not versions"
 
 test-faults: setup ## test that faults of every kind leave the small run's bytes as they are (root for the full disk)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m faults -n $(CORES) --dist loadfile tests/faults
@@ -42,6 +43,39 @@ test-faults: setup ## test that faults of every kind leave the small run's bytes
 test-slurm: setup ## run the small workflow through a real Slurm (root; Debian's slurm-wlm and munge)
 	which slurmctld slurmd munged > /dev/null || (apt-get update -qq && apt-get install -y -qq slurm-wlm munge)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m slurm tests/slurm
+
+# What users install: the lock without anything that only the development needs.
+$(PUBLISHED)/.ready: requirements/cpu.txt
+	$(PYTHON) -m venv $(PUBLISHED)
+	$(PUBLISHED)/bin/pip install --quiet --disable-pip-version-check $$(grep '^torch==' $< | cut -d + -f 1) \
+		|| $(PUBLISHED)/bin/pip install --quiet --index-url $(TORCH_INDEX) $$(grep '^torch==' $<)
+	sed 's/^\(torch==[^+]*\).*/\1/' $< | $(PUBLISHED)/bin/pip install --quiet --disable-pip-version-check -r /dev/stdin
+	@touch $@
+
+test-recipe: setup $(PUBLISHED)/.ready ## run the paper's recipe, small, from a loopback Hub in an environment of requirements/cpu.txt alone
+	LANGTAILOR_PYTHON=$(abspath $(PUBLISHED))/bin/python $(BIN)/pytest -m recipe tests/recipe
+
+# Other versions of the libraries: the least that pyproject.toml allows, the newest that it allows, and two old ones that
+# users still open models with.
+VERSIONS := $(addprefix .venv-,oldest newest readers)
+PACKAGES_oldest = $$(sed -n 's/.*"\(\(sentence-\)\?transformers\)>=\([0-9.]*\).*/\1==\3/p' pyproject.toml)
+PACKAGES_newest = --upgrade $$(sed -n 's/.*"\(\(sentence-\)\?transformers\)\(>=[^"]*\).*/\1\3/p' pyproject.toml)
+PACKAGES_readers = transformers==4.48.3 sentence-transformers==3.4.1 'huggingface_hub<1'
+
+.venv-readers/.ready: requirements/cpu.txt
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/pip install --quiet --disable-pip-version-check $$(grep '^torch==' $< | cut -d + -f 1) $(PACKAGES_readers)
+	@touch $@
+
+.venv-oldest/.ready .venv-newest/.ready: requirements/cpu.txt pyproject.toml
+	$(PYTHON) -m venv $(@D)
+	sed 's/^\(torch==[^+]*\).*/\1/' $< | $(@D)/bin/pip install --quiet --disable-pip-version-check -r /dev/stdin
+	$(@D)/bin/pip install --quiet --disable-pip-version-check $(PACKAGES_$(patsubst .venv-%,%,$(@D)))
+	@touch $@
+
+test-versions: setup ## the small run under the oldest and newest libraries allowed; the student under older ones still
+	-$(MAKE) --keep-going $(addsuffix /.ready,$(VERSIONS))
+	$(BIN)/pytest -m versions -rs tests/versions
 
 # Peers that the lock does not have. Without them their rows say so.
 PEERS := benchmarks/peers
@@ -66,8 +100,8 @@ format: setup ## format Python and Snakemake files
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt Snakefile workflow
 
-schema: setup ## write config/schema.yaml from the settings' models
-	cd workflow && ../$(BIN)/python -m langtailor.config.schema ../config/schema.yaml
+schema: setup ## write config/schema.yaml and config/README.md from the settings' models
+	PYTHONPATH=workflow $(BIN)/python -m langtailor.planning.configuration config
 
 rulegraph: setup ## draw the rule graph of README.md
 	$(BIN)/snakemake --rulegraph | $(BIN)/python docs/rulegraph.py README.md
@@ -75,5 +109,5 @@ rulegraph: setup ## draw the rule graph of README.md
 lock: setup ## refresh requirements/*.txt and envs/*.yaml
 	$(BIN)/python requirements/lock.py
 
-clean: ## remove the environment and the tools' caches; results/ stays
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+clean: ## remove the environments and the tools' caches; results/ stays
+	rm -rf $(VENV) $(PUBLISHED) $(VERSIONS) .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -34,9 +34,10 @@ from langtailor.config.teacher import TeacherSettings
 from langtailor.config.vectors import VectorSettings
 from langtailor.corpus.reading import read_corpus
 from langtailor.distillation.checkpoints import Checkpoints
+from langtailor.distillation.data import load_data
+from langtailor.distillation.run import Run
 from langtailor.distillation.student import Student
 from langtailor.distillation.tokens import tokenize_corpus
-from langtailor.distillation.train import Run, load_data
 from langtailor.models.folder import ModelInfo
 from langtailor.storage.artifacts import Manifest, atomic_directory, seal_directory
 from langtailor.storage.tables import CORPUS, MAPPING, write_table

@@ -33,8 +33,7 @@ from langtailor.corpus.documents import fetch_documents
 from langtailor.counts.count import count_tokens
 from langtailor.storage.artifacts import read_json
 from langtailor.storage.tables import VOCABULARY, read_table_manifest
-from langtailor.surgery.registry import model_of
-from langtailor.surgery.wordwise import bare, encoded
+from langtailor.surgery.word_models import encode_words, model_of, word_tokenizer
 from langtailor.teacher.fetch import fetch_teacher
 from langtailor.tokenizer.write import write_tokenizer
 from langtailor.vocabulary.donor import load_donor
@@ -156,8 +155,8 @@ def _appended(text: str, donor: dict[str, Any]) -> dict[str, int]:
         vocab[token] = len(vocab)
     known = {tuple(merge) for merge in merges}
     merges += [merge for merge in donor["model"]["merges"] if tuple(merge) not in known]
-    model = bare(model_of(spec))
-    reached = sum(ids == [vocab[token]] for token, ids in zip(new, encoded(model, new), strict=True))
+    model = word_tokenizer(model_of(spec))
+    reached = sum(ids == [vocab[token]] for token, ids in zip(new, encode_words(model, new), strict=True))
     return {"tokens": len(new), "unreachable": len(new) - reached}
 
 

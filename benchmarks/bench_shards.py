@@ -31,8 +31,8 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from langtailor.config.loading import load_settings
 from langtailor.config.run import Settings
+from langtailor.planning.configuration import load_settings
 from langtailor.planning.estimate import makespan
 
 _LOG = logging.getLogger("langtailor")

@@ -18,10 +18,7 @@ class FaultyRun(Workflow):
 
     def run(self, *arguments: str, config: dict | None = None) -> tuple[int, str]:
         """Exit code of snakemake and what it and its jobs said."""
-        return run(self._arguments(config, 2, arguments))
-
-    def arguments(self, *arguments: str) -> list[str]:
-        return self._arguments(None, 2, arguments)
+        return run(self.arguments(*arguments, config=config))
 
     def log(self, name: str) -> str:
         """A rule's log; empty where it has written none."""

@@ -16,7 +16,8 @@ import pytest
 from huggingface_hub import constants
 
 from langtailor.errors import HubError
-from langtailor.sources.hub import Patience, download, download_file, find_snapshot, resolve_revision
+from langtailor.sources.hub import download, download_file, find_snapshot, resolve_revision
+from langtailor.sources.hub_client import Patience
 from tests.hub.server import Hub, Repo
 
 BRISK = Patience(attempts=3, first_wait=0.01, longest_wait=2.0, timeout=5.0)
@@ -257,7 +258,8 @@ def test_files_fetched_before_a_break_are_not_fetched_again(hub: Hub, model: Rep
 def resolve_alone(**variables: str) -> str:
     """What a fresh process says when it resolves a revision under these variables."""
     code = (
-        "from langtailor.sources.hub import Patience, resolve_revision\n"
+        "from langtailor.sources.hub import resolve_revision\n"
+        "from langtailor.sources.hub_client import Patience\n"
         "resolve_revision('someone/teacher', 'model', 'main', Patience(attempts=2, first_wait=0.01))"
     )
     environment = {**os.environ, "PYTHONPATH": "workflow", **variables}

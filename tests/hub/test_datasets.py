@@ -13,11 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from langtailor.config.corpus import HubSource
+from langtailor.corpus.dataset_sample import sample_documents
+from langtailor.corpus.document import Document
 from langtailor.corpus.documents import fetch_documents
-from langtailor.corpus.hub_documents import sample_documents
-from langtailor.corpus.reading import Document
 from langtailor.errors import HubError, SourceError
-from langtailor.sources.hub import Patience
+from langtailor.sources.hub_client import Patience
 from langtailor.storage.tables import DOCUMENTS, read_table
 from tests.hub.server import Hub, Repo
 
@@ -130,7 +130,7 @@ def test_only_footers_and_the_columns_of_some_row_groups_are_fetched(hub: Hub, w
 
 
 def test_files_are_opened_by_and_by(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("langtailor.corpus.hub_documents._FILES_AT_ONCE", 8)
+    monkeypatch.setattr("langtailor.corpus.dataset_sample._FILES_AT_ONCE", 8)
     files = {f"2023.tr/train-{index:05d}-of-00012.parquet": parquet(index * 10, 10) for index in range(12)}
     hub.dataset("wiki/pedia", {"README.md": WIKI_CARD, **files})
     small, facts = sample(tmp_path, 50)

@@ -84,7 +84,7 @@ def test_a_gated_teacher_names_the_page_and_the_variable(hub: Hub, model: Repo, 
 def test_a_fetch_that_broke_goes_on_with_the_files_that_miss(
     hub: Hub, model: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("langtailor.sources.hub.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
     hub.fail("model.safetensors", times=99, status=503)
     with pytest.raises(HubError, match="503"):
         fetch_teacher(SETTINGS, tmp_path / "model")

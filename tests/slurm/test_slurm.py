@@ -35,9 +35,8 @@ def command_of(workflow, config, *further, target="all"):
         "2",
         "--slurm-keep-successful-logs",
     ]
-    arguments = workflow._arguments(
-        config, 1, (target, "--profile", str(ROOT / "profiles" / "slurm"), *quick, *further)
-    )
+    profile = ("--profile", str(ROOT / "profiles" / "slurm"))
+    arguments = workflow.arguments(target, *profile, *quick, *further, config=config, cores=1)
     place = arguments.index("--cores")
     del arguments[place : place + 2]  # a cluster's limit is jobs
     return [sys.executable, "-m", "snakemake", *arguments]

@@ -12,7 +12,8 @@ from typing import Any
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
-from langtailor.surgery.sentencepiece_model import read_fields, read_pieces
+from langtailor.surgery.protobuf import read_fields
+from langtailor.surgery.sentencepiece_model import Kind, read_pieces
 
 #: What the teachers have read: several languages, none of them much.
 TEXTS = (
@@ -201,6 +202,52 @@ def unigram_with_bytes_spec(model: bytes) -> dict[str, Any]:
     )
     spec["post_processor"] = json.loads(template.__getstate__())
     return spec
+
+
+# -- BPE with byte fallback --------------------------------------------------------------------------------------------
+
+
+@cache
+def byte_fallback_model() -> bytes:
+    """A BPE model by SentencePiece's own trainer, set up as Gemma's."""
+    return sentencepiece_model(
+        "bpe", 1000, TEXTS, byte_fallback=True, normalization_rule_name="identity", add_dummy_prefix=False,
+        remove_extra_whitespaces=False, split_digits=True, pad_id=0, eos_id=1, bos_id=2, unk_id=3,
+    )  # fmt: skip
+
+
+def byte_fallback_spec() -> dict[str, Any]:
+    """Its ``tokenizer.json`` as transformers' converter makes it: every split of every piece is a merge."""
+    pieces = read_pieces(byte_fallback_model())
+    vocab = {piece.text: i for i, piece in enumerate(pieces)}
+    scores = {piece.text: piece.score for piece in pieces if piece.kind in (Kind.NORMAL, Kind.USER_DEFINED)}
+    merges = [
+        (-score, vocab[token[:at]], [token[:at], token[at:]])
+        for token, score in scores.items()
+        for at in range(1, len(token))
+        if token[:at] in scores and token[at:] in scores
+    ]
+    tokenizer = Tokenizer(models.BPE(vocab, [], byte_fallback=True, fuse_unk=True, unk_token="<unk>"))
+    tokenizer.normalizer = normalizers.Replace(" ", "▁")
+    tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
+    tokenizer.add_special_tokens(["<pad>", "</s>", "<s>", "<unk>"])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", pair="<s> $A </s> $B </s>", special_tokens=[("<s>", 2), ("</s>", 1)]
+    )
+    spec: dict[str, Any] = json.loads(tokenizer.to_str())
+    spec["model"]["merges"] = [merge for *_, merge in sorted(merges)]
+    return spec
+
+
+def write_byte_fallback(folder: Path) -> Path:
+    """A folder like Gemma's: ``tokenizer.json``, both configs, ``tokenizer.model``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    named = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
+    write_json(folder / "tokenizer.json", byte_fallback_spec())
+    write_json(folder / "tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast", **named})
+    write_json(folder / "special_tokens_map.json", named)
+    (folder / "tokenizer.model").write_bytes(byte_fallback_model())
+    return folder
 
 
 # -- byte-level BPE ----------------------------------------------------------------------------------------------------

@@ -15,7 +15,8 @@ import pytest
 from langtailor.config.base import SPLITS
 from langtailor.config.corpus import CleaningSettings, Quotas, ShortSettings
 from langtailor.corpus.build import build_corpus
-from langtailor.corpus.reading import Document, read_corpus, split_counts
+from langtailor.corpus.document import Document
+from langtailor.corpus.reading import read_corpus, split_counts
 from langtailor.errors import ArtifactError, SourceError
 from langtailor.storage.artifacts import Manifest
 from langtailor.storage.tables import CORPUS, DOCUMENTS, read_table_manifest, table_writer, write_table

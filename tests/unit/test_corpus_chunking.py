@@ -13,14 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 
-from langtailor.corpus.boundaries import Positions, grapheme_cut, sentence_ends
-from langtailor.corpus.chunking import Chunker, load_chunker, tokenizer_file
+from langtailor.corpus.boundaries import Positions, last_grapheme_boundary, sentence_ends
+from langtailor.corpus.chunking import Chunker, load_chunker
 from langtailor.errors import ArtifactError
 
 MERGES = [("e", "r"), ("l", "er"), ("Ġ", "b"), ("Ġb", "i"), ("Ġbi", "r"), ("a", "n"), ("i", "n"), ("ler", "in")]
 
 
-def write_teacher(folder: Path, subfolder: str = "") -> Path:
+def write_teacher(folder: Path) -> Path:
     """A folder with a byte-level tokenizer that, like real ones, frames texts, cuts them at 16 tokens and pads them."""
     tokens = [
         *sorted(pre_tokenizers.ByteLevel.alphabet()),
@@ -37,14 +37,13 @@ def write_teacher(folder: Path, subfolder: str = "") -> Path:
     tokenizer.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=special)
     tokenizer.enable_truncation(16)
     tokenizer.enable_padding(length=16, pad_id=tokenizer.token_to_id("[PAD]"), pad_token="[PAD]")
-    (folder / subfolder).mkdir(parents=True, exist_ok=True)
-    tokenizer.save(str(folder / subfolder / "tokenizer.json"))
-    (folder / "modules.json").write_text(f'[{{"idx": 0, "name": "0", "path": "{subfolder}", "type": "Transformer"}}]')
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer.save(str(folder / "tokenizer.json"))
     return folder
 
 
 def count_with_specials(teacher: Path, text: str) -> int:
-    tokenizer = Tokenizer.from_file(str(tokenizer_file(teacher)))
+    tokenizer = Tokenizer.from_file(str(teacher / "tokenizer.json"))
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return len(tokenizer.encode(text).ids)
@@ -122,12 +121,12 @@ def test_sentences_end_in_many_scripts(text: str, sentences: list[str]) -> None:
 def test_no_cut_falls_into_a_grapheme(grapheme: str) -> None:
     text = "x" + grapheme + "y"
     for end in range(2, 1 + len(grapheme)):
-        assert grapheme_cut(text, 0, end) == 1
-    assert grapheme_cut(text, 0, 1 + len(grapheme)) == 1 + len(grapheme)
+        assert last_grapheme_boundary(text, 0, end) == 1
+    assert last_grapheme_boundary(text, 0, 1 + len(grapheme)) == 1 + len(grapheme)
 
 
 def test_flags_are_parted_from_each_other() -> None:
-    assert grapheme_cut("🇹🇷🇩🇪🇫🇷", 0, 5) == 4
+    assert last_grapheme_boundary("🇹🇷🇩🇪🇫🇷", 0, 5) == 4
 
 
 texts = (
@@ -139,7 +138,7 @@ texts = (
 
 @given(texts, st.integers(8, 40))
 def test_chunks_are_short_enough_and_lose_nothing(teacher: Path, text: str, limit: int) -> None:
-    chunks = load_chunker(tokenizer_file(teacher), limit).chunk([text])[0]
+    chunks = load_chunker(teacher, limit).chunk([text])[0]
     assert "".join("".join(chunks).split()) == "".join(text.split())
     assert all(count_with_specials(teacher, chunk) <= limit or len(chunk) == 1 for chunk in chunks)
     assert all(chunk == chunk.strip() and chunk for chunk in chunks)
@@ -147,12 +146,12 @@ def test_chunks_are_short_enough_and_lose_nothing(teacher: Path, text: str, limi
 
 @given(st.lists(texts, max_size=5), st.integers(8, 40))
 def test_a_text_is_cut_the_same_whatever_stands_beside_it(teacher: Path, several: list[str], limit: int) -> None:
-    chunker = load_chunker(tokenizer_file(teacher), limit)
+    chunker = load_chunker(teacher, limit)
     assert chunker.chunk(several) == [chunker.chunk([text])[0] for text in several]
 
 
 def test_special_tokens_count_and_the_files_truncation_and_padding_do_not(teacher: Path) -> None:
-    chunker = load_chunker(tokenizer_file(teacher), 30)
+    chunker = load_chunker(teacher, 30)
     assert chunker.fits(["x" * 28, "x" * 29, ""]) == [True, False, True]
 
 
@@ -172,14 +171,12 @@ def test_white_space_alone_gives_no_chunk() -> None:
     assert Chunker(letter_starts, 4).chunk([" " * 9]) == [[]]
 
 
-def test_the_tokenizer_is_found_in_the_first_modules_folder(tmp_path: Path) -> None:
-    teacher = write_teacher(tmp_path, "0_Transformer")
-    assert tokenizer_file(teacher) == teacher / "0_Transformer" / "tokenizer.json"
-
-
-def test_a_teacher_without_tokenizer_json_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ArtifactError, match=r"holds no tokenizer\.json"):
-        tokenizer_file(tmp_path)
+@pytest.mark.parametrize("content", [None, "{}", "no JSON"])
+def test_a_teacher_without_a_tokenizer_is_refused_by_the_files_name(tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / "tokenizer.json").write_text(content)
+    with pytest.raises(ArtifactError, match=r"tokenizer\.json: cannot be read as a tokenizer"):
+        load_chunker(tmp_path, 30)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from langtailor.config.corpus import CleaningSettings
-from langtailor.corpus.cleaning import clean, flaw, letter_share
+from langtailor.corpus.cleaning import clean, letter_share, rejection_reason
 
 
 @pytest.mark.parametrize(
@@ -90,8 +90,8 @@ def test_letter_share_counts_letters_and_marks_over_visible_characters(text: str
     assert letter_share(text) == share
 
 
-def test_flaws_are_named() -> None:
+def test_rejection_reasons_are_named() -> None:
     settings = CleaningSettings(min_characters=5, min_letter_share=0.5)
-    assert flaw("abcd", settings) == "short"
-    assert flaw("a 1 2 3 4", settings) == "few_letters"
-    assert flaw("abc12", settings) is None
+    assert rejection_reason("abcd", settings) == "short"
+    assert rejection_reason("a 1 2 3 4", settings) == "few_letters"
+    assert rejection_reason("abc12", settings) is None

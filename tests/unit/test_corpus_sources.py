@@ -16,10 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from langtailor.config.corpus import FilesSource, HubSource, Quotas, SampleSource
-from langtailor.corpus import file_documents as local
+from langtailor.corpus import local_files as local
+from langtailor.corpus.document import Document
 from langtailor.corpus.documents import documents_wanted, fetch_documents
-from langtailor.corpus.file_documents import files_corpus
-from langtailor.corpus.reading import Document
+from langtailor.corpus.local_files import files_corpus
 from langtailor.errors import SourceError
 from langtailor.storage.spool import record_batches, spooled
 from langtailor.storage.tables import DOCUMENTS, read_table

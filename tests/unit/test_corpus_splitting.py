@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from langtailor.config.corpus import Quotas
-from langtailor.corpus.reading import document_hash
+from langtailor.corpus.document import document_hash
 from langtailor.corpus.splitting import splitter
 
 IDS = [f"doc:{i}" for i in range(4000)]

@@ -5,12 +5,12 @@ import logging
 import pytest
 import torch
 
-from langtailor.distillation.checkpoints import Checkpoints, Progressed, Snapshot
+from langtailor.distillation.checkpoints import Checkpoints, RunProgress, Snapshot
 
 
 def snapshot(step: int, *, best: bool = True) -> Snapshot:
     return Snapshot(
-        Progressed(step, best_step=step // 2, best_value=0.25, stale=1, micro_batch_tokens=64),
+        RunProgress(step, best_step=step // 2, best_value=0.25, stale=1, micro_batch_tokens=64),
         {"weight": torch.full((2, 3), float(step))},
         {"weight/step": torch.tensor(float(step)), "weight/exp_avg": torch.ones(2, 3)},
         {"weight": torch.zeros(2, 3)} if best else None,
@@ -26,17 +26,17 @@ def store(tmp_path):
 @pytest.mark.parametrize("best", [True, False])
 def test_a_checkpoint_gives_back_what_was_saved(store, best):
     store.save(snapshot(120, best=best))
-    found, saved = store.load(), snapshot(120, best=best)
-    assert found.progressed == saved.progressed
-    assert found.metrics == saved.metrics
-    assert torch.equal(found.model["weight"], saved.model["weight"])
-    assert {name: value.tolist() for name, value in found.optimizer.items()} == {
+    loaded, saved = store.load(), snapshot(120, best=best)
+    assert loaded.progress == saved.progress
+    assert loaded.metrics == saved.metrics
+    assert torch.equal(loaded.model["weight"], saved.model["weight"])
+    assert {name: value.tolist() for name, value in loaded.optimizer.items()} == {
         name: value.tolist() for name, value in saved.optimizer.items()
     }
-    assert (found.best is not None) is best
+    assert (loaded.best is not None) is best
 
 
-def test_without_a_checkpoint_there_is_nothing_to_take_up(store):
+def test_without_a_checkpoint_there_is_nothing_to_resume(store):
     assert store.load() is None
 
 
@@ -46,7 +46,7 @@ def test_a_new_checkpoint_replaces_the_old(store, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["step-00000200"]
 
 
-def test_a_checkpoint_of_another_run_is_removed_and_told(store, tmp_path, caplog):
+def test_a_checkpoint_of_another_run_is_removed_and_logged(store, tmp_path, caplog):
     store.save(snapshot(100))
     with caplog.at_level(logging.INFO, "langtailor"):
         assert Checkpoints(tmp_path, "another").load() is None
@@ -61,7 +61,7 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(store, tmp_path,
     (tmp_path / "kept").rename(tmp_path / "step-00000100")
     weights = tmp_path / "step-00000200" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"?")
-    assert store.load().progressed.step == 100
+    assert store.load().progress.step == 100
     assert "model.safetensors: does not match its checksum" in caplog.text
     assert [path.name for path in tmp_path.iterdir()] == ["step-00000100"]
 
@@ -69,7 +69,7 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(store, tmp_path,
 def test_what_a_killed_write_left_is_removed(store, tmp_path):
     store.save(snapshot(100))
     (tmp_path / ".step-00000200.x.part").mkdir()
-    assert store.load().progressed.step == 100
+    assert store.load().progress.step == 100
     assert [path.name for path in tmp_path.iterdir()] == ["step-00000100"]
 
 

@@ -9,11 +9,11 @@ from accelerate import Accelerator
 from transformers.models.bert.modeling_bert import BertAttention
 
 from langtailor.config.distillation import DistillationSettings, ObjectiveSettings
+from langtailor.distillation.data import load_data
 from langtailor.distillation.gradients import BatchGradient
 from langtailor.distillation.objectives import Objective
 from langtailor.distillation.student import Student
 from langtailor.distillation.tokens import Ids
-from langtailor.distillation.train import load_data
 from langtailor.errors import TrainingError
 from tests.models import make_tiny_bert_teacher
 from tests.unit.distillation_world import DEFAULTS, make_world
@@ -45,7 +45,7 @@ def gradient_of(world, terms, budget, kind=Student, **changes) -> tuple[dict[str
 
 
 @pytest.mark.parametrize("terms", [PER_PASSAGE, ACROSS], ids=["per passage", "across passages"])
-def test_the_gradient_does_not_depend_on_the_cut_into_passes(world, terms):
+def test_the_gradient_does_not_depend_on_the_micro_batches(world, terms):
     whole, gradient, _ = gradient_of(world, terms, 100_000)
     for budget in (200, 60, 1):
         found, cut, _ = gradient_of(world, terms, budget)
@@ -68,10 +68,10 @@ def test_it_is_the_gradient_of_the_objective_on_the_padded_batch(world):
 
 def test_the_second_forward_pass_drops_the_same_units_as_the_first(world):
     _, _, compute = gradient_of(world, ACROSS, 100, dropout=True)
-    encode = compute._encoder(ROWS[:4], [0, 0, 0])
-    other = compute._encoder(ROWS[:4], [0, 0, 1])
-    assert torch.equal(encode(), encode())
-    assert not torch.equal(encode(), other())
+    forward = compute._forward_pass(ROWS[:4], [0, 0, 0])
+    other = compute._forward_pass(ROWS[:4], [0, 0, 1])
+    assert torch.equal(forward(), forward())
+    assert not torch.equal(forward(), other())
 
 
 def test_recomputing_activations_changes_nothing(world):
@@ -89,7 +89,7 @@ def test_recomputing_activations_changes_nothing(world):
 
 
 class Crowded(Student):
-    """A student on a device with room for so many tokens in one pass."""
+    """A student on a device with room for so many tokens in one micro-batch."""
 
     room = 80
 
@@ -100,7 +100,7 @@ class Crowded(Student):
 
 
 @pytest.mark.parametrize("terms", [PER_PASSAGE, ACROSS], ids=["per passage", "across passages"])
-def test_out_of_memory_halves_the_passes_and_keeps_the_gradient(world, terms, caplog):
+def test_out_of_memory_halves_the_micro_batches_and_keeps_the_gradient(world, terms, caplog):
     whole, gradient, _ = gradient_of(world, terms, 500)
     found, cut, compute = gradient_of(world, terms, 500, kind=Crowded)
     assert compute.budget <= Crowded.room

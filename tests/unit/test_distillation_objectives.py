@@ -9,8 +9,14 @@ from hypothesis import strategies as st
 from torch import tensor
 
 from langtailor.config.distillation import ObjectiveSettings
-from langtailor.distillation.objectives import Objective, contrastive_loss, cosine_loss, mse_loss, relational_loss
+from langtailor.distillation.objectives import Objective
 from langtailor.errors import ConfigError
+from langtailor.models.similarity import Similarity
+from langtailor.objectives.contrastive import Contrastive
+from langtailor.objectives.cosine import Cosine
+from langtailor.objectives.mse import MeanSquaredError
+from langtailor.objectives.relational import Relational
+from langtailor.objectives.term import Term, objective_term, objective_terms
 
 #: Two passages in two dimensions, as easy to compute with as vectors get.
 STUDENT = tensor([[1.0, 0.0], [0.0, 2.0]])
@@ -23,28 +29,28 @@ def objective(**settings) -> Objective:
 
 
 def test_cosine_is_one_minus_the_mean_cosine():
-    assert cosine_loss(STUDENT, TEACHER).item() == pytest.approx(1 - (HALF_ROOT + 1) / 2)
+    assert Cosine().loss(STUDENT, TEACHER).item() == pytest.approx(1 - (HALF_ROOT + 1) / 2)
 
 
 def test_mse_is_the_mean_over_passages_and_dimensions():
-    assert mse_loss(STUDENT, TEACHER).item() == pytest.approx((0 + 1 + 0 + 1) / 4)
+    assert MeanSquaredError().loss(STUDENT, TEACHER).item() == pytest.approx((0 + 1 + 0 + 1) / 4)
 
 
 def test_relational_compares_the_similarity_matrices():
     # The student's two passages are orthogonal, the teacher's have the cosine √½; the diagonals agree.
-    assert relational_loss(STUDENT, TEACHER).item() == pytest.approx(2 * 0.5 / 4)
+    assert Relational().loss(STUDENT, TEACHER).item() == pytest.approx(2 * 0.5 / 4)
 
 
 def test_relational_takes_vectors_of_another_width():
     wide = tensor([[1.0, 1.0, 0.0], [0.0, 1.0, 0.0]])
-    assert relational_loss(STUDENT, wide).item() == pytest.approx(2 * 0.5 / 4)
+    assert Relational().loss(STUDENT, wide).item() == pytest.approx(2 * 0.5 / 4)
 
 
 def test_contrastive_is_infonce_against_the_stored_vectors():
     # Logits at τ = 0.5: student 1 sees (√½, 0), student 2 sees (√½, 1), each divided by τ.
     first = math.log(1 + math.exp((0 - HALF_ROOT) / 0.5))
     second = math.log(1 + math.exp((HALF_ROOT - 1) / 0.5))
-    assert contrastive_loss(STUDENT, TEACHER, 0.5).item() == pytest.approx((first + second) / 2)
+    assert Contrastive(temperature=0.5).loss(STUDENT, TEACHER).item() == pytest.approx((first + second) / 2)
 
 
 def test_contrastive_does_not_hold_translations_of_one_text_against_each_other():
@@ -52,7 +58,7 @@ def test_contrastive_does_not_hold_translations_of_one_text_against_each_other()
     teacher = tensor([[1.0, 1.0], [0.0, 1.0], [1.0, 1.0]])
     first = math.log(1 + math.exp((0 - HALF_ROOT) / 0.5))
     second = math.log(1 + 2 * math.exp((HALF_ROOT - 1) / 0.5))
-    assert contrastive_loss(student, teacher, 0.5).item() == pytest.approx((2 * first + second) / 3)
+    assert Contrastive(temperature=0.5).loss(student, teacher).item() == pytest.approx((2 * first + second) / 3)
 
 
 def test_the_loss_is_the_weighted_sum_of_its_terms():
@@ -90,7 +96,70 @@ def test_a_matryoshka_dimension_must_be_below_the_width():
 
 @pytest.mark.parametrize(("terms", "across"), [({"cosine": 1, "mse": 1}, False), ({"relational": 1}, True)])
 def test_an_objective_knows_whether_it_compares_passages(terms, across):
-    assert objective(**terms).looks_across_passages is across
+    assert objective(**terms).compares_passages is across
+
+
+def test_terms_have_their_keys_in_the_configuration_in_one_order():
+    assert [term.name for term in objective_terms()] == ["cosine", "mse", "relational", "contrastive"]
+    keys = [*ObjectiveSettings().model_dump()]
+    assert keys == [
+        "cosine",
+        "mse",
+        "relational",
+        "contrastive",
+        "temperature",
+        "matryoshka",
+        "matryoshka_similarities",
+    ]
+    assert (
+        ObjectiveSettings.model_fields["mse"].description
+        == "Mean squared error of the vectors (Reimers and Gurevych 2020)."
+    )
+
+
+def test_a_parameter_of_the_configuration_reaches_its_term():
+    assert ObjectiveSettings(contrastive=2, temperature=0.5).weighted_terms() == [
+        (Cosine(), 1.0),
+        (Contrastive(temperature=0.5), 2.0),
+    ]
+
+
+def test_the_modules_of_an_objective_are_those_of_its_terms():
+    assert ObjectiveSettings(relational=2).modules() == ["objectives.cosine", "objectives.relational"]
+
+
+@pytest.mark.parametrize(
+    ("similarity", "terms", "says"),
+    [
+        ("dot", {"cosine": 1}, "compares vectors by dot product"),
+        ("euclidean", {"relational": 1, "contrastive": 1}, "compares vectors by Euclidean distance"),
+        ("manhattan", {"cosine": 1}, "compares vectors by Manhattan distance"),
+        ("dot", {"cosine": 1, "mse": 0.1}, None),
+        ("cosine", {"cosine": 1}, None),
+    ],
+)
+def test_where_length_matters_a_term_that_keeps_it_is_offered(caplog, similarity, terms, says):
+    objective(**terms).warn_of_free_length(Similarity(similarity))
+    if says is None:
+        assert not caplog.records
+    else:
+        (record,) = caplog.records
+        assert says in record.getMessage()
+        assert record.getMessage().endswith("no term of distillation.objective keeps it: give `mse` a weight")
+
+
+def test_two_terms_cannot_have_the_same_key():
+    class Second(Term):
+        """Another term with a temperature."""
+
+        name = "second"
+        temperature: float = 1.0
+
+        def loss(self, student, teacher):
+            raise NotImplementedError
+
+    with pytest.raises(ValueError, match="Second: another objective term has the key 'temperature'"):
+        objective_term(Second)
 
 
 VECTORS = st.lists(st.lists(st.floats(-1, 1, width=32), min_size=3, max_size=3), min_size=2, max_size=5)

@@ -51,23 +51,39 @@ def test_the_rate_rises_to_its_peak_and_falls_linearly():
 
 
 def test_cosine_decay_is_half_way_in_the_middle():
-    found = rates(11, decay="cosine", warmup=0)
-    assert found[0] == 1
-    assert found[5] == pytest.approx((1 + math.cos(math.pi * 5 / 11)) / 2)
-    assert found[-1] > 0
+    factors = rates(11, decay="cosine", warmup=0)
+    assert factors[0] == 1
+    assert factors[5] == pytest.approx((1 + math.cos(math.pi * 5 / 11)) / 2)
+    assert factors[-1] > 0
 
 
-def test_a_constant_rate_stays():
-    assert rates(decay="constant", warmup=0.1) == [1.0] * 10
+def test_a_constant_rate_without_warmup_stays():
+    assert rates(decay="constant", warmup=0) == [1.0] * 10
 
 
-def test_what_thaws_is_warmed_up_again():
-    found = rates(decay="constant", warmup=0.2, new_rows_only=0.5)
-    assert found == [0.5, 1, 1, 1, 1, 0.5, 1, 1, 1, 1]
+def test_what_becomes_trainable_is_warmed_up_again():
+    assert rates(decay="constant", warmup=0.2, new_rows_only=0.5) == [0.5, 1, 1, 1, 1, 0.5, 1, 1, 1, 1]
+
+
+@pytest.mark.parametrize(("steps", "warmup"), [(50, 0.01), (149, 0.01), (1, 1e-6), (2, 0.5)])
+def test_a_short_run_warms_up_too(steps, warmup):
+    assert rates(steps, decay="constant", warmup=warmup) == [0.5, *[1.0] * (steps - 1)]
+
+
+@settings(deadline=None)
+@given(st.sampled_from(["linear", "cosine", "constant"]), st.floats(1e-6, 1), SHARES, SHARES, st.integers(1, 400))
+def test_every_phase_with_a_warmup_starts_at_half_of_the_peak_or_below(decay, warmup, first, second, steps):
+    shares = DistillationSettings(decay=decay, warmup=warmup, new_rows_only=first, embeddings_only=second)
+    for phase in plan_phases(shares, steps):
+        assert 0 < rate_factor(shares, phase, phase.start, steps) <= 0.5
+
+
+def test_a_long_run_warms_up_over_its_share_of_the_steps():
+    assert rates(1_000, warmup=0.01)[:12] == pytest.approx([*(step / 10 for step in range(1, 11)), 1.0, 1 - 1 / 990])
 
 
 @settings(deadline=None)
 @given(st.sampled_from(["linear", "cosine", "constant"]), st.floats(0, 1), SHARES, SHARES, st.integers(1, 200))
 def test_every_step_has_a_rate_and_none_exceeds_the_peak(decay, warmup, first, second, steps):
-    found = rates(steps, decay=decay, warmup=warmup, new_rows_only=first, embeddings_only=second)
-    assert all(0 < rate <= 1 for rate in found)
+    factors = rates(steps, decay=decay, warmup=warmup, new_rows_only=first, embeddings_only=second)
+    assert all(0 < factor <= 1 for factor in factors)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,13 +19,14 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.evaluation import EmbeddingSimilarityEvaluator
 
 from langtailor.config.distillation import DistillationSettings
+from langtailor.distillation.data import load_data
+from langtailor.distillation.run import check_fit
 from langtailor.distillation.student import Student
 from langtailor.distillation.tokens import TokenFile
-from langtailor.distillation.train import check_fit, load_data
 from langtailor.errors import ArtifactError, ConfigError, TrainingError
-from langtailor.storage.artifacts import directory_digest, read_manifest
+from langtailor.storage.artifacts import Manifest, directory_digest, read_manifest, seal_directory
 from langtailor.vectors.store import VectorStore
-from tests.models import make_tiny_bert_teacher, make_tiny_gemma_teacher
+from tests.models import make_tiny_bert_teacher, make_tiny_gemma_teacher, make_tiny_xlmr_teacher
 from tests.unit.distillation_world import DEFAULTS, WEIGHTS, WORDS, World, embedding_name, make_world, new_rows
 
 ROOT = Path(__file__).parents[2]
@@ -57,8 +59,8 @@ def test_a_student_comes_nearer_to_its_teacher_in_every_language_without_the_tea
     before, after = facts(student)["before"], facts(student)["after"]
     assert after["loss"] < before["loss"] / 2
     assert set(after["languages"]) == {"en", "tr"}
-    for lang, held in after["languages"].items():
-        assert held["cosine"] > before["languages"][lang]["cosine"]
+    for lang, metrics in after["languages"].items():
+        assert metrics["cosine"] > before["languages"][lang]["cosine"]
 
 
 def cosines_by_hand(world, student):
@@ -81,10 +83,10 @@ def test_the_stated_cosine_is_what_the_loaded_student_gives(world, student):
     assert facts(student)["after"]["languages"]["tr"]["cosine"] == pytest.approx(np.mean(cosines), abs=1e-5)
 
 
-def test_a_look_takes_so_many_passages_of_each_language(world, tmp_path):
+def test_a_validation_takes_so_many_passages_of_each_language(world, tmp_path):
     student = world.distil(tmp_path / "student", epochs=1, validation_passages=3)
     after = facts(student)["after"]
-    assert (after["passages"], {held["passages"] for held in after["languages"].values()}) == (6, {3})
+    assert (after["passages"], {metrics["passages"] for metrics in after["languages"].values()}) == (6, {3})
     cosines = cosines_by_hand(world, student)
     assert after["languages"]["tr"]["cosine"] == pytest.approx(np.mean(cosines[:3]), abs=1e-5)
 
@@ -104,7 +106,7 @@ def test_two_runs_give_the_same_bytes(world, student, tmp_path):
 
 
 class Crowded(Student):
-    """A student on a device with room for so many tokens in one pass."""
+    """A student on a device with room for so many tokens in one micro-batch."""
 
     room = 64
 
@@ -181,7 +183,7 @@ def _train_rows(file: Path) -> list[np.ndarray]:
     return [rows[row] for row in range(len(rows))]
 
 
-# --- watching and stopping
+# --- validation and early stopping
 
 
 def test_the_best_weights_are_kept_when_training_goes_astray(world, tmp_path):
@@ -193,6 +195,20 @@ def test_the_best_weights_are_kept_when_training_goes_astray(world, tmp_path):
     assert best["after"]["loss"] <= best["before"]["loss"]
 
 
+def test_a_training_that_ruins_a_good_clone_keeps_the_clone_and_says_so(world, student, tmp_path, caplog):
+    good = World(shutil.copytree(world.root, tmp_path / "world"))
+    shutil.copyfile(student / WEIGHTS, good.clone / WEIGHTS)
+    seal_directory(good.clone, Manifest("clone"))
+    student = good.distil(tmp_path / "student", learning_rate=10.0, embedding_learning_rate=10.0, epochs=1)
+    outcome = facts(student)
+    (message,) = [text for text in caplog.messages if "training did not help" in text]
+    assert f"of the untrained clone is {outcome['before']['loss']:.5f}" in message
+    assert outcome["kept_step"] == 0
+    assert outcome["after"] == outcome["before"]
+    clone, trained = load_file(good.clone / WEIGHTS), load_file(student / WEIGHTS)
+    assert all(torch.equal(clone[name], trained[name]) for name in clone)
+
+
 def test_training_stops_when_validation_no_longer_improves(world, tmp_path):
     settings = {"learning_rate": 0.3, "embedding_learning_rate": 0.3, "decay": "constant", "validate_every": 3}
     found = facts(world.distil(tmp_path / "student", **settings, patience=2, epochs=20))
@@ -202,12 +218,12 @@ def test_training_stops_when_validation_no_longer_improves(world, tmp_path):
 
 def test_the_kept_weights_can_be_chosen_by_cosine(world, tmp_path):
     found = facts(world.distil(tmp_path / "student", keep="cosine", validate_every=5))
-    looks = {
+    validations = {
         line["step"]: line["validation"]["cosine"]
         for line in lines(tmp_path / "student" / "training.jsonl")
         if "validation" in line
     }
-    assert found["kept_step"] == max(looks, key=looks.__getitem__)
+    assert found["kept_step"] == max(validations, key=validations.__getitem__)
 
 
 @pytest.fixture
@@ -230,16 +246,37 @@ def test_the_kept_weights_can_be_chosen_by_human_scores_and_these_are_sentence_t
     student = world.distil(
         tmp_path / "student", keep="sts", validate_every=5, validation_sts={"path": str(pairs)}, patience=2
     )
-    looks = {
+    validations = {
         line["step"]: line["validation"]["sts"] for line in lines(student / "training.jsonl") if "validation" in line
     }
     kept = facts(student)["kept_step"]
-    assert kept == max(looks, key=looks.__getitem__)
+    assert kept == max(validations, key=validations.__getitem__)
     first, second, scores = zip(*(line.split("\t") for line in pairs.read_text().splitlines()[1:]), strict=True)
     asked = EmbeddingSimilarityEvaluator(first, second, [float(score) for score in scores], main_similarity="cosine")
     found = asked(SentenceTransformer(str(student), device="cpu"))
-    assert looks[kept] == pytest.approx(100 * found["spearman_cosine"], abs=1e-3)
-    assert facts(student)["after"]["sts"] == looks[kept]
+    assert validations[kept] == pytest.approx(100 * found["spearman_cosine"], abs=1e-3)
+    assert facts(student)["after"]["sts"] == validations[kept]
+
+
+def test_a_model_that_compares_lengths_is_validated_so_and_told_of_a_loss_that_leaves_them_free(
+    tmp_path, pairs, caplog
+):
+    def make_teacher(folder):
+        make_tiny_xlmr_teacher(folder)
+        file = folder / "config_sentence_transformers.json"
+        file.write_text(json.dumps({**json.loads(file.read_text()), "similarity_fn_name": "dot"}))
+
+    world = make_world(tmp_path / "world", make_teacher)
+    settings = {"epochs": 0.2, "keep": "last", "validation_sts": {"path": str(pairs)}}
+    student = world.distil(tmp_path / "student", **settings)
+    assert "the teacher compares vectors by dot product" in caplog.text
+    first, second, scores = zip(*(line.split("\t") for line in pairs.read_text().splitlines()[1:]), strict=True)
+    library = EmbeddingSimilarityEvaluator(first, second, [float(score) for score in scores])
+    expected = library(SentenceTransformer(str(student), device="cpu"))
+    assert facts(student)["after"]["sts"] == pytest.approx(100 * expected["spearman_dot"], abs=1e-3)
+    caplog.clear()
+    world.distil(tmp_path / "another", **settings, objective={"cosine": 1, "mse": 1})
+    assert "dot product" not in caplog.text
 
 
 def test_other_sentence_pairs_make_another_run(world, pairs, tmp_path):
@@ -298,11 +335,11 @@ def test_settings_that_do_not_fit_the_data_name_their_key(world, tmp_path, setti
         world.distil(tmp_path / "student", **settings)
 
 
-def test_a_batch_that_processes_cannot_share_out_is_refused(world):
+def test_a_batch_that_processes_cannot_divide_evenly_is_refused(world):
     settings = DistillationSettings(**DEFAULTS)
     data = load_data(world.clone, world.tokens, world.vectors, settings)
     student = Student(world.clone, settings, torch.device("cpu"))
-    with pytest.raises(ConfigError, match="found 8, which 3 processes cannot share out"):
+    with pytest.raises(ConfigError, match="found 8, which 3 processes cannot divide evenly"):
         check_fit(data, student, settings, processes=3)
 
 
@@ -323,7 +360,7 @@ def test_inputs_that_do_not_belong_together_are_refused(world, tmp_path):
     (mixed.root / "vectors").symlink_to(other.root / "vectors")
     with pytest.raises(ArtifactError, match=r"\.arrow: "):
         mixed.distil(tmp_path / "student")
-    with pytest.raises(ArtifactError, match="was cut at 24 tokens, but max_length is 12"):
+    with pytest.raises(ArtifactError, match="was truncated at 24 tokens, but max_length is 12"):
         world.distil(tmp_path / "student", max_length=12)
 
 
@@ -404,14 +441,14 @@ def test_a_run_killed_again_and_again_ends_in_the_same_bytes(world, undisturbed,
     assert directory_digest(out) == directory_digest(undisturbed)
 
 
-def test_a_checkpoint_of_other_settings_is_never_taken_up(world, student, tmp_path, caplog):
+def test_a_checkpoint_of_other_settings_is_never_resumed(world, student, tmp_path, caplog):
     out, checkpoints = tmp_path / "student", tmp_path / "checkpoints"
     with pytest.raises(TrainingError):
         world.distil(out, checkpoints, learning_rate=1e36, clip_norm=1e30, warmup=0, checkpoint_every=1, patience=None)
     assert any(path.name.startswith("step-") for path in checkpoints.iterdir())
     with caplog.at_level(logging.INFO, "langtailor"):
         world.distil(out, checkpoints)
-    assert "belongs to other settings or inputs: not taken up, removed" in caplog.text
+    assert "belongs to other settings or inputs: not resumed, removed" in caplog.text
     assert directory_digest(out) == directory_digest(student)
 
 

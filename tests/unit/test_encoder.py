@@ -11,12 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from sentence_transformers import SentenceTransformer
 
 from langtailor.errors import LangtailorError
-from langtailor.models.encoder import Encoder, _batches
+from langtailor.models.encoder import Encoder
 from tests.models import make_tiny_bert_teacher, make_tiny_gemma_teacher, make_tiny_xlmr_teacher
 from tests.unit.surgery_teachers import TEXTS
 
@@ -72,7 +70,7 @@ def test_padding_on_either_side_works(folders, side):
     assert_same(Encoder(model, "", 300).encode(MIXED, "test"), model.encode(MIXED, batch_size=8))
 
 
-def test_texts_are_cut_at_the_models_limit(folders):
+def test_texts_are_truncated_at_the_models_limit(folders):
     model = load(folders["xlmr"])
     model.max_seq_length = 12
     encoder = Encoder(model, "", 512)
@@ -112,8 +110,8 @@ def test_no_batch_exceeds_the_budget_and_all_are_counted(folders):
 
     encoder = Encoder(model, "", 300, forward)
     encoder.encode(MIXED, "test")
-    assert max(places for places, _ in seen) <= 300
-    assert encoder.places == sum(places for places, _ in seen)
+    assert max(padded for padded, _ in seen) <= 300
+    assert encoder.padded_tokens == sum(padded for padded, _ in seen)
     assert encoder.tokens == sum(tokens for _, tokens in seen)
     assert encoder.tokens == int(model.preprocess(MIXED)["attention_mask"].sum())
     assert encoder.padding_share < 0.05
@@ -149,29 +147,6 @@ def test_a_text_that_fits_no_memory_is_an_error_that_says_so(folders):
 
 def test_no_text_gives_no_vector(folders):
     assert Encoder(load(folders["bert"]), "", 64).encode([], "test").shape == (0, 32)
-
-
-@given(st.lists(st.integers(1, 500), max_size=200), st.integers(1, 3_000))
-def test_batches_cover_all_texts_in_order_within_the_budget(sizes, budget):
-    falling = np.sort(np.array(sizes, np.int64))[::-1]
-    parts = list(_batches(falling, lambda: budget))
-    assert [i for part in parts for i in range(part.start, part.stop)] == list(range(len(sizes)))
-    for part in parts:
-        rows = part.stop - part.start
-        assert rows == 1 or rows * falling[part.start] <= budget
-
-
-def test_a_lowered_budget_holds_from_the_next_batch_on():
-    budgets = iter([40, 10, 10, 10])
-    parts = [part.stop - part.start for part in _batches(np.full(10, 10), lambda: next(budgets, 10))]
-    assert parts == [4, 1, 1, 1, 1, 1, 1]
-
-
-def test_short_and_long_texts_do_not_share_a_batch():
-    sizes = np.array([100] * 5 + [10] * 50)
-    assert next(_batches(sizes, lambda: 400)).stop == 4
-    padded = sum((p.stop - p.start) * sizes[p.start] for p in _batches(sizes, lambda: 2_000))
-    assert padded == sizes.sum()
 
 
 def test_features_without_a_row_per_text_pass_through(folders):

@@ -5,8 +5,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langtailor.config.loading import load_settings
 from langtailor.errors import LangtailorError
+from langtailor.planning.configuration import load_settings
 from langtailor.planning.estimate import Shard, Work, explain, makespan, read_work
 from tests.workflow.conftest import ROOT
 

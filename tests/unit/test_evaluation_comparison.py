@@ -6,7 +6,7 @@ import pytest
 from langtailor.errors import ArtifactError
 from langtailor.evaluation.comparison import read_comparisons
 from langtailor.evaluation.scores import Evaluation, Score, mean_score
-from langtailor.evaluation.similarity import sts_scores
+from langtailor.evaluation.tasks.sts import sts_scores
 
 GENERATOR = np.random.default_rng(1)
 

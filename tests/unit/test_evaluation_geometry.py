@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
-from langtailor.config.evaluation import GeometryTask, SpeedTask
 from langtailor.config.teacher import TeacherSettings
-from langtailor.evaluation import speed
-from langtailor.evaluation.encoding import unit
-from langtailor.evaluation.geometry import alignment, uniformity
-from langtailor.evaluation.run import Evaluator
+from langtailor.evaluation.evaluator import Evaluator
+from langtailor.evaluation.task import Inputs
+from langtailor.evaluation.tasks import speed
+from langtailor.evaluation.tasks.geometry import GeometryTask, alignment, uniformity
+from langtailor.evaluation.tasks.speed import SpeedTask
+from langtailor.models.similarity import unit
 from tests.models import make_tiny_bert_teacher
 from tests.unit.distillation_world import write_corpus
 
@@ -22,7 +23,7 @@ def test_alignment_is_the_squared_distance():
 def test_uniformity_is_the_mean_potential_of_all_pairs(monkeypatch):
     vectors = unit(np.random.default_rng(0).standard_normal((9, 4)).astype(np.float32))
     potentials = [np.exp(-2 * np.square(a - b).sum()) for i, a in enumerate(vectors) for b in vectors[:i]]
-    monkeypatch.setattr("langtailor.evaluation.geometry._ROWS_AT_ONCE", 4)
+    monkeypatch.setattr("langtailor.evaluation.tasks.geometry._ROWS_AT_ONCE", 4)
     assert uniformity(vectors) == pytest.approx(np.log(np.mean(potentials)), abs=1e-6)
     assert uniformity(np.repeat(vectors[:1], 5, axis=0)) == pytest.approx(0, abs=1e-5)
 
@@ -30,7 +31,7 @@ def test_uniformity_is_the_mean_potential_of_all_pairs(monkeypatch):
 def test_of_many_vectors_a_part_stands_for_all(monkeypatch):
     vectors = unit(np.random.default_rng(0).standard_normal((400, 16)).astype(np.float32))
     whole = uniformity(vectors)
-    monkeypatch.setattr("langtailor.evaluation.geometry._MOST_ROWS", 200)
+    monkeypatch.setattr("langtailor.evaluation.tasks.geometry._MOST_ROWS", 200)
     assert uniformity(vectors) == pytest.approx(whole, abs=0.05)
 
 
@@ -40,26 +41,26 @@ def evaluator(tmp_path_factory):
     return Evaluator(folder, TeacherSettings(model=str(folder)), resamples=10, seed=1, device="cpu")
 
 
-def test_the_geometry_of_a_corpus_is_told_by_language(evaluator, tmp_path):
+def test_the_geometry_of_a_corpus_is_reported_by_language(evaluator, tmp_path):
     corpora = {lang: tmp_path / f"{lang}.parquet" for lang in ("en", "tr")}
     for lang, path in corpora.items():
         write_corpus(path, lang, (4, 2, 12), pairs=lang == "tr")
-    scores, items, _ = evaluator.run(GeometryTask(kind="geometry"), corpora, {})
-    assert [(score.metric, score.group, score.n) for score in scores] == [
+    found = GeometryTask(kind="geometry").evaluate(evaluator, Inputs(corpora))
+    assert [(score.metric, score.group, score.n) for score in found.scores] == [
         ("uniformity", "all", 24),
         ("uniformity", "en", 12),
         ("uniformity", "tr", 12),
         ("alignment", "tr to aligned text", 12),
     ]
-    assert np.mean(items["tr to aligned text"]) == pytest.approx(scores[-1].value, abs=1e-3)
+    assert np.mean(found.items["tr to aligned text"]) == pytest.approx(found.scores[-1].value, abs=1e-3)
 
 
-def test_speed_is_the_median_of_three_passes(evaluator, tmp_path, monkeypatch):
+def test_speed_is_the_median_of_three_repetitions(evaluator, tmp_path, monkeypatch):
     write_corpus(tmp_path / "en.parquet", "en", (4, 2, 12))
     clock = iter([0.0, 9.0, 10.0, 12.0, 20.0, 21.0])
     monkeypatch.setattr(speed.time, "perf_counter", lambda: next(clock))
     task = SpeedTask(kind="speed", passages=10)
-    scores, _, _ = evaluator.run(task, {"en": tmp_path / "en.parquet"}, {})
+    scores = task.evaluate(evaluator, Inputs({"en": tmp_path / "en.parquet"})).scores
     assert scores[0].metric == "passages per second"
     assert (scores[0].value, scores[0].n) == (5.0, 10)
     assert scores[1].value > scores[0].value, "a passage has several tokens"

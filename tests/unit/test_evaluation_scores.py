@@ -6,13 +6,13 @@ import torch
 from scipy.stats import pearsonr, spearmanr
 from sentence_transformers.sentence_transformer.evaluation import TranslationEvaluator
 
-from langtailor.config.evaluation import StsTask
 from langtailor.errors import ArtifactError, SourceError
-from langtailor.evaluation.bitext import bitext_scores
-from langtailor.evaluation.encoding import encode_texts, unit
+from langtailor.evaluation.encoding import encode_texts
 from langtailor.evaluation.scores import Evaluation, Score, bootstrap, interval, mean_score
-from langtailor.evaluation.similarity import sts_scores
+from langtailor.evaluation.tasks.bitext import bitext_scores, translations_found
+from langtailor.evaluation.tasks.sts import StsTask, sts_scores
 from langtailor.models.loading import load_sentence_transformer
+from langtailor.models.similarity import COSINE, unit
 from langtailor.sources.sentence_pairs import read_pairs
 from tests.models import make_tiny_bert_teacher
 
@@ -60,6 +60,24 @@ def test_resamples_do_not_depend_on_how_many_are_held_at_once(monkeypatch):
 
 def test_no_resamples_give_no_interval():
     assert interval(np.empty(0)) == (None, None)
+    assert mean_score("x", np.array([1.0, 2.0]), resamples=0, seed=0).low is None
+
+
+def test_one_item_is_its_own_interval():
+    score = mean_score("x", np.array([7.0]), resamples=20, seed=0)
+    assert (score.value, score.low, score.high) == (7, 7, 7)
+
+
+def test_equal_seeds_and_numbers_of_items_give_equal_resamples():
+    items, others = GENERATOR.normal(size=(2, 60))
+    drawn = np.random.default_rng(11).integers(0, 60, size=(30, 60))
+    assert np.array_equal(bootstrap(lambda rows: items[rows].mean(axis=1), 60, 30, seed=11), items[drawn].mean(axis=1))
+    assert np.array_equal(bootstrap(lambda rows: others[rows].max(axis=1), 60, 30, seed=11), others[drawn].max(axis=1))
+
+
+def bitext(source, target, margin=False, resamples=0):
+    directions = (translations_found(*pair, COSINE, margin=margin) for pair in ((source, target), (target, source)))
+    return bitext_scores(*directions, resamples=resamples, seed=0)
 
 
 def test_bitext_accuracy_is_that_of_sentence_transformers():
@@ -77,7 +95,7 @@ def test_bitext_accuracy_is_that_of_sentence_transformers():
             pass
 
     theirs = Evaluator([f"s{i}" for i in range(50)], [f"t{i}" for i in range(50)], write_csv=False)(None)
-    scores, items = bitext_scores(source, target, margin=False, resamples=20, seed=0)
+    scores, items = bitext(source, target, resamples=20)
     ours = {score.group: score.value / 100 for score in scores}
     assert ours["forward"] == pytest.approx(theirs["src2trg_accuracy"], abs=1e-5)
     assert ours["backward"] == pytest.approx(theirs["trg2src_accuracy"], abs=1e-5)
@@ -91,8 +109,7 @@ def test_the_margin_beats_a_hub():
     hub = unit(np.ones((1, 6), dtype=np.float32))
     target = unit(0.3 * np.eye(6, dtype=np.float32) + 0.7 * np.repeat(hub, 6, axis=0))
     target[0] = hub[0]
-    plain = bitext_scores(source, target, margin=False, resamples=0, seed=0)[0][1].value
-    margin = bitext_scores(source, target, margin=True, resamples=0, seed=0)[0][1].value
+    plain, margin = (bitext(source, target, margin)[0][1].value for margin in (False, True))
     assert margin >= plain
 
 
@@ -103,9 +120,7 @@ def test_margin_scores_follow_their_formula():
     near_target = np.sort(cosines, axis=0)[-4:].mean(axis=0)
     margins = cosines / (near_source[:, None] / 2 + near_target[None, :] / 2)
     expected = 100 * np.mean(margins.argmax(axis=1) == np.arange(7))
-    assert bitext_scores(source, target, margin=True, resamples=0, seed=0)[0][1].value == pytest.approx(
-        expected, abs=1e-3
-    )
+    assert bitext(source, target, margin=True)[0][1].value == pytest.approx(expected, abs=1e-3)
 
 
 def test_texts_are_encoded_once_and_come_back_in_order(tmp_path):
@@ -115,7 +130,7 @@ def test_texts_are_encoded_once_and_come_back_in_order(tmp_path):
     texts = ["the old ferry", "eski vapur", "the old ferry"]
     found = encode_texts(model, texts, "p: ", "x")
     assert sum(calls) == 2
-    assert np.allclose(found, unit(model.encode(texts, prompt="p: ")), atol=1e-6)
+    assert np.allclose(found, model.encode(texts, prompt="p: "), atol=1e-6)
 
 
 def test_an_evaluation_round_trips_and_notices_damage(tmp_path):
@@ -145,7 +160,7 @@ def test_pairs_are_read_with_and_without_a_header(tmp_path):
     ("text", "says"),
     [
         ("sentence1,sentence2,points\na,b,1\n", "no column 'score'; it has"),
-        ("sentence1,sentence2,score\na,b,1\nc,d,high\n", "row 2 is not two sentences and a number"),
+        ("sentence1,sentence2,score\na,b,1\nc,d,high\n", "line 3: 'score' is 'high', which is not a number"),
         ("sentence1,sentence2,score\na,b,1\n", "too few"),
         ("", "cannot be read"),
     ],

@@ -10,15 +10,16 @@ import pytest
 from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
 from sklearn.linear_model import LogisticRegression
 
-from langtailor.config.evaluation import MtebTask, RetrievalTask
 from langtailor.config.teacher import TeacherSettings
 from langtailor.errors import ConfigError, SourceError
-from langtailor.evaluation.encoding import unit
-from langtailor.evaluation.labelled import classification_scores, clustering_scores, read_labelled
-from langtailor.evaluation.mteb_task import mteb_scores, scores_of
-from langtailor.evaluation.retrieval import nearest, read_judgements, retrieval_scores
-from langtailor.evaluation.run import Evaluator
+from langtailor.evaluation.evaluator import Evaluator
+from langtailor.evaluation.task import Inputs
+from langtailor.evaluation.tasks.classification import classification_scores
+from langtailor.evaluation.tasks.clustering import ClusteringTask, clustering_scores
+from langtailor.evaluation.tasks.mteb import MtebTask, mteb_scores, scores_of
+from langtailor.evaluation.tasks.retrieval import RetrievalTask, nearest, read_judgements, retrieval_scores
 from langtailor.models.loading import load_sentence_transformer
+from langtailor.models.similarity import unit
 from tests.models import make_tiny_bert_teacher
 from tests.unit.surgery_teachers import TARGET, TEXTS
 
@@ -58,30 +59,30 @@ def trusted_figures(teacher, files, **options):
 
 def test_retrieval_gives_the_figures_of_sentence_transformers(teacher, files):
     task, expected = files[0], trusted_figures(teacher, files)
-    scores, items, _ = Evaluator(teacher, TeacherSettings(model=str(teacher)), **SETTINGS, device="cpu").run(
-        task, {}, {}
-    )
-    found = {score.metric: score.value for score in scores}
+    evaluator = Evaluator(teacher, TeacherSettings(model=str(teacher)), **SETTINGS, device="cpu")
+    result = task.evaluate(evaluator, Inputs())
+    found = {score.metric: score.value for score in result.scores}
     assert found["ndcg@10"] == pytest.approx(100 * expected["cosine_ndcg@10"], abs=1e-3)
     assert found["recall@10"] == pytest.approx(100 * expected["cosine_recall@10"], abs=1e-3)
     assert found["mrr@10"] == pytest.approx(100 * expected["cosine_mrr@10"], abs=1e-3)
-    assert np.mean(items["all queries"]) == pytest.approx(found["ndcg@10"], abs=1e-3)
+    assert np.mean(result.items["all queries"]) == pytest.approx(found["ndcg@10"], abs=1e-3)
 
 
 def test_truncated_vectors_give_the_figures_of_sentence_transformers(teacher, files):
     task, expected = files[0], trusted_figures(teacher, files, truncate_dim=4)
     evaluator = Evaluator(teacher, TeacherSettings(model=str(teacher)), **SETTINGS, device="cpu")
-    scores, _, _ = evaluator.run(task.model_copy(update={"truncate_dim": 4}), {}, {})
-    assert scores[0].value == pytest.approx(100 * expected["cosine_ndcg@10"], abs=1e-3)
-    assert scores[0].value != evaluator.run(task, {}, {})[0][0].value
+    whole, truncated, wide = (task.model_copy(update={"truncate_dim": width}) for width in (None, 4, 999))
+    score = truncated.evaluate(evaluator, Inputs()).scores[0]
+    assert score.value == pytest.approx(100 * expected["cosine_ndcg@10"], abs=1e-3)
+    assert score.value != whole.evaluate(evaluator, Inputs()).scores[0].value
     with pytest.raises(ConfigError, match="truncate_dim 999 is more than the 32 dimensions"):
-        evaluator.run(task.model_copy(update={"truncate_dim": 999}), {}, {})
+        wide.evaluate(evaluator, Inputs())
 
 
 def test_graded_gains_follow_the_formula():
     vectors = np.eye(4, dtype=np.float32)
     query = unit(np.array([[4, 3, 2, 1]], np.float32))
-    scores, _ = retrieval_scores(query, vectors, [{0: 1.0, 2: 3.0}], 0, 0)
+    scores, _ = retrieval_scores(nearest(query, vectors, 10), [{0: 1.0, 2: 3.0}], 0, 0)
     expected = (1 / np.log2(2) + 3 / np.log2(4)) / (3 / np.log2(2) + 1 / np.log2(3))
     assert scores[0].value == pytest.approx(100 * expected, abs=1e-3)
 
@@ -90,16 +91,16 @@ def test_blocks_change_nothing(monkeypatch):
     rng = np.random.default_rng(2)
     queries, keys = rng.standard_normal((7, 5)).astype(np.float32), rng.standard_normal((40, 5)).astype(np.float32)
     whole = np.argsort(-(queries @ keys.T), axis=1, kind="stable")[:, :6]
-    monkeypatch.setattr("langtailor.evaluation.retrieval._DOCUMENTS_AT_ONCE", 9)
-    monkeypatch.setattr("langtailor.evaluation.retrieval._QUERIES_AT_ONCE", 2)
+    monkeypatch.setattr("langtailor.evaluation.tasks.retrieval._DOCUMENTS_AT_ONCE", 9)
+    monkeypatch.setattr("langtailor.evaluation.tasks.retrieval._QUERIES_AT_ONCE", 2)
     assert np.array_equal(nearest(queries, keys, 6), whole)
 
 
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("q0\tnowhere\t1", "line 2: .*'nowhere'"),
-        ("q0\td1\tmuch", "line 2: the score 'much'"),
+        ("q0\tnowhere\t1", "judges no document relevant"),
+        ("q0\td1\tmuch", "line 2: 'score' is 'much', which is not a number"),
         ("q0\td1\t0", "judges no"),
     ],
 )
@@ -133,9 +134,10 @@ def test_clusters_that_lie_apart_are_found():
 
 def test_a_missing_column_is_named(tmp_path):
     write_lines(tmp_path / "x.csv", ["text,topic", "one,a", "two,b"])
-    assert read_labelled(str(tmp_path / "x.csv"), "text", "topic") == (["one", "two"], ["a", "b"])
+    path = str(tmp_path / "x.csv")
+    assert ClusteringTask(kind="clustering", path=path, label="topic").read(path) == (["one", "two"], ["a", "b"])
     with pytest.raises(SourceError, match=r"x\.csv: no column 'label'; it has \['text', 'topic'\]"):
-        read_labelled(str(tmp_path / "x.csv"), "text", "label")
+        ClusteringTask(kind="clustering", path=path).read(path)
 
 
 def test_mteb_that_is_not_installed_is_asked_for(monkeypatch):

@@ -75,3 +75,25 @@ def test_a_log_that_cannot_be_written_does_not_bury_the_message(tmp_path):
     first, second = done.stderr.splitlines()
     assert "this job writes no log: " in first
     assert second.startswith("[count_tokens tr] error: out/model: cannot be written, the disk is full")
+
+
+SILENT = """
+import sys, time
+from functools import partial
+from types import SimpleNamespace
+sys.path.insert(0, sys.argv[1])
+import job
+job.Heartbeat = partial(job.Heartbeat, every=0.1)
+rule = SimpleNamespace(rule="distil", wildcards=["small"], threads=1, log=["log/small.log"], input=[], output=[])
+with job.job(rule):
+    time.sleep(0.6)
+"""
+
+
+def test_a_job_that_says_nothing_is_seen_to_run(tmp_path):
+    command = [sys.executable, "-c", SILENT, str(SCRIPTS)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    lines = done.stderr.splitlines()
+    assert len(lines) >= 3
+    assert set(lines[:3]) == {"[distil small] still running, 0:00 after: checking the inputs"}
+    assert "INFO still running, 0:00 after: checking" in (tmp_path / "log" / "small.log").read_text(encoding="utf-8")

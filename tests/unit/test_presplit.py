@@ -1,12 +1,14 @@
-"""Cutting at spaces: where the proof holds, the parts have the tokens of the whole; where it cannot, it does not hold."""
+"""Splitting at spaces: where the proof holds, the parts have the tokens of the whole; where it cannot, it does not hold."""
 
 from __future__ import annotations
 
 import json
 import sys
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,8 +19,11 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
 from langtailor.counts.count import count_ids
-from langtailor.counts.presplit import WHITE, Presplit, _no_match_crosses, prove_presplit
-from langtailor.counts.words import WeightedTexts
+from langtailor.counts.presplit import PROBE, WHITE, Presplit, prove_presplit
+from langtailor.counts.split_pattern import splits_before_spaces
+from langtailor.counts.words import WeightedTexts, WordReader
+from langtailor.storage.artifacts import Manifest
+from langtailor.storage.tables import CORPUS, write_table
 from tests.unit.surgery_teachers import TEXTS, byte_level_spec, sentencepiece_model, unigram_spec, wordpiece_spec
 
 QWEN = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -164,8 +169,8 @@ def counted_whole(tokenizer: Tokenizer, texts: Sequence[str]) -> list[int]:
     return np.bincount(np.array(ids, np.int64), minlength=1 + max(tokenizer.get_vocab().values())).tolist()
 
 
-def counted_in_parts(tokenizer: Tokenizer, cuts: Presplit, texts: Sequence[str]) -> list[int]:
-    found: list[int] = count_ids(tokenizer, WeightedTexts([pa.array(texts, pa.string())], cuts)).tolist()
+def counted_in_parts(tokenizer: Tokenizer, presplit: Presplit, texts: Sequence[str]) -> list[int]:
+    found: list[int] = count_ids(tokenizer, WeightedTexts([pa.array(texts, pa.string())], presplit)).tolist()
     return found
 
 
@@ -190,21 +195,21 @@ def any_text(draw: st.DrawFn) -> str:
 
 @pytest.mark.parametrize("name", PROVEN)
 def test_the_proof_holds_for_the_real_configurations(name: str) -> None:
-    _, cuts = proven(name)
-    assert cuts.holds, cuts.reason
+    _, presplit = proven(name)
+    assert presplit.holds, presplit.reason
 
 
 @pytest.mark.parametrize("name", PROVEN)
 @given(texts=st.lists(any_text(), min_size=1, max_size=4))
 @settings(max_examples=150, deadline=None)
 def test_parts_have_the_tokens_of_the_whole(name: str, texts: list[str]) -> None:
-    tokenizer, cuts = proven(name)
-    assert counted_in_parts(tokenizer, cuts, texts) == counted_whole(tokenizer, texts)
+    tokenizer, presplit = proven(name)
+    assert counted_in_parts(tokenizer, presplit, texts) == counted_whole(tokenizer, texts)
 
 
 @pytest.mark.parametrize("name", PROVEN)
 def test_parts_have_the_tokens_of_the_whole_beside_odd_characters(name: str) -> None:
-    tokenizer, cuts = proven(name)
+    tokenizer, presplit = proven(name)
     shapes = (
         "{} the",
         " {} the",
@@ -217,22 +222,50 @@ def test_parts_have_the_tokens_of_the_whole_beside_odd_characters(name: str) -> 
     )
     for odd in (*ODD, *LIVELY, " ", "  "):
         for text in [shape.replace("{}", odd) for shape in shapes]:
-            assert counted_in_parts(tokenizer, cuts, [text]) == counted_whole(tokenizer, [text]), text
+            assert counted_in_parts(tokenizer, presplit, [text]) == counted_whole(tokenizer, [text]), text
 
 
 @pytest.mark.parametrize("name", PROVEN)
-def test_natural_text_is_really_cut(name: str) -> None:
-    _, cuts = proven(name)
-    texts = WeightedTexts([pa.array(TEXTS * 3)], cuts)
+@given(texts=st.lists(st.sampled_from([*TEXTS, "the ferry the ferry", "▁x the  end"]), min_size=1, max_size=40))
+@settings(max_examples=20, deadline=None)
+def test_words_are_counted_as_often_as_they_stand_in_the_corpus(
+    tmp_path_factory: pytest.TempPathFactory, name: str, texts: list[str]
+) -> None:
+    tokenizer, presplit = proven(name)
+
+    def words(some: Iterable[str]) -> Counter[str]:
+        return Counter(
+            token for e in tokenizer.encode_batch(list(some), add_special_tokens=False) for token in e.tokens
+        )
+
+    splits = ["train"] * (len(texts) - 1) + ["test"]
+    corpora = [corpus_of(tmp_path_factory.mktemp("corpus") / "tr.parquet", texts, splits) for _ in range(2)]
+    reader = WordReader(tokenizer, presplit)
+    assert reader.word_counts(corpora, ["train"], words) == words(texts[:-1] * 2)
+    assert reader.word_counts(corpora[:1], ["train", "test"], words) == words(texts)
+    assert set(words(reader.distinct_texts(corpora, ["test"]))) - {PROBE} >= set(words(texts[-1:])) - {PROBE}
+
+
+def corpus_of(path: Path, texts: Sequence[str], splits: Sequence[str]) -> Path:
+    columns = {"id": [str(n) for n in range(len(texts))], "text": list(texts), "split": list(splits)}
+    table = pa.table([columns.get(name, [None] * len(texts)) for name in CORPUS.names], schema=CORPUS)
+    write_table(path, table, Manifest("corpus"))
+    return path
+
+
+@pytest.mark.parametrize("name", PROVEN)
+def test_natural_text_is_really_split(name: str) -> None:
+    _, presplit = proven(name)
+    texts = WeightedTexts([pa.array(TEXTS * 3)], presplit)
     assert len(list(texts)) > 0
-    assert (texts.cut, texts.whole) == (3 * len(TEXTS), 0)
+    assert (texts.split, texts.whole) == (3 * len(TEXTS), 0)
 
 
 def test_no_normal_form_ends_a_word_in_white_space() -> None:
     """What makes NFC, NFD, NFKC and NFKD harmless."""
-    black = [c for c in map(chr, range(sys.maxunicode + 1)) if not c.isspace()]
+    visible = [c for c in map(chr, range(sys.maxunicode + 1)) if not c.isspace()]
     for form in ("NFC", "NFD", "NFKC", "NFKD"):
-        for character in black:
+        for character in visible:
             if (normal := unicodedata.normalize(form, character)) != character:
                 assert normal and not normal[-1].isspace(), (form, character)
 
@@ -300,9 +333,9 @@ REFUSED: dict[str, tuple[Callable[[], dict[str, Any]], str]] = {
 def test_the_proof_fails_where_words_may_touch(name: str) -> None:
     make, reason = REFUSED[name]
     spec = make()
-    cuts = prove_presplit(spec, Tokenizer.from_str(json.dumps(spec)))
-    assert not cuts.holds
-    assert reason in cuts.reason
+    presplit = prove_presplit(spec, Tokenizer.from_str(json.dumps(spec)))
+    assert not presplit.holds
+    assert reason in presplit.reason
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -310,8 +343,8 @@ def test_without_the_proof_whole_texts_are_counted(name: str) -> None:
     spec = REFUSED[name][0]()
     tokenizer = Tokenizer.from_str(json.dumps(spec))
     texts = [*TEXTS, "the old x ferry", "a b c e t", "twice  <i>  "]
-    cuts = prove_presplit(spec, tokenizer)
-    assert counted_in_parts(tokenizer, cuts, texts) == counted_whole(tokenizer, texts)
+    presplit = prove_presplit(spec, tokenizer)
+    assert counted_in_parts(tokenizer, presplit, texts) == counted_whole(tokenizer, texts)
 
 
 # -- patterns ----------------------------------------------------------------------------------------------------------
@@ -319,7 +352,7 @@ def test_without_the_proof_whole_texts_are_counted(name: str) -> None:
 
 @pytest.mark.parametrize("pattern", [GPT2, QWEN, LLAMA3, O200K, r"\S+|\s+", r"\s+"])
 def test_patterns_that_part_words_are_recognised(pattern: str) -> None:
-    assert _no_match_crosses(pattern)
+    assert splits_before_spaces(pattern)
 
 
 @pytest.mark.parametrize(
@@ -330,7 +363,7 @@ def test_patterns_that_part_words_are_recognised(pattern: str) -> None:
     ],
 )  # fmt: skip
 def test_other_patterns_are_not(pattern: str) -> None:
-    assert not _no_match_crosses(pattern)
+    assert not splits_before_spaces(pattern)
 
 
 _ITEMS = st.sampled_from(
@@ -364,7 +397,7 @@ def test_a_recognised_pattern_parts_words_in_the_library_too(
 ) -> None:
     choices = ["".join(item + times for item, times in sequence) for sequence in sequences]
     pattern = "|".join([*choices, *([r"\s+(?!\S)"] if lookahead else []), r"\s+"])
-    if not _no_match_crosses(pattern):
+    if not splits_before_spaces(pattern):
         return
     split = pre_tokenizers.Split(Regex(pattern), "isolated")
     for first in texts:

@@ -16,10 +16,11 @@ from langtailor.config.vocabulary import GraftSettings, VocabularySettings
 from langtailor.corpus.build import build_corpus
 from langtailor.corpus.documents import fetch_documents
 from langtailor.corpus.reading import read_corpus
-from langtailor.counts.count import bare_tokenizer, count_tokens, encode, read_counts
+from langtailor.counts.count import count_tokens, encode, read_counts
 from langtailor.errors import ConfigError
 from langtailor.models.folder import ModelInfo
 from langtailor.models.loading import load_sentence_transformer
+from langtailor.models.tokenizer_file import open_tokenizer
 from langtailor.storage import tables
 from langtailor.storage.artifacts import read_json
 from langtailor.surgery.registry import load_family
@@ -93,13 +94,13 @@ def mandatory(workshop):
 
 def test_counts_are_those_of_a_plain_loop(workshop):
     texts = read_corpus(workshop.corpora["tr"], "train")["text"].to_pylist()
-    uses = read_counts(workshop.counts["tr"]).uses
+    counts = read_counts(workshop.counts["tr"]).counts
     expected = {}
-    for ids in encode(bare_tokenizer(workshop.teacher), texts):
+    for ids in encode(open_tokenizer(workshop.teacher), texts):
         for token_id in ids.tolist():
             expected[token_id] = expected.get(token_id, 0) + 1
-    assert {i: int(n) for i, n in enumerate(uses) if n} == expected
-    assert len(uses) == ModelInfo.read(workshop.teacher).vocabulary_size
+    assert {i: int(n) for i, n in enumerate(counts) if n} == expected
+    assert len(counts) == ModelInfo.read(workshop.teacher).vocabulary_size
 
 
 def test_the_smallest_size_that_the_error_names_is_enough(workshop):
@@ -192,7 +193,7 @@ def test_padding_fills_to_the_multiple(workshops):
 
 def test_named_tokens_stay_and_unknown_ones_are_an_error(workshops):
     workshop = workshops("WordPiece")
-    rare = workshop.family.tokens[int(read_counts(workshop.counts["de"]).uses.argmin())]
+    rare = workshop.family.tokens[int(read_counts(workshop.counts["de"]).counts.argmin())]
     rows, _ = workshop.select(size=mandatory(workshop) + 5, keep_tokens=(rare,), graft=GraftSettings(share=0.0))
     assert rare in set(rows["token"])
     with pytest.raises(ConfigError, match="no token 'notthere'"):
@@ -238,7 +239,7 @@ def test_ranked_by_loss_what_the_floors_replace_worst_comes_first(workshop):
     floor = (
         rows[(rows["origin"] != "closure") & ~rows.index.isin(ranked.index)]["teacher_id"].dropna().astype(int).tolist()
     )
-    shares = sum(uses / uses.sum() for uses in (read_counts(path).uses for path in workshop.counts.values()))
+    shares = sum(uses / uses.sum() for uses in (read_counts(path).counts for path in workshop.counts.values()))
     expected = {i: shares[i] * found for i, found in distances(workshop, floor).items() if shares[i]}
     left_out = expected.keys() - set(rows["teacher_id"].dropna().astype(int))
     alone = [i for i in left_out if not workshop.family.requirements(i)]

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from langtailor.errors import CertificateError
+from langtailor.models.tokenizer_file import tokenizer_of
 from langtailor.surgery.base import Family, Graft, Layout, TokenizerFiles
 from langtailor.surgery.sentencepiece_model import Piece, read_pieces, with_pieces
-from langtailor.surgery.wordwise import whole
 from langtailor.tokenizer.agreement import indistinguishable
 from langtailor.tokenizer.certificate import Counts, certify
 from langtailor.tokenizer.write import write_files
@@ -78,7 +78,10 @@ def test_a_right_tokenizer_is_certified_with_figures_per_language(bench: Bench) 
 
 
 def test_the_figures_are_those_of_a_count_by_hand(bench: Bench) -> None:
-    teacher, new = whole(bench.family.spec), whole(json.loads((bench.folder / "tokenizer.json").read_text()))
+    teacher, new = (
+        tokenizer_of(bench.family.spec),
+        tokenizer_of(json.loads((bench.folder / "tokenizer.json").read_text())),
+    )
     kept = set(bench.layout.teacher_ids.tolist())
     rows = [teacher.encode(text, add_special_tokens=False).ids for text in TEXTS]
     retained = [i for i, row in enumerate(rows) if set(row) <= kept]

@@ -17,20 +17,14 @@ from sentencepiece import SentencePieceProcessor
 from tokenizers import Tokenizer
 
 from langtailor.errors import UnsupportedTokenizerError
+from langtailor.models.tokenizer_file import tokenizer_of
 from langtailor.surgery.base import Graft, Ids, Layout
+from langtailor.surgery.protobuf import read_fields, write_fields
 from langtailor.surgery.registry import load_family
-from langtailor.surgery.sentencepiece_model import (
-    Kind,
-    is_sentencepiece,
-    read_fields,
-    read_pieces,
-    rewrite_sentencepiece,
-    write_fields,
-)
+from langtailor.surgery.sentencepiece_model import read_pieces, rewrite_sentencepiece
 from langtailor.surgery.spelling import BYTE_TOKENS
 from langtailor.surgery.unigram import UnigramFamily
 from langtailor.surgery.unknowns import needed_to_stay_known
-from langtailor.surgery.wordwise import whole
 from tests.unit.surgery_teachers import (
     TARGET,
     TEXTS,
@@ -70,7 +64,7 @@ def family(byte_fallback: bool = False) -> UnigramFamily:
 
 @cache
 def teacher(byte_fallback: bool = False) -> Tokenizer:
-    return whole(family(byte_fallback).spec)
+    return tokenizer_of(family(byte_fallback).spec)
 
 
 def base_ids(byte_fallback: bool = False) -> Ids:
@@ -86,7 +80,7 @@ def some_ids(seed: int, share: float, byte_fallback: bool = False) -> Ids:
 
 def pruned(kept: Ids, grafts: list[Graft] | None = None, byte_fallback: bool = False) -> Tokenizer:
     of = family(byte_fallback)
-    return whole(of.write(of.layout(kept, grafts or [], 0)).tokenizer)
+    return tokenizer_of(of.write(of.layout(kept, grafts or [], 0)).tokenizer)
 
 
 def names(tokenizer: Tokenizer, text: str) -> list[str]:
@@ -165,8 +159,8 @@ def test_the_piece_of_lowest_score_is_kept_because_unknown_characters_are_scored
     of = tiny(("abc", -1.0), ("xa", -14.0), ("bc", -14.0), ("zz", -20.0))
     assert of.tokens.index("zz") in of.alphabet_ids()
     kept = np.array([0, 1, 2, 3, 4], np.int32)
-    assert names(whole(of.spec), "xabc") == ["▁", "xa", "bc"]
-    assert names(whole(of.write(of.layout(kept, [], 0)).tokenizer), "xabc") == ["▁", "<unk>", "abc"]
+    assert names(tokenizer_of(of.spec), "xabc") == ["▁", "xa", "bc"]
+    assert names(tokenizer_of(of.write(of.layout(kept, [], 0)).tokenizer), "xabc") == ["▁", "<unk>", "abc"]
 
 
 @given(seed=st.integers(0, 50), text=st.text("abc", min_size=1, max_size=12))
@@ -177,9 +171,9 @@ def test_ties_are_broken_as_before(seed: int, text: str) -> None:
     of = tiny(*((piece, -float(len(piece))) for piece in pieces), ("lowest", -9.0))
     chosen = np.random.default_rng(seed).random(len(of.tokens)) < 0.7
     kept = np.union1d(np.flatnonzero(chosen), [0, 1, len(of.tokens) - 1]).astype(np.int32)
-    before = whole(of.spec).encode(text).ids
+    before = tokenizer_of(of.spec).encode(text).ids
     if set(before) <= set(kept.tolist()):
-        after = names(whole(of.write(of.layout(kept, [], 0)).tokenizer), text)
+        after = names(tokenizer_of(of.write(of.layout(kept, [], 0)).tokenizer), text)
         assert after == [of.tokens[i] for i in before]
 
 
@@ -253,7 +247,7 @@ def new_files(byte_fallback: bool) -> Any:
 
 @cache
 def old_and_new(byte_fallback: bool) -> tuple[Tokenizer, Tokenizer]:
-    return teacher(byte_fallback), whole(new_files(byte_fallback).tokenizer)
+    return teacher(byte_fallback), tokenizer_of(new_files(byte_fallback).tokenizer)
 
 
 def test_sentencepiece_ids_keep_their_distance_to_the_ids_of_tokenizers() -> None:
@@ -297,56 +291,6 @@ def test_a_self_test_of_the_old_segmentation_is_dropped() -> None:
     new = rewrite_sentencepiece(tested, layout)
     assert not any(field.number == 4 for field in read_fields(new))
     assert SentencePieceProcessor(model_proto=new).vocab_size() == len(layout) - 2
-
-
-@pytest.mark.parametrize("data", [b"", b"IQ== 0\nIg== 1\n", b"\x0a\xff", b"\x08", b"{}", b"\x0a\x02\x0a\x00"])
-def test_other_files_are_no_sentencepiece_models(data: bytes) -> None:
-    assert not is_sentencepiece(data)
-    assert is_sentencepiece(model_file(False))
-
-
-def test_pieces_are_read_as_sentencepiece_reads_them() -> None:
-    for data in (model_file(False), model_file(True)):
-        processor = SentencePieceProcessor(model_proto=data)
-        pieces = read_pieces(data)
-        assert [piece.text for piece in pieces] == [processor.id_to_piece(i) for i in range(len(pieces))]
-        assert [piece.score for piece in pieces] == [processor.get_score(i) for i in range(len(pieces))]
-        assert [piece.kind is Kind.BYTE for piece in pieces] == [processor.is_byte(i) for i in range(len(pieces))]
-        assert [piece.kind is Kind.CONTROL for piece in pieces] == [processor.is_control(i) for i in range(len(pieces))]
-
-
-@given(fields=st.lists(st.tuples(st.integers(1, 900), st.integers(-(2**63), 2**63 - 1)), max_size=8))
-def test_a_message_is_read_as_it_was_written(fields: list[tuple[int, int]]) -> None:
-    message = write_fields([(number, 0, value) for number, value in fields])  # type: ignore[misc]
-    assert [(number, value) for number, _, value in read_fields(message)] == [(n, v % 2**64) for n, v in fields]
-
-
-def test_a_bpe_model_gets_grafts_in_the_order_of_their_merges() -> None:
-    data = sentencepiece_model("bpe", 600, byte_fallback=True)
-    pieces = read_pieces(data)
-    kept = [i for i, piece in enumerate(pieces) if i < 400 or len(piece.text) == 1]
-    tokens = tuple(pieces[i].text for i in kept)
-    grafts = {"zq": Graft("zq", 1, ("z", "q")), "zqx": Graft("zqx", 1, ("zq", "x"))}
-    ids = np.array([*kept, -1, -1, -1], np.int32)
-    layout = Layout((*tokens, "zq", "zqx", "<unused0>"), ids, grafts, frozenset({"<unused0>"}))
-    new = rewrite_sentencepiece(data, layout)
-    processor = SentencePieceProcessor(model_proto=new)
-    assert [processor.id_to_piece(i) for i in range(processor.vocab_size())] == list(layout.tokens)
-    scores = [piece.score for piece in read_pieces(new)]
-    assert min(scores[: len(kept)]) > scores[-3] > scores[-2]
-    assert processor.encode("zqx", out_type=str)[-1].endswith("zqx")
-
-
-def test_tokens_that_only_tokenizer_json_has_become_control_pieces_where_ids_must_stay_equal() -> None:
-    data = sentencepiece_model("bpe", 600, byte_fallback=True)
-    pieces = [piece.text for piece in read_pieces(data)]
-    ids = np.array([*range(len(pieces)), len(pieces), -1], np.int32)
-    layout = Layout((*pieces, "<pad>", "zq"), ids, {"zq": Graft("zq", 1, ("z", "q"))})
-    processor = SentencePieceProcessor(model_proto=rewrite_sentencepiece(data, layout, {"<pad>"}))
-    assert processor.piece_to_id("zq") == len(pieces) + 1
-    assert processor.is_control(len(pieces))
-    last = Layout(layout.tokens[:-1], ids[:-1])
-    assert SentencePieceProcessor(model_proto=rewrite_sentencepiece(data, last)).vocab_size() == len(pieces)
 
 
 def test_unigrams_that_cannot_be_cut_safely_are_refused() -> None:

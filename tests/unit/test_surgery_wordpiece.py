@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from langtailor.errors import UnsupportedTokenizerError
+from langtailor.models.tokenizer_file import tokenizer_of
 from langtailor.surgery.base import Graft, Ids
 from langtailor.surgery.registry import load_family
 from langtailor.surgery.unknowns import needed_to_stay_known
 from langtailor.surgery.wordpiece import WordPieceFamily
-from langtailor.surgery.wordwise import whole
 from tests.unit.surgery_teachers import (
     TARGET,
     TEXTS,
@@ -45,7 +45,7 @@ def family(lowercase: bool = True, **model: Any) -> WordPieceFamily:
 
 
 FAMILY = family()
-TEACHER = whole(FAMILY.spec)
+TEACHER = tokenizer_of(FAMILY.spec)
 
 
 def base_ids(of: WordPieceFamily = FAMILY) -> Ids:
@@ -59,7 +59,7 @@ def some_ids(seed: int, share: float, of: WordPieceFamily = FAMILY) -> Ids:
 
 
 def pruned(kept: Ids, grafts: list[Graft] | None = None, of: WordPieceFamily = FAMILY) -> Tokenizer:
-    return whole(of.write(of.layout(kept, grafts or [], 0)).tokenizer)
+    return tokenizer_of(of.write(of.layout(kept, grafts or [], 0)).tokenizer)
 
 
 def names(tokenizer: Tokenizer, text: str) -> list[str]:
@@ -107,7 +107,7 @@ def test_a_dead_end_of_the_teacher_may_become_known() -> None:
     vocab = {token: i for i, token in enumerate(("[UNK]", "a", "ab", "##bc"))}
     plain = {"post_processor": None, "padding": None, "truncation": None, "added_tokens": []}
     of = WordPieceFamily.from_spec({**FAMILY.spec, **plain, "model": {**FAMILY.spec["model"], "vocab": vocab}}, {})
-    assert names(whole(of.spec), "abc") == ["[UNK]"]
+    assert names(tokenizer_of(of.spec), "abc") == ["[UNK]"]
     assert names(pruned(np.array([0, 1, 3], np.int32), of=of), "abc") == ["a", "##bc"]
 
 
@@ -154,7 +154,7 @@ def test_a_slot_that_the_config_names_is_special() -> None:
 @settings(max_examples=100, deadline=None)
 def test_padding_is_never_emitted(text: str) -> None:
     layout = FAMILY.layout(base_ids(), [], 20)
-    tokenizer = whole(FAMILY.write(layout).tokenizer)
+    tokenizer = tokenizer_of(FAMILY.write(layout).tokenizer)
     assert len(layout.padding) == 20
     assert not set(names(tokenizer, f"{text} {' '.join(layout.padding)}")) & layout.padding
 

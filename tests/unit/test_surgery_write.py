@@ -25,20 +25,31 @@ from langtailor.storage.artifacts import (
 )
 from langtailor.storage.tables import CORPUS, VOCABULARY, write_table
 from langtailor.surgery.base import Family, Graft, Layout, Origin
-from langtailor.surgery.registry import load_family, model_of
+from langtailor.surgery.registry import load_family
 from langtailor.surgery.unknowns import needed_to_stay_known
+from langtailor.surgery.word_models import model_of
 from langtailor.tokenizer.write import write_tokenizer
 from langtailor.vocabulary.table import layout_to_table, table_to_layout
-from tests.unit.surgery_teachers import TARGET, TEXTS, write_byte_level, write_json, write_unigram, write_wordpiece
+from tests.unit.surgery_teachers import (
+    TARGET,
+    TEXTS,
+    write_byte_fallback,
+    write_byte_level,
+    write_json,
+    write_unigram,
+    write_wordpiece,
+)
 
 TEACHERS: dict[str, Callable[[Path], Path]] = {
     "wordpiece": write_wordpiece,
     "unigram": write_unigram,
     "byte-level": write_byte_level,
+    "byte-fallback": write_byte_fallback,
 }
 FILES = {
     "wordpiece": {"vocab.txt"},
     "unigram": {"sentencepiece.bpe.model"},
+    "byte-fallback": {"tokenizer.model"},
     "byte-level": {"vocab.json", "merges.txt", "added_tokens.json", "chat_template.jinja"},
 }
 
@@ -232,7 +243,7 @@ def test_a_tokenizer_of_no_family_is_refused_by_name(model: dict[str, Any], tmp_
 @pytest.mark.parametrize("content", ["{", "[1]", ""])
 def test_a_broken_tokenizer_file_is_refused(content: str, tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text(content)
-    with pytest.raises(UnsupportedTokenizerError, match=r"tokenizer\.json: "):
+    with pytest.raises(ArtifactError, match=r"tokenizer\.json: "):
         load_family(tmp_path)
 
 

@@ -201,7 +201,6 @@ def test_a_model_s_own_code_is_run_only_on_demand(bert: Path, tmp_path: Path) ->
     fetch_teacher(settings(bert), tmp_path / "known")
     edit(bert / "config.json", lambda config: config.update(model_type="no-such-model"))
     assert "config `teacher.trust_remote_code`" in refusal(bert)
-    fetch_teacher(settings(bert, trust_remote_code=True), tmp_path / "trusted")
     edit(bert / "modules.json", lambda modules: modules[0].update(type="own_code.Transformer"))
     assert "Python code of its own (own_code.Transformer)" in refusal(bert)
 

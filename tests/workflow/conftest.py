@@ -73,20 +73,21 @@ class Workflow:
 
     def snakemake(self, *arguments: str, config: dict | None = None, cores: int = 2) -> subprocess.CompletedProcess:
         """Run snakemake on a configuration and return what it said."""
-        command = [sys.executable, "-m", "snakemake", *self._arguments(config, cores, arguments)]
+        command = [sys.executable, "-m", "snakemake", *self.arguments(*arguments, config=config, cores=cores)]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=900, check=False)
 
     def planned(self, config: dict | None = None, *arguments: str) -> dict[str, int]:
         """Jobs by rule that a dry run names."""
-        code, said = dry_run(self._arguments(config, 2, arguments))
+        code, said = dry_run(self.arguments(*arguments, config=config))
         assert code == 0, said
         table = re.search(r"Job stats:\njob +count\n-[- ]+\n(.*?)\n\n", said, re.DOTALL)
         assert table or "Nothing to be done" in said, said
         jobs = dict(re.findall(r"^(\w+) +(\d+)$", table[1], re.MULTILINE)) if table else {}
         return {rule: int(count) for rule, count in jobs.items() if rule not in ("all", "total")}
 
-    def _arguments(self, config: dict | None, cores: int, further: tuple[str, ...]) -> list[str]:
+    def arguments(self, *further: str, config: dict | None = None, cores: int = 2) -> list[str]:
+        """Arguments of snakemake for a configuration."""
         file = self.folder / "config.yaml"
         file.write_text(yaml.safe_dump(config or self.config), encoding="utf-8")
         place = ["--snakefile", str(ROOT / "Snakefile"), "--directory", str(self.folder), "--cores", str(cores)]

@@ -184,7 +184,7 @@ CODE = [
         "code of the sources",
         "everything but the teacher",
         DOCUMENTS,
-        ("langtailor/corpus/*documents.py", "langtailor/corpus/hub_files.py"),
+        ("langtailor/corpus/documents.py", "langtailor/corpus/dataset_*.py", "langtailor/corpus/local_files.py"),
     ),
     Edit(
         "code of the corpus",
@@ -224,10 +224,22 @@ CODE = [
         tuple(f"langtailor/distillation/{name}.py" for name in ("gradients", "objectives", "schedule", "train")),
     ),
     Edit(
+        "code of a term of the loss",
+        "trainings that give it a weight, and what follows",
+        STUDENT,
+        ("langtailor/objectives/cosine.py", "langtailor/objectives/mse.py"),
+    ),
+    Edit(
         "code of an evaluation",
+        "evaluations by this kind of task, card, report",
+        CARD_AND_REPORT | {"evaluate": 2, "evaluate_teacher": 1},
+        ("langtailor/evaluation/tasks/bitext.py",),
+    ),
+    Edit(
+        "code that all evaluations share",
         "all evaluations, card, report",
         SCORES,
-        ("langtailor/evaluation/bitext.py", "langtailor/evaluation/run.py"),
+        ("langtailor/evaluation/run.py", "langtailor/evaluation/task.py"),
     ),
     Edit("code of the comparison", "card, report", CARD_AND_REPORT, ("langtailor/evaluation/comparison.py",)),
     Edit("code of the card", "card", {"publish_student": 1}, ("langtailor/student/*.py",)),

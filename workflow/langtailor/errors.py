@@ -2,7 +2,7 @@
 
 Each message names the file or the configuration key, what was found, what is allowed and what to do.
 A job prints such a message alone, without a stack trace: the user can act on it. Any other exception
-is a defect of the program and keeps its trace.
+is unexpected and keeps its trace.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
-#: How others say what an ``OSError`` says by its number (Rust, shutil) or a ``MemoryError`` by itself (torch).
-_NO_ROOM_SAID = tuple(said for number in _NO_ROOM for said in (f"os error {number}", f"[Errno {number}]"))
-_NO_MEMORY_SAID = ("can't allocate memory", "CUDA out of memory")
+#: Messages of libraries that raise other errors than ``OSError`` (Rust, shutil) or ``MemoryError`` (torch).
+_NO_ROOM_MESSAGES = tuple(text for number in _NO_ROOM for text in (f"os error {number}", f"[Errno {number}]"))
+_NO_MEMORY_MESSAGES = ("can't allocate memory", "CUDA out of memory")
 
 
 class LangtailorError(Exception):
@@ -71,13 +71,13 @@ class OutOfMemoryError(LangtailorError):
 
     Args:
         rule: the job's rule.
-        cause: what the library said.
+        cause: the library's error.
     """
 
     def __init__(self, rule: str, cause: BaseException) -> None:
-        said = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
+        message = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
         super().__init__(
-            f"out of memory ({said}). Run fewer jobs at a time (--cores), or let the cluster give the job more: "
+            f"out of memory ({message}). Run fewer jobs at a time (--cores), or let the cluster give the job more: "
             f"`--set-resources {rule}:mem_mb=...`, or --retries, as each further attempt asks for more"
         )
 
@@ -91,7 +91,7 @@ class HubError(LangtailorError):
 
 
 class UnsupportedTokenizerError(LangtailorError):
-    """The teacher's tokenizer belongs to no family that can be cut and grafted."""
+    """The teacher's tokenizer belongs to no family that can be pruned and grafted."""
 
 
 class CertificateError(LangtailorError):
@@ -105,7 +105,8 @@ class TrainingError(LangtailorError):
 def is_disk_full(error: BaseException) -> bool:
     """Whether an error, or one that led to it, says that the disk is full."""
     return any(
-        (isinstance(cause, OSError) and cause.errno in _NO_ROOM) or any(said in str(cause) for said in _NO_ROOM_SAID)
+        (isinstance(cause, OSError) and cause.errno in _NO_ROOM)
+        or any(text in str(cause) for text in _NO_ROOM_MESSAGES)
         for cause in _causes(error)
     )
 
@@ -113,7 +114,7 @@ def is_disk_full(error: BaseException) -> bool:
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error, or one that led to it, says that there is no memory left."""
     return any(
-        isinstance(cause, MemoryError) or any(said in str(cause) for said in _NO_MEMORY_SAID)
+        isinstance(cause, MemoryError) or any(text in str(cause) for text in _NO_MEMORY_MESSAGES)
         for cause in _causes(error)
     )
 

@@ -1,13 +1,14 @@
-"""A progress line that reads well in a terminal and in a log file.
+"""Progress in log lines: readable in a terminal and in a log file.
 
-Several jobs share one terminal, and a cluster job has none at all. So progress is told in whole log lines, a bar with
-rate and time left every few seconds: they do not overwrite one another, and ``tail -f`` on a log shows where a job
-stands.
+Several jobs share one terminal, and a cluster job has none. So progress is logged in whole lines, which do not overwrite
+one another; ``tail -f`` on a log shows what a job is doing. :class:`Progress` counts units of work; :class:`Heartbeat`
+makes sure that a job logs something every ten seconds, whatever it does.
 """
 
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Iterable, Iterator, Sized
 from types import TracebackType
@@ -16,14 +17,14 @@ from typing import Self, TypeVar
 T = TypeVar("T")
 _LOG = logging.getLogger("langtailor")
 _BAR_CELLS = 20
-#: Share of the work that says how long the rest will take.
-_ESTIMATES_FROM = 0.01
+#: Share of the work that must be done before its rate gives an estimate of the rest.
+_ESTIMATE_FROM = 0.01
 
 
 class Progress:
-    """Counts units of work and says how far, how fast and how long still.
+    """Counts units of work and logs how many are done, how fast, and the estimated time left.
 
-    Use as a context manager::
+    Use as a context manager, which logs a line at the start and one at the end::
 
         with Progress("encoding tr", total=1000, unit="passage") as progress:
             progress.update(32)
@@ -35,41 +36,42 @@ class Progress:
         every: seconds between two lines; the first comes sooner.
     """
 
-    def __init__(self, label: str, total: int | None, unit: str = "item", every: float = 10.0) -> None:
+    def __init__(self, label: str, total: int | None, unit: str = "item", every: float = 5.0) -> None:
         self.label, self.total, self.unit, self.every = label, total, unit, every
         self.done = 0
         self._started = time.monotonic()
         self._next = self._started + every / 5
 
     def __enter__(self) -> Self:
+        _LOG.info("%s: %s %ss", self.label, f"{self.total:,}", self.unit) if self.total else _LOG.info(self.label)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if kind is None:
-            self._say()
+            self._log()
 
     def update(self, units: int = 1, note: str = "") -> None:
-        """Add ``units`` of finished work; ``note`` (a loss, say) is shown behind the figures."""
+        """Add ``units`` of finished work; ``note`` (a loss, say) follows the figures."""
         self.done += units
         now = time.monotonic()
         if now >= self._next:
             self._next = now + self.every
-            self._say(note)
+            self._log(note)
 
-    def _say(self, note: str = "") -> None:
+    def _log(self, note: str = "") -> None:
         seconds = max(time.monotonic() - self._started, 1e-9)
         rate = self.done / seconds
         total = self.total or 0
-        # The first units come with the time it took to begin, which says nothing of the rest.
-        foretell = _ESTIMATES_FROM * total <= self.done < total
-        parts = [
+        # The first units include the time of starting up, which says nothing about the rest.
+        has_estimate = _ESTIMATE_FROM * total <= self.done < total
+        figures = [
             f"{self.label}: {self._amount()}",
             f"{rate:,.1f} {self.unit}s/s",
-            f"{clock((total - self.done) / rate)} left" if foretell else f"in {clock(seconds)}",
+            f"{clock((total - self.done) / rate)} left" if has_estimate else f"in {clock(seconds)}",
         ]
-        _LOG.info(", ".join([*parts, note] if note else parts))
+        _LOG.info(", ".join([*figures, note] if note else figures))
 
     def _amount(self) -> str:
         if not self.total:
@@ -80,8 +82,49 @@ class Progress:
         return f"[{bar}] {100 * share:3.0f} % {self.done:,} of {self.total:,} {self.unit}s"
 
 
+class Heartbeat(logging.Handler):
+    """Logs that a job is still running, and its last message, whenever it has logged nothing for some seconds.
+
+    Use as a context manager around the job.
+
+    Args:
+        message: what the job does until it logs something itself.
+        every: seconds of silence after which a line comes.
+    """
+
+    def __init__(self, message: str, every: float = 10.0) -> None:
+        super().__init__(logging.INFO)
+        self._message, self._every = message, every
+        self._job_logged = self._logged = time.monotonic()
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+
+    def __enter__(self) -> Self:
+        _LOG.addHandler(self)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+        self._thread.join()
+        _LOG.removeHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Remember a message of the job; a line of the heartbeat itself only ends the silence."""
+        self._logged = time.monotonic()
+        if record.thread != self._thread.ident:
+            self._job_logged = self._logged
+            # A warning is no description of what the job is doing.
+            self._message = record.getMessage() if record.levelno == logging.INFO else self._message
+
+    def _beat(self) -> None:
+        while not self._stopped.wait(max(0.0, self._logged + self._every - time.monotonic())):
+            if time.monotonic() >= self._logged + self._every:
+                _LOG.info("still running, %s after: %s", clock(time.monotonic() - self._job_logged), self._message)
+
+
 def track(items: Iterable[T], label: str, total: int | None = None, unit: str = "item") -> Iterator[T]:
-    """Yield ``items`` and report progress; ``total`` defaults to their length where they have one."""
+    """Yield ``items`` and log progress; ``total`` defaults to their length where they have one."""
     if total is None and isinstance(items, Sized):
         total = len(items)
     with Progress(label, total, unit) as progress:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import RerunTrigger
-from snakemake.utils import validate
 
 #: Where this file is: a folder, or a place in a remote repository.
 RULES = workflow.current_basedir
@@ -28,15 +27,16 @@ elif find_spec("langtailor"):
 else:
     raise WorkflowError(f"{RULES}: needs the package langtailor of the same commit; `pip install` the repository")
 
-from langtailor.storage.artifacts import restore_times
+from langtailor.storage.checksums import restore_times
 from langtailor.config.corpus import FilesSource, SampleSource
-from langtailor.config.loading import explain_invalid, load_settings, refuse_repeated_keys, refuse_unwritable
+from langtailor.config.loading import refuse_unwritable
 from langtailor.config.teacher import is_local
-from langtailor.corpus.file_documents import files_corpus, sample_corpus
+from langtailor.corpus.local_files import files_corpus, sample_corpus
 from langtailor.vocabulary.donor import donor_file
 from langtailor.errors import ConfigError, LangtailorError, SourceError
+from langtailor.planning.configuration import load_settings
 from langtailor.planning.machine import has_gpu
-from langtailor.storage.code_digest import code_digest
+from langtailor.storage.code_digest import code_digest, module_digest
 from langtailor.teacher.fetch import local_files
 
 # A file given with --configfile stands alone; it is not laid over the demo's. A folder's own configuration goes first.
@@ -47,16 +47,10 @@ if not workflow.overwrite_configfiles:
 
 
 try:
-    for file in workflow.configfiles:
-        refuse_repeated_keys(Path(file))
-    # The typed settings fill in defaults: Snakemake would mix those of alternatives (`oneOf`).
-    validate(config, "../../config/schema.yaml", set_default=False)
-    SETTINGS = load_settings(config)
+    SETTINGS = load_settings(config, workflow.configfiles, workflow.config_settings.config)
     refuse_unwritable(SETTINGS.root)
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
-except WorkflowError as error:
-    raise WorkflowError(explain_invalid(config, error)) from None
 
 LANGUAGES = sorted(SETTINGS.corpus.languages)
 VARIANTS = sorted(SETTINGS.variants)
@@ -73,6 +67,11 @@ def hub_retries(uses_hub):
 
 def own(paths):
     """The user's own files, which stay where they are when the run's files are kept in a remote storage."""
+    for path in map(str, paths):
+        if set("{}<>").intersection(path):
+            raise WorkflowError(
+                f"{path}: Snakemake takes {{, }}, < and > in a file's name for a pattern; rename the file"
+            )
     return [local(str(path)) for path in paths]
 
 
@@ -123,9 +122,26 @@ def keep_times():
         restore_times(ROOT)
 
 
-def script_digest(name):
-    """Digest of the code that a rule's script stands on, its own text included."""
-    return code_digest(source(f"../scripts/{name}.py"))
+def script_digest(name, registered=None):
+    """Digest of the code that a rule's script stands on, its own text included.
+
+    Modules that the script finds in a registry are beyond what the digest can follow: `registered` maps wildcards to
+    their names, and the result is a params function that adds their digests.
+    """
+    digest = code_digest(source(f"../scripts/{name}.py"))
+    if registered is None:
+        return digest
+    return lambda wildcards: [digest, *map(module_digest, registered(wildcards))]
+
+
+def objective_modules(wildcards):
+    """Modules of the terms of a variant's loss."""
+    return SETTINGS.variant(wildcards.variant).distillation.objective.modules()
+
+
+def task_modules(wildcards):
+    """The module of a task's kind."""
+    return [SETTINGS.evaluation.tasks[wildcards.task].module()]
 
 
 def growing(amount):
@@ -198,7 +214,7 @@ def initialisation_corpora(wildcards):
 
 
 def evaluation_inputs(wildcards):
-    """Corpora and stored vectors that a task looks at, and the user's own files, so that a change of them is seen."""
+    """Corpora and stored vectors that a task reads, and the user's own files, so that a change of them is seen."""
     needs = SETTINGS.task_needs(wildcards.task)
     return {
         "corpora": per_language("<results>/corpus/{lang}.parquet", needs.languages),
@@ -209,7 +225,7 @@ def evaluation_inputs(wildcards):
 
 def evaluation_threads(wildcards):
     """A job that measures speed has the machine to itself."""
-    return MODEL_THREADS if SETTINGS.evaluation.tasks[wildcards.task].kind == "speed" else model_threads(wildcards)
+    return MODEL_THREADS if SETTINGS.task_needs(wildcards.task).alone else model_threads(wildcards)
 
 
 def evaluations(*models):

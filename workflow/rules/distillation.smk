@@ -53,6 +53,6 @@ rule distil:
         seed=SETTINGS.seed,
         trust_remote_code=SETTINGS.teacher.trust_remote_code,
         checkpoints=str(ROOT / "checkpoints" / "{variant}"),
-        code=script_digest("distillation"),
+        code=script_digest("distillation", objective_modules),
     script:
         "../scripts/distillation.py"

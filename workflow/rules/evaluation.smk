@@ -28,7 +28,7 @@ rule evaluate:
         teacher=section(SETTINGS.teacher, "prompt", "max_length", "dtype", "model", "trust_remote_code"),
         bootstrap=SETTINGS.evaluation.bootstrap,
         seed=SETTINGS.seed,
-        code=script_digest("evaluation"),
+        code=script_digest("evaluation", task_modules),
     script:
         "../scripts/evaluation.py"
 

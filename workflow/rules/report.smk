@@ -36,7 +36,8 @@ rule write_report:
     params:
         config=section(SETTINGS),
         run=SETTINGS.run,
-        title=SETTINGS.report.title,
+        # A function, as Snakemake would look for wildcards in the text.
+        title=lambda wildcards: SETTINGS.report.title,
         targets=SETTINGS.target_languages,
         languages=LANGUAGES,
         variants={name: section(SETTINGS.variant(name)) for name in VARIANTS},

@@ -15,7 +15,7 @@ rule fetch_teacher:
         "../../envs/cpu.yaml"
     threads: 1
     resources:
-        mem_mb=growing(2000),
+        mem_mb=growing(8000),
         runtime=growing(60),
         disk_mb=8000,
     params:

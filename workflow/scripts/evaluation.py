@@ -5,13 +5,19 @@ from pathlib import Path
 from job import by_language, device, job, shards_by_language
 from langtailor.config.evaluation import parse_task
 from langtailor.config.teacher import TeacherSettings
-from langtailor.evaluation.run import Evaluator, evaluate
+from langtailor.evaluation.evaluator import Evaluator
+from langtailor.evaluation.run import run_task
+from langtailor.evaluation.task import Inputs
+from langtailor.evaluation.tasks import register_tasks
 
 with job(snakemake):
     params = snakemake.params
+    register_tasks()
     languages = list(params.languages)
-    corpora = by_language(languages, snakemake.input.get("corpora", []))
-    vectors = shards_by_language(languages, snakemake.input.get("vectors", []))
+    inputs = Inputs(
+        corpora=by_language(languages, snakemake.input.get("corpora", [])),
+        vectors=shards_by_language(languages, snakemake.input.get("vectors", [])),
+    )
     evaluator = Evaluator(
         Path(snakemake.input.model),
         teacher=TeacherSettings(**params.teacher),
@@ -19,11 +25,5 @@ with job(snakemake):
         seed=params.seed,
         device=device(snakemake),
     )
-    evaluate(
-        snakemake.wildcards.task,
-        parse_task(params.task),
-        evaluator,
-        corpora,
-        vectors,
-        out=Path(snakemake.output.scores),
-    )
+    task = parse_task(params.task)
+    run_task(snakemake.wildcards.task, task, evaluator, inputs, out=Path(snakemake.output.scores))

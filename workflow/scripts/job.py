@@ -1,8 +1,9 @@
 """What every script shares: logging, threads, device, and errors that speak plainly.
 
 A script runs as ``with job(snakemake): ...``. Its messages go to the rule's log file and, marked with the rule and its
-wildcards, to the terminal. An error that the user can act on is one line without a stack trace. Inputs are compared with
-what their jobs wrote; the checksums of outputs are written for the jobs that will read them.
+wildcards, to the terminal; at least one comes every ten seconds. An error that the user can act on is one line without a
+stack trace. Inputs are compared with what their jobs wrote; the checksums of outputs are written for the jobs that will
+read them.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from langtailor.errors import DiskFullError, LangtailorError, OutOfMemoryError, is_disk_full, is_out_of_memory
-from langtailor.storage.artifacts import modified, verify_checksum, write_checksum
+from langtailor.progress import Heartbeat
+from langtailor.storage.checksums import modified, verify_checksum, write_checksum
 
 _LOG = logging.getLogger("langtailor")
 
@@ -36,13 +38,14 @@ def job(snakemake: Any) -> Iterator[None]:
     _log_to(Path(snakemake.log[0]), " ".join([snakemake.rule, *map(str, snakemake.wildcards)]))
     try:
         inputs, outputs = ([Path(path) for path in paths] for paths in (snakemake.input, snakemake.output))
-        for path in inputs:
-            verify_checksum(path)
-        newest = max(map(modified, inputs), default=0)
-        yield
-        for path in outputs:
-            if ".snakemake" not in path.parts:  # where copies of remote storage come and go
-                write_checksum(path, newest)
+        with Heartbeat("checking the inputs"):
+            for path in inputs:
+                verify_checksum(path)
+            newest = max(map(modified, inputs), default=0)
+            yield
+            for path in outputs:
+                if ".snakemake" not in path.parts:  # where copies of remote storage come and go
+                    write_checksum(path, newest)
     except Exception as error:
         if plain := _plain(error, snakemake):
             _LOG.error("error: %s", plain)

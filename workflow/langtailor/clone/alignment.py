@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from langtailor.corpus.reading import read_corpus
-from langtailor.counts.count import bare_tokenizer, encode
+from langtailor.corpus.reading import read_text_pairs
+from langtailor.counts.count import encode
 from langtailor.errors import ConfigError
+from langtailor.models.tokenizer_file import open_tokenizer
 from langtailor.surgery.base import Ids
 
 _LOG = logging.getLogger("langtailor")
@@ -67,8 +68,8 @@ def align_corpora(corpora: Mapping[str, Path], teacher: Path, tokenizer: Path, s
             "initialisation.method",
             "`aligned` needs sentence pairs, and the corpus has none; give a source with pairs or take another method",
         )
-    new = encode(bare_tokenizer(tokenizer), [text for text, _ in pairs])
-    old = encode(bare_tokenizer(teacher), [pair for _, pair in pairs])
+    new = encode(open_tokenizer(tokenizer), [text for text, _ in pairs])
+    old = encode(open_tokenizer(teacher), [pair for _, pair in pairs])
     cells = np.cumsum([len(here) * len(there) for here, there in zip(new, old, strict=True)])
     taken = int(np.searchsorted(cells, _CELLS, side="right"))
     _LOG.info("aligning %s of %s sentence pairs", f"{taken:,}", f"{len(pairs):,}")
@@ -98,17 +99,11 @@ def align(new: Sequence[Ids], old: Sequence[Ids], size: int, teacher_size: int) 
 
 def _pairs(corpora: Mapping[str, Path]) -> Iterator[tuple[str, str]]:
     """Passages with their pairs; the languages take turns, so that a part of them is a part of each."""
-    streams = [_pairs_of(path) for path in corpora.values()]
+    streams = [iter(read_text_pairs(path, "train")) for path in corpora.values()]
     while streams:
         turn = [(stream, next(stream, None)) for stream in streams]
         yield from (pair for _, pair in turn if pair is not None)
         streams = [stream for stream, pair in turn if pair is not None]
-
-
-def _pairs_of(corpus: Path) -> Iterator[tuple[str, str]]:
-    table = read_corpus(corpus, "train", columns=["text", "pair"])
-    rows = zip(table["text"].to_pylist(), table["pair"].to_pylist(), strict=True)
-    return ((text, pair) for text, pair in rows if pair is not None)
 
 
 def _model_one(

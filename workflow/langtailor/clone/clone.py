@@ -8,7 +8,6 @@ must give the same vectors for text whose tokens were all kept.
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import math
 import re
@@ -34,6 +33,7 @@ from langtailor.errors import ArtifactError, LangtailorError
 from langtailor.models.folder import ModelInfo, weight_files
 from langtailor.models.loading import load_sentence_transformer
 from langtailor.models.safetensors_file import Remake, read_tensor, rewrite_weights, stored_tensors, tensor_digests
+from langtailor.models.tokenizer_file import open_tokenizer
 from langtailor.models.vocabulary_tensors import COMPUTED_IN, VocabularyTensors, embedding_file, find_vocabulary_tensors
 from langtailor.storage import tables
 from langtailor.storage.artifacts import (
@@ -46,6 +46,7 @@ from langtailor.storage.artifacts import (
     seal_directory,
     sha256_file,
 )
+from langtailor.storage.json_files import format_json, load_json_object
 from langtailor.surgery.base import Family, Layout
 from langtailor.surgery.registry import load_family
 from langtailor.surgery.segmentation import segment
@@ -109,6 +110,7 @@ def clone_model(
         ArtifactError: an input is damaged, or the inputs do not belong together.
         LangtailorError: the model's vocabulary tensors cannot be told apart, or the clone's vectors differ.
     """
+    _LOG.info("reading the teacher's embeddings")
     read_manifest(teacher, "teacher")
     table, _ = tables.read_table(vocabulary, "vocabulary", tables.VOCABULARY)
     _check_origin(read_manifest(tokenizer, "tokenizer"), teacher, tokenizer, vocabulary)
@@ -118,6 +120,7 @@ def clone_model(
     links = None
     if settings.method == "aligned":
         links = align_corpora(corpora, teacher, tokenizer, len(layout), where.rows)
+    _LOG.info("composing the rows of the new table")
     mapping = _mapping(table, layout, family, embeddings, settings, links)
     fresh = np.flatnonzero([token in layout.grafts for token in layout.tokens])
     drawn = fresh if settings.method == "random" else fresh[:0]
@@ -125,6 +128,7 @@ def clone_model(
     with atomic_directory(out) as folder:
         shutil.copytree(teacher, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*_NOT_COPIED))
         shutil.copytree(tokenizer, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*_NOT_TAKEN))
+        _LOG.info("writing the clone")
         identical = _write_weights(teacher, folder, where, partial(_new_table, mapping, drawn, seed), len(layout))
         _write_configs(folder, layout, where.rows)
         _write_mapping(folder / MAPPING_NAME, mapping, fresh)
@@ -273,12 +277,12 @@ def _replace_rows(folder: Path, where: VocabularyTensors, rows: Rows, values: to
 
 def _write_index(path: Path) -> None:
     """Put the totals of a sharded model's index right; names and files stay as they were."""
-    index = _read_json(path)
+    index = load_json_object(path)
     tensors = [t for name in sorted(set(index["weight_map"].values())) for t in stored_tensors(path.parent / name)]
     totals = {"total_size": sum(t.size for t in tensors), "total_parameters": sum(math.prod(t.shape) for t in tensors)}
     metadata = index.get("metadata") or {}
     index["metadata"] = {key: totals.get(key, value) for key, value in metadata.items()}
-    _write_json(path, index)
+    path.write_bytes(format_json(index))
 
 
 def _write_configs(folder: Path, layout: Layout, rows: int) -> None:
@@ -286,7 +290,7 @@ def _write_configs(folder: Path, layout: Layout, rows: int) -> None:
     new_ids = {old: new for new, old in enumerate(layout.teacher_ids.tolist()) if old >= 0}
     for path in (folder / name for name in _CONFIGS):
         if path.is_file():
-            _write_json(path, _renumbered(_read_json(path), new_ids, rows, len(layout), path.name))
+            path.write_bytes(format_json(_renumbered(load_json_object(path), new_ids, rows, len(layout), path.name)))
 
 
 def _renumbered(
@@ -316,15 +320,6 @@ def _new_ids(value: Any, new_ids: Mapping[int, int], place: str) -> Any:
     return new_ids.get(value) if isinstance(value, int) else value
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return content
-
-
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
 # -- proof and facts --------------------------------------------------------------------------------------------------
 
 
@@ -334,13 +329,14 @@ def _compare(teacher: Path, folder: Path, family: Family, table: pa.Table, trust
     Raises:
         LangtailorError: the vectors differ.
     """
-    if "auto_map" in _read_json(folder / "config.json") and not trust_remote_code:
+    if "auto_map" in load_json_object(folder / "config.json") and not trust_remote_code:
         _LOG.warning("%s: not compared with the teacher, because the model brings Python code of its own", folder)
         return 0
     texts = list(_retained_texts(teacher, folder, family, table))
     if not texts:
         _LOG.warning("%s: not compared with the teacher, because no text of kept tokens was found", folder)
         return 0
+    _LOG.info("comparing the vectors of %d texts with the teacher's", len(texts))
     expected, found = (_encode(model, texts, trust_remote_code) for model in (teacher, folder))
     worst = float(np.abs(expected - found).max() / np.abs(expected).max())
     if not worst <= _TOLERANCE:
@@ -353,13 +349,11 @@ def _compare(teacher: Path, folder: Path, family: Family, table: pa.Table, trust
 
 def _retained_texts(teacher: Path, folder: Path, family: Family, table: pa.Table) -> Iterator[str]:
     """Texts of much used words that teacher and clone write with the same, kept tokens."""
-    from tokenizers import Tokenizer
-
     rows = table.filter(pc.is_valid(table["teacher_id"])).sort_by([("count", "descending"), ("new_id", "ascending")])
     words = [text for text in family.surfaces(rows["token"].to_pylist()) if text and _WORD.fullmatch(text)][:_WORDS]
     texts = ("".join(words[i : i + n]).strip() for n in _WORDS_EACH for i in range(0, len(words), n))
     new_id = dict(zip(rows["teacher_id"].to_pylist(), rows["new_id"].to_pylist(), strict=True))
-    old, new = (Tokenizer.from_file(str(model / "tokenizer.json")) for model in (teacher, folder))
+    old, new = (open_tokenizer(model) for model in (teacher, folder))
     same = (text for text in texts if [new_id.get(i) for i in old.encode(text).ids] == new.encode(text).ids)
     yield from islice(same, _TEXTS)
 

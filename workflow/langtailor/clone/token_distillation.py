@@ -24,9 +24,10 @@ from tokenizers import Encoding, Tokenizer
 from torch.func import functional_call
 
 from langtailor.config.initialisation import TokenDistillationSettings
-from langtailor.corpus.reading import read_corpus
+from langtailor.corpus.reading import read_texts
 from langtailor.errors import ConfigError, LangtailorError
 from langtailor.models.loading import load_sentence_transformer
+from langtailor.models.tokenizer_file import open_tokenizer
 from langtailor.progress import Progress
 
 _LOG = logging.getLogger("langtailor")
@@ -83,7 +84,8 @@ def fit_rows(
         ConfigError: no passage has a new token, or a batch is too large for the device.
         LangtailorError: the loss is not finite.
     """
-    old, new = (_bare(folder) for folder in (teacher, clone))
+    old, new = (open_tokenizer(folder) for folder in (teacher, clone))
+    _LOG.info("searching for passages with new tokens")
     passages = _passages_with(fresh, new, corpora)
     if not passages:
         raise ConfigError(
@@ -180,20 +182,9 @@ def _ends(encoding: Encoding) -> dict[int, int]:
     return {end: position for position, ((start, end), special) in spans if not special and end > start}
 
 
-def _bare(folder: Path) -> Tokenizer:
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
-    return tokenizer
-
-
 def _passages_with(fresh: Rows, tokenizer: Tokenizer, corpora: Mapping[str, Path]) -> list[str]:
     """Beginnings of train passages that hold a new token."""
-    texts = [
-        text[:_CHARACTERS]
-        for corpus in corpora.values()
-        for text in read_corpus(corpus, "train", columns=["text"])["text"].to_pylist()
-    ]
+    texts = [text[:_CHARACTERS] for corpus in corpora.values() for text in read_texts(corpus, "train")]
     is_fresh = np.zeros(tokenizer.get_vocab_size(), bool)
     is_fresh[fresh] = True
     found = tokenizer.encode_batch_fast(texts)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, TypeAdapter, model_validator
+from pydantic import BeforeValidator, Field, TypeAdapter, model_validator
 
-from langtailor.config.base import Name, Section, Share
+from langtailor.config.base import DATASET_PATTERN, Name, PathTemplate, Section, Share, problem
 
 
 class Quotas(Section):
@@ -16,9 +16,9 @@ class Quotas(Section):
     train: Annotated[int, Field(ge=1)] = 10_000
     """Passages that are counted and trained on."""
     validation: Annotated[int, Field(ge=0)] = 1_000
-    """Passages that choose the vocabulary's grafts and watch the training."""
+    """Passages on which grafts are chosen and the training is validated."""
     test: Annotated[int, Field(ge=0)] = 1_000
-    """Passages that nothing but the evaluation sees."""
+    """Passages that only the evaluation reads."""
 
     @property
     def total(self) -> int:
@@ -36,13 +36,13 @@ class FilesSource(Section):
     """Local files: Parquet, JSON Lines, plain text (a passage a line) or TSV (text, tab, aligned text)."""
 
     kind: Literal["files"]
-    path: Annotated[str, Field(min_length=1)]
+    path: Annotated[PathTemplate, Field(min_length=1)]
     """A file or a folder of files; `{lang}` stands for the language. Relative to the working directory."""
     text_field: str = "text"
     """Column (Parquet) or key (JSON Lines) of the text."""
     pair_field: str | None = None
     """Column or key of the aligned text, where there is one."""
-    pair_path: str | None = None
+    pair_path: PathTemplate | None = None
     """For plain text: the file whose line i is aligned with line i of `path`."""
     id_field: str | None = None
     """Column or key of a stable document id; `null` numbers the documents."""
@@ -52,7 +52,7 @@ class HubSource(Section):
     """A data set of the Hub, stored as Parquet, sampled over the whole of it."""
 
     kind: Literal["hub"]
-    dataset: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")]
+    dataset: Annotated[str, Field(pattern=DATASET_PATTERN)]
     """`owner/name` of the data set."""
     revision: str = "main"
     """Branch, tag or commit; resolved once to a commit and recorded."""
@@ -68,7 +68,15 @@ class HubSource(Section):
     """Column of a stable document id; `null` numbers the documents."""
 
 
-Source = Annotated[SampleSource | FilesSource | HubSource, Field(discriminator="kind")]
+def _known_kind(data: Any) -> Any:
+    kinds = ("sample", "files", "hub")
+    if isinstance(data, Mapping) and data.get("kind") not in kinds:
+        found = f"found {data['kind']!r}" if "kind" in data else "it is missing"
+        raise problem("kind", f"{found}; the kinds of sources are {', '.join(kinds)}")
+    return data
+
+
+Source = Annotated[SampleSource | FilesSource | HubSource, Field(discriminator="kind"), BeforeValidator(_known_kind)]
 
 
 def parse_source(data: Mapping[str, Any]) -> SampleSource | FilesSource | HubSource:
@@ -99,7 +107,7 @@ class CleaningSettings(Section):
     min_characters: Annotated[int, Field(ge=1)] = 20
     """Shorter passages are dropped."""
     max_characters: Annotated[int, Field(ge=1)] = 100_000
-    """Longer documents are cut here."""
+    """Longer documents are truncated to this length."""
     min_letter_share: Share = 0.5
     """Passages with a smaller share of letters (and combining marks) are dropped: tables, lists of numbers."""
     near_duplicate_similarity: Annotated[float, Field(gt=0, le=1)] | None = 0.8
@@ -111,14 +119,14 @@ class ShortSettings(Section):
     """Short passages among the full-length ones."""
 
     share: Share = 0.0
-    """Share of the documents that are cut into short passages, so that students see short and long text alike. Documents
-    with an aligned text are never cut."""
+    """Share of the documents that are chunked into short passages, so that students see short and long text alike.
+    Documents with an aligned text never are."""
     tokens: Annotated[int, Field(ge=8)] = 64
     """Longest short passage in tokens of the teacher."""
 
 
 class CorpusSettings(Section):
-    """Where text comes from and how it is cut."""
+    """Where text comes from and how it is chunked."""
 
     sources: dict[Name, Source]
     """Sources by name."""
@@ -127,7 +135,7 @@ class CorpusSettings(Section):
     quotas: Quotas = Quotas()
     """Passages per split of each language that does not say otherwise."""
     chunk_tokens: Annotated[int, Field(ge=8)] = 512
-    """Longest passage in tokens of the teacher; longer documents are cut at sentence or paragraph ends."""
+    """Longest passage in tokens of the teacher; longer documents are chunked at sentence or paragraph ends."""
     short: ShortSettings = ShortSettings()
     """Short passages among the full-length ones."""
     cleaning: CleaningSettings = CleaningSettings()
@@ -136,5 +144,7 @@ class CorpusSettings(Section):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.short.share and self.short.tokens >= self.chunk_tokens:
-            raise ValueError(f"short.tokens {self.short.tokens} must be less than chunk_tokens {self.chunk_tokens}")
+            raise problem(
+                "short.tokens", f"found {self.short.tokens}; it must be less than chunk_tokens, {self.chunk_tokens}"
+            )
         return self

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, create_model, model_validator
 
-from langtailor.config.base import Name, Section, Share
+from langtailor.config.base import Distinct, Name, Section, Share, problem
 from langtailor.config.sentence_pairs import StsPairs
+from langtailor.objectives.term import Term, objective_terms
 
 
-class ObjectiveSettings(Section):
+def _weights_and_parameters() -> dict[str, Any]:
+    """The fields that the terms of the loss bring along: each term's weight, and behind it the term's parameters."""
+    fields: dict[str, Any] = {}
+    for term in objective_terms():
+        fields[term.name] = (float, Field(term.default_weight, ge=0, description=term.__doc__))
+        fields |= {name: (field.annotation, field) for name, field in term.model_fields.items()}
+    return fields
+
+
+class ObjectiveSettings(create_model("TermSettings", __base__=Section, **_weights_and_parameters())):  # type: ignore[misc]
     """Weights of the terms of the loss; the loss is their sum. A weight of 0 leaves a term out."""
 
-    cosine: Annotated[float, Field(ge=0)] = 1.0
-    """1 - cos(student, teacher): the paper's loss."""
-    mse: Annotated[float, Field(ge=0)] = 0.0
-    """Mean squared error of the vectors (Reimers and Gurevych 2020)."""
-    relational: Annotated[float, Field(ge=0)] = 0.0
-    """Mean squared error of the batch's cosine-similarity matrices (the similarity loss of Stella and Jasper)."""
-    contrastive: Annotated[float, Field(ge=0)] = 0.0
-    """InfoNCE of each student vector against the batch's stored teacher vectors."""
-    temperature: Annotated[float, Field(gt=0)] = 0.05
-    """Temperature of the contrastive term."""
-    matryoshka: tuple[Annotated[int, Field(ge=1)], ...] = ()
+    matryoshka: Distinct[Annotated[int, Field(ge=1)]] = ()
     """Further dimensions at which all terms are also taken, on the truncated vectors scaled to length 1; the loss is
     the mean over the dimensions."""
     matryoshka_similarities: Literal["truncated", "full"] = "truncated"
@@ -32,9 +32,22 @@ class ObjectiveSettings(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.cosine + self.mse + self.relational + self.contrastive == 0:
-            raise ValueError("every weight is 0; give at least one of cosine, mse, relational, contrastive a weight")
+        if not self.weighted_terms():
+            names = ", ".join(term.name for term in objective_terms())
+            raise problem("", f"every weight is 0; give at least one of {names} a weight")
         return self
+
+    def weighted_terms(self) -> list[tuple[Term, float]]:
+        """The terms that have a weight, with their parameters, and the weights."""
+        return [
+            (term(**{name: getattr(self, name) for name in term.model_fields}), weight)
+            for term in objective_terms()
+            if (weight := getattr(self, term.name))
+        ]
+
+    def modules(self) -> list[str]:
+        """The modules of the terms that have a weight, by their names below the package."""
+        return [type(term).__module__.partition(".")[2] for term, _ in self.weighted_terms()]
 
 
 class DistillationSettings(Section):
@@ -49,8 +62,8 @@ class DistillationSettings(Section):
     batch_size: Annotated[int, Field(ge=1)] = 256
     """Passages whose gradients make one step, over all devices."""
     micro_batch_tokens: Annotated[int, Field(ge=1)] = 16_384
-    """Most tokens, padding included, in one forward pass; a batch is sorted by length and cut into such passes. Halved
-    when the device runs out of memory. The gradient is that of the whole batch, whatever the cut."""
+    """Most tokens, padding included, in one micro-batch; a batch is sorted by length and split into these. Halved when the
+    device runs out of memory. The gradient is that of the whole batch, however it is split."""
     learning_rate: Annotated[float, Field(gt=0)] = 5e-5
     """Peak learning rate of the backbone."""
     embedding_learning_rate: Annotated[float, Field(gt=0)] | None = None
@@ -58,10 +71,11 @@ class DistillationSettings(Section):
     decay: Literal["linear", "cosine", "constant"] = "linear"
     """How the learning rate falls after the warm-up."""
     warmup: Share = 0.01
-    """Share of the steps over which the learning rate rises, at the start and whenever more of the model thaws."""
+    """Share of the steps over which the learning rate rises, at the start and whenever more of the model becomes
+    trainable; at least two steps where it is above 0."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
-    """AdamW weight decay; not applied to biases, norms and the token embeddings, most of whose rows rest in most
-    steps."""
+    """AdamW weight decay; not applied to biases, norms and the token embeddings, most of whose rows take no
+    gradient in most steps."""
     clip_norm: Annotated[float, Field(gt=0)] = 1.0
     """Gradients are scaled down to this global norm."""
     new_rows_only: Share = 0.0
@@ -74,15 +88,15 @@ class DistillationSettings(Section):
     precision: Literal["float32", "bfloat16"] = "float32"
     """`bfloat16` computes under autocast; weights and optimiser stay in float32."""
     max_length: Annotated[int, Field(ge=8)] | None = None
-    """Tokens at which a training text is cut; `null` takes the model's own limit."""
+    """Tokens to which a training text is truncated; `null` takes the model's own limit."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, about a third more time."""
     validate_every: Annotated[int, Field(ge=1)] = 100
-    """Steps between two looks at the validation split."""
+    """Steps between two validations."""
     validation_passages: Annotated[int, Field(ge=1)] | None = 1_000
-    """Passages of each language in a look, the first of its validation split; `null` takes all of them."""
+    """Passages of each language in a validation, the first of its validation split; `null` takes all of them."""
     validation_sts: StsPairs | None = None
-    """Sentence pairs with human scores: whenever the validation split is looked at, so is Spearman's correlation on these,
+    """Sentence pairs with human scores, an STS dev set: each validation also measures Spearman's correlation on these,
     times 100."""
     keep: Literal["loss", "cosine", "sts", "last"] = "loss"
     """Which weights become the student: those of the validation with the lowest loss, with the highest mean cosine to the
@@ -97,9 +111,10 @@ class DistillationSettings(Section):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.keep == "last" and self.patience is not None:
-            raise ValueError("patience watches the validation that keep names; with keep: last it must be null")
+            raise problem("patience", "it counts validations by what `keep` names; with `keep: last` it must be null")
         if self.keep == "sts" and self.validation_sts is None:
-            raise ValueError("keep: sts needs validation_sts to say which sentence pairs are meant")
+            raise problem("keep", "`keep: sts` needs `validation_sts`, which says which sentence pairs are meant")
         if self.new_rows_only + self.embeddings_only > 1:
-            raise ValueError("new_rows_only + embeddings_only exceed 1: no step would be left to train")
+            total = self.new_rows_only + self.embeddings_only
+            raise problem("embeddings_only", f"new_rows_only and embeddings_only together are {total:g}; 1 at most")
         return self

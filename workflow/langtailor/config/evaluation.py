@@ -1,153 +1,133 @@
-"""Settings of the evaluation and its tasks."""
+"""Settings of the evaluation, and the registry of the kinds of tasks."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 
-from pydantic import Field, TypeAdapter, model_validator
+from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, SerializationInfo, model_validator
+from pydantic_core import CoreSchema, PydanticKnownError, core_schema
 
-from langtailor.config.base import Name, Section
-from langtailor.config.sentence_pairs import StsPairs
+from langtailor.config.base import Distinct, Name, Section, problem
 from langtailor.config.task_groups import TASK_GROUPS, grouped_tasks
 
 
-class AgreementTask(Section):
-    """Cosine of each model's vectors to the teacher's stored ones, per language, on the test split."""
+@dataclass(frozen=True)
+class TaskNeeds:
+    """What an evaluation task reads, and whether it shares the machine.
 
-    kind: Literal["agreement"]
+    Attributes:
+        languages: languages whose corpus it reads.
+        files: the user's own files that it reads.
+        vectors: whether it reads the teacher's stored vectors of those languages.
+        alone: whether it measures the machine, so that nothing else may run there.
+    """
 
-
-class FertilityTask(Section):
-    """Tokens per word and characters per token of each model's tokenizer, per language, on the test split."""
-
-    kind: Literal["fertility"]
-
-
-class GeometryTask(Section):
-    """Alignment (squared distance of each test passage to its aligned text) and uniformity of the vectors, per language."""
-
-    kind: Literal["geometry"]
-
-
-class SpeedTask(Section):
-    """Passages and tokens encoded in a second: the median of three passes over test passages of all languages."""
-
-    kind: Literal["speed"]
-    passages: Annotated[int, Field(ge=1)] = 512
-    """Passages, taken from all languages alike."""
-
-
-class VectorTask(Section):
-    """A task on vectors of texts."""
-
-    truncate_dim: Annotated[int, Field(ge=1)] | None = None
-    """Compare only so many of the vectors' first components, as users of a Matryoshka model do; `null` compares all."""
-
-
-class BitextTask(VectorTask):
-    """Finding the translation of a sentence: accuracy in both directions."""
-
-    kind: Literal["bitext"]
-    source: str
-    """A language of the corpus (its test split's pairs are used), or a file with a sentence a line."""
-    target: str | None = None
-    """The file whose line i translates line i of `source`; `null` with a language: the aligned texts."""
-    margin: bool = False
-    """Score by ratio margin over 4 neighbours (Artetxe and Schwenk 2019) instead of cosine."""
-
-
-class StsTask(StsPairs, VectorTask):
-    """Semantic textual similarity: correlation of cosine with human scores, times 100."""
-
-    kind: Literal["sts"]
-
-
-class RetrievalTask(VectorTask):
-    """Finding the documents that answer a query: nDCG@10. Files as BEIR lays them out."""
-
-    kind: Literal["retrieval"]
-    corpus: str
-    """JSON Lines with `_id`, `text` and perhaps `title`."""
-    queries: str
-    """JSON Lines with `_id` and `text`."""
-    qrels: str
-    """TSV with the columns `query-id`, `corpus-id` and `score`."""
-    query_prompt: str | None = None
-    """Prompt before each query: a name of one of the model's prompts, or the prompt itself; `null` takes the
-    teacher's."""
-    document_prompt: str | None = None
-    """The same for documents."""
-
-
-class ClassificationTask(VectorTask):
-    """Telling a text's class by logistic regression on frozen vectors: accuracy."""
-
-    kind: Literal["classification"]
-    train: str
-    """A CSV, TSV, JSON Lines or Parquet file."""
-    test: str
-    """A file like it."""
-    text: str | int = "text"
-    """Name of the text's column; a number counts columns of a file without a header."""
-    label: str | int = "label"
-    """The label's column."""
-
-
-class ClusteringTask(VectorTask):
-    """Whether k-means finds again which texts belong together: v-measure."""
-
-    kind: Literal["clustering"]
-    path: str
-    """A CSV, TSV, JSON Lines or Parquet file."""
-    text: str | int = "text"
-    """Name of the text's column; a number counts columns of a file without a header."""
-    label: str | int = "label"
-    """The label's column."""
-
-
-class MtebTask(Section):
-    """A task of the Massive Text Embedding Benchmark, by name (needs the package `mteb`)."""
-
-    kind: Literal["mteb"]
-    task: str
-    """Its name in the package."""
     languages: tuple[str, ...] = ()
-    """Languages (ISO 639-3) of a multilingual task; none named takes all."""
+    files: tuple[str, ...] = ()
+    vectors: bool = False
+    alone: bool = False
 
 
-Task = Annotated[
-    AgreementTask
-    | FertilityTask
-    | GeometryTask
-    | SpeedTask
-    | BitextTask
-    | StsTask
-    | RetrievalTask
-    | ClassificationTask
-    | ClusteringTask
-    | MtebTask,
-    Field(discriminator="kind"),
-]
+class Task(Section, ABC):
+    """Settings of an evaluation task. Each kind is a subclass with a literal ``kind``, registered by :func:`task_kind`.
+
+    Attributes:
+        less_is_better: metrics of which the better model has the lower figure.
+    """
+
+    less_is_better: ClassVar[tuple[str, ...]] = ()
+
+    kind: str
+
+    @abstractmethod
+    def needs(self, languages: Sequence[str]) -> TaskNeeds:
+        """What the task reads.
+
+        Args:
+            languages: the languages of the corpus, sorted.
+
+        Raises:
+            PydanticCustomError: a setting does not fit the languages
+                (:func:`~langtailor.config.base.problem`).
+        """
+
+    @classmethod
+    def module(cls) -> str:
+        """The module of the kind, by its name below the package."""
+        return cls.__module__.partition(".")[2]
 
 
-def parse_task(data: Mapping[str, Any]) -> Task:
-    """An evaluation task from its plain data; inverse of ``model_dump``."""
-    adapter: TypeAdapter[Task] = TypeAdapter(Task)
-    return adapter.validate_python(data)
+TaskT = TypeVar("TaskT", bound=type[Task])
+_KINDS: dict[str, type[Task]] = {}
+
+
+def task_kind(task: TaskT) -> TaskT:
+    """Register a kind of task; a decorator of its settings class.
+
+    Raises:
+        ValueError: another class has this kind.
+    """
+    kind = _kind(task)
+    if kind in _KINDS:
+        raise ValueError(f"two kinds of evaluation tasks are called {kind!r}")
+    _KINDS[kind] = task
+    return task
+
+
+def _kind(task: type[Task]) -> str:
+    (kind,) = get_args(task.model_fields["kind"].annotation)
+    return str(kind)
+
+
+def task_kinds() -> dict[str, type[Task]]:
+    """The registered kinds of tasks, by name, sorted."""
+    return dict(sorted(_KINDS.items()))
+
+
+def parse_task(data: Any) -> Task:
+    """A task of a registered kind from its plain data; inverse of ``model_dump``."""
+    if isinstance(data, Task):
+        return data
+    if not isinstance(data, Mapping):
+        raise PydanticKnownError("dict_type")
+    kind = data.get("kind")
+    if not isinstance(kind, str) or kind not in _KINDS:
+        found = "it is missing" if kind is None else f"found {kind!r}"
+        raise problem("kind", f"{found}; the kinds of tasks are {', '.join(task_kinds())}")
+    return _KINDS[kind].model_validate(data)
+
+
+class _OfAnyKind:
+    """Tells pydantic that a value is a task of any registered kind, by looking its kind up."""
+
+    @staticmethod
+    def __get_pydantic_core_schema__(source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        def dump(task: Task, info: SerializationInfo) -> dict[str, Any]:
+            return task.model_dump(mode=info.mode)
+
+        return core_schema.no_info_plain_validator_function(
+            parse_task, serialization=core_schema.plain_serializer_function_ser_schema(dump, info_arg=True)
+        )
+
+    @staticmethod
+    def __get_pydantic_json_schema__(schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"type": "object"}  # langtailor.config.schema enters the kinds
+
+
+#: Plain data, as no kind is registered yet when this module is imported.
+_DEFAULT_TASKS: Any = {kind: {"kind": kind} for kind in ("agreement", "fertility")}
 
 
 class EvaluationSettings(Section):
     """What teacher, clone and student are compared on."""
 
-    groups: tuple[Literal["turkish"], ...] = ()
+    groups: Distinct[Literal["turkish"]] = ()
     """Ready groups of tasks that are added to `tasks`. `turkish`: the text tasks of the package `mteb` that have Turkish
     (needs that package)."""
-    tasks: dict[Name, Task] = {
-        "agreement": AgreementTask(kind="agreement"),
-        "fertility": FertilityTask(kind="fertility"),
-    }
+    tasks: Annotated[dict[Name, Annotated[Task, _OfAnyKind]], Field(validate_default=True)] = _DEFAULT_TASKS
     """Tasks by name."""
     bootstrap: Annotated[int, Field(ge=0)] = 1_000
     """Resamples behind each 95 % confidence interval."""
@@ -156,24 +136,10 @@ class EvaluationSettings(Section):
     @classmethod
     def _with_groups(cls, data: Any) -> Any:
         """Add the tasks of the groups; one of the same name that the user describes goes before."""
-        if not isinstance(data, Mapping) or not data.get("groups"):
+        groups = data.get("groups") if isinstance(data, Mapping) else None
+        if not isinstance(groups, list | tuple):
             return data
-        named = [group for group in data["groups"] if group in TASK_GROUPS]
+        named = [group for group in TASK_GROUPS if group in groups]
         added = {name: task for group in named for name, task in grouped_tasks(group).items()}
-        own = data.get("tasks", cls.model_fields["tasks"].default)
-        return {**data, "tasks": {**added, **own}} if isinstance(own, Mapping) else data
-
-
-@dataclass(frozen=True)
-class TaskNeeds:
-    """What an evaluation task looks at.
-
-    Attributes:
-        languages: languages whose corpus it reads.
-        files: the user's own files that it reads.
-        vectors: whether it reads the teacher's stored vectors of those languages' test splits.
-    """
-
-    languages: tuple[str, ...] = ()
-    files: tuple[str, ...] = ()
-    vectors: bool = False
+        described = data.get("tasks", cls.model_fields["tasks"].default)
+        return {**data, "tasks": {**added, **described}} if isinstance(described, Mapping) else data

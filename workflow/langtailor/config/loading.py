@@ -1,62 +1,42 @@
-"""From a configuration file to checked settings, and plain words for what is wrong in it."""
+"""From a configuration to checked settings."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import ValidationError
 
 from langtailor.config.base import Section
-from langtailor.config.run import Settings, Variant
+from langtailor.config.problems import dotted, explained, read_as, shown
+from langtailor.config.run import Settings
+from langtailor.config.variants import Variant
+from langtailor.config.yaml_file import ConfigFile, Place
 from langtailor.errors import ConfigError
 
-SectionT = TypeVar("SectionT", bound="Section")
+SectionT = TypeVar("SectionT", bound=Section)
 
 
-def explain_invalid(config: Mapping[str, Any], error: Exception) -> str:
-    """One message for a configuration that the schema refused: each key, its value and what is allowed.
+def validated_settings(config: Any, files: Sequence[ConfigFile] = ()) -> Settings:
+    """Turn a configuration into :class:`Settings`.
 
     Args:
-        config: the configuration as the user wrote it.
-        error: what Snakemake's ``validate`` raised; shown as it is when the models find nothing wrong.
-    """
-    try:
-        load_settings(config)
-    except ConfigError as better:
-        return str(better)
-    return str(error)
-
-
-def refuse_repeated_keys(file: Path) -> None:
-    """Refuse a configuration file in which a key stands twice: YAML's reader would take the last and say nothing.
+        config: the configuration.
+        files: the files that it was read from, which tell how a value is written; the last goes before the others.
 
     Raises:
-        ConfigError: names the key and the line of each place.
+        ConfigError: names the key, what was found, what is allowed and what to write.
     """
-    try:
-        waiting: list[tuple[yaml.Node | None, tuple[str, ...]]] = [(yaml.compose(file.read_text(encoding="utf-8")), ())]
-    except yaml.YAMLError:
-        return  # JSON, which Snakemake takes too, is not always YAML
-    while waiting:
-        node, place = waiting.pop()
-        if isinstance(node, yaml.SequenceNode):
-            waiting += [(item, place) for item in node.value]
-        if not isinstance(node, yaml.MappingNode):
-            continue
-        lines: dict[str, int] = {}
-        for key, value in node.value:
-            name, line = str(key.value), key.start_mark.line + 1
-            if name in lines:
-                where = ".".join((*place, name))
-                raise ConfigError(
-                    where, f"stands twice in {file}, in lines {lines[name]} and {line}; leave one of them out"
-                )
-            lines[name] = line
-            waiting.append((value, (*place, name)))
+    if not isinstance(config, Mapping) or not config:
+        found = "is empty" if not config else f"must hold keys and values; found {shown(config)}"
+        raise ConfigError("(top level)", f"{found}; start from one of the files in config/")
+    _refuse_odd_keys(config, files)
+    settings = _validated(Settings, config, (), files)
+    for name in settings.variants:
+        _validated(Variant, settings.merged_variant(name), ("variants", name), files)
+    return settings
 
 
 def refuse_unwritable(root: Path) -> None:
@@ -65,35 +45,44 @@ def refuse_unwritable(root: Path) -> None:
     Raises:
         ConfigError: names the folder or file that is in the way.
     """
-    there = next(path for path in (root.absolute(), *root.absolute().parents) if path.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        reason = "you may not write there" if there.is_dir() else "it is a file"
-        raise ConfigError("results", f"{root} cannot be made in {there}: {reason}; name another folder")
+    existing = next(path for path in (root.absolute(), *root.absolute().parents) if path.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        reason = "you may not write there" if existing.is_dir() else "it is a file"
+        raise ConfigError("results", f"{root} cannot be made in {existing}: {reason}; name another folder")
 
 
-def load_settings(config: Mapping[str, Any]) -> Settings:
-    """Turn a configuration that has passed the schema into :class:`Settings`.
+def _validated(model: type[SectionT], data: Any, place: Place, files: Sequence[ConfigFile]) -> SectionT:
+    def written(where: Place, value: Any) -> str | None:
+        return next(filter(None, (file.written_value(where, value) for file in reversed(files))), None)
 
-    Raises:
-        ConfigError: names each offending key, its value and what is allowed.
-    """
-    settings = _validated(Settings, config)
-    for name in settings.variants:
-        _validated(Variant, settings._merged(name), "variants", name)
-    return settings
-
-
-def _validated(model: type[SectionT], data: Any, *place: str) -> SectionT:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in (*place, *first["loc"])) or "(whole)"
-        more = f" ({error.error_count() - 1} more problems after this one)" if error.error_count() > 1 else ""
-        message = first["msg"].removeprefix("Value error, ")
-        raise ConfigError(key, f"{message}; found {_shown(first['input'])}{more}") from error
+        raise explained(error, data, place, written) from error
 
 
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 200 else text[:197] + "..."
+def _refuse_odd_keys(config: Mapping[Any, Any], files: Sequence[ConfigFile]) -> None:
+    """Refuse keys that YAML reads as something else than text: ``no``, ``on``, numbers and dates."""
+    pending: list[tuple[Place, Any]] = [((), config)]
+    seen: set[int] = set()
+    while pending:
+        place, value = pending.pop()
+        if not isinstance(value, Mapping | list) or id(value) in seen:
+            continue
+        seen.add(id(value))
+        if isinstance(value, list):
+            pending += [((*place, index), item) for index, item in enumerate(value)]
+            continue
+        for key in value:
+            if not isinstance(key, str):
+                raise _odd_key(place, key, files)
+        pending += [((*place, key), item) for key, item in value.items()]
+
+
+def _odd_key(place: Place, key: Any, files: Sequence[ConfigFile]) -> ConfigError:
+    written = next(filter(None, (file.written_key(place, key) for file in reversed(files))), None)
+    example = written or {False: "no", True: "on"}.get(key, shown(key))
+    return ConfigError(
+        dotted(place) or "(top level)",
+        f'the key {example} is not text: YAML reads it as {read_as(key)}; put it in quotes: "{example}"',
+    )

@@ -2,58 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, Strict, model_validator
+from pydantic_core import PydanticCustomError
 
-from langtailor.config.base import Name, Section
+from langtailor.config.base import Name, Section, UserPath, distinct, problem
 from langtailor.config.corpus import CorpusSettings, FilesSource, HubSource, Quotas, SampleSource
 from langtailor.config.distillation import DistillationSettings
-from langtailor.config.evaluation import (
-    AgreementTask,
-    BitextTask,
-    ClassificationTask,
-    ClusteringTask,
-    EvaluationSettings,
-    FertilityTask,
-    GeometryTask,
-    RetrievalTask,
-    SpeedTask,
-    StsTask,
-    TaskNeeds,
-)
+from langtailor.config.evaluation import EvaluationSettings, TaskNeeds
 from langtailor.config.initialisation import InitialisationSettings
+from langtailor.config.report import ReportSettings
 from langtailor.config.teacher import TeacherSettings, is_local
+from langtailor.config.variants import Variant, VariantOverrides, merged
 from langtailor.config.vectors import VectorSettings
 from langtailor.config.vocabulary import VocabularySettings
 
-
-class ReportSettings(Section):
-    """The report page."""
-
-    title: str | None = None
-    """Heading of the page; `null` makes one from the run's name."""
-
-
-class VariantOverrides(Section):
-    """What one variant does differently from the top-level sections of the same names."""
-
-    vocabulary: dict[str, Any] = {}
-    """Overrides of `vocabulary`."""
-    initialisation: dict[str, Any] = {}
-    """Overrides of `initialisation`."""
-    distillation: dict[str, Any] = {}
-    """Overrides of `distillation`."""
-
-
-class Variant(Section):
-    """One complete choice of vocabulary, initialisation and training."""
-
-    vocabulary: VocabularySettings
-    initialisation: InitialisationSettings
-    distillation: DistillationSettings
+#: Snakemake needs minutes and gigabytes to plan more.
+_MOST_JOBS = 100_000
 
 
 class Settings(Section):
@@ -61,16 +28,16 @@ class Settings(Section):
 
     run: Name = "demo"
     """Name of the run; everything lands in `<results>/<run>`."""
-    results: str = "results"
+    results: UserPath = "results"
     """Folder of all runs."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
     """Seeds sampling, initialisation and training."""
-    target_languages: Annotated[tuple[Name, ...], Field(min_length=1)]
+    target_languages: Annotated[tuple[Name, ...], Strict(False), Field(min_length=1), AfterValidator(distinct)]
     """Languages of the corpus for which new tokens are grafted."""
     teacher: TeacherSettings
     """The model to tailor."""
     corpus: CorpusSettings
-    """Where text comes from and how it is cut."""
+    """Where text comes from and how it is chunked."""
     vocabulary: VocabularySettings = VocabularySettings()
     """Which tokens the student has."""
     initialisation: InitialisationSettings = InitialisationSettings()
@@ -79,7 +46,8 @@ class Settings(Section):
     """How the teacher's vectors are computed and stored."""
     distillation: DistillationSettings = DistillationSettings()
     """How the student is trained on the stored vectors."""
-    evaluation: EvaluationSettings = EvaluationSettings()
+    # Not a default value: the kinds of its tasks are not registered yet.
+    evaluation: Annotated[EvaluationSettings, Field(default_factory=EvaluationSettings)]
     """What teacher, clone and student are compared on."""
     report: ReportSettings = ReportSettings()
     """The report page."""
@@ -90,18 +58,37 @@ class Settings(Section):
     def _check(self) -> Self:
         for lang in self.target_languages:
             if lang not in self.corpus.languages:
-                raise ValueError(
-                    f"target_languages: {lang!r} is not one of corpus.languages {sorted(self.corpus.languages)}"
+                raise problem(
+                    "target_languages",
+                    f"found {lang!r}, which is none of corpus.languages {sorted(self.corpus.languages)}",
                 )
         for lang in self.corpus.languages:
             self.source(lang)
-        for name, task in self.evaluation.tasks.items():
-            if isinstance(task, BitextTask) and task.target is None and task.source not in self.corpus.languages:
-                raise ValueError(
-                    f"evaluation.tasks.{name}.source: {task.source!r} is not one of corpus.languages "
-                    f"{sorted(self.corpus.languages)}; a file needs a target"
-                )
+        for name in self.evaluation.tasks:
+            try:
+                self.task_needs(name)
+            except PydanticCustomError as error:
+                context = error.context or {}
+                raise problem(f"evaluation.tasks.{name}.{context['key']}", context["message"]) from error
+        self._check_jobs()
         return self
+
+    def _check_jobs(self) -> None:
+        """Refuse quotas of which Snakemake could not plan the jobs."""
+        shards = {lang: -(-self.quotas(lang).total // self._shard_passages(lang)) for lang in self.corpus.languages}
+        if (jobs := sum(shards.values())) <= _MOST_JOBS:
+            return
+        most = max(shards, key=lambda lang: shards[lang])
+        key = f"corpus.languages.{most}.quotas" if self.corpus.languages[most].quotas else "corpus.quotas"
+        passages = sum(self.quotas(lang).total for lang in shards)
+        raise problem(
+            key,
+            f"{passages:,} passages over all languages and splits would plan {jobs:,} jobs of teacher vectors, more than "
+            f"{_MOST_JOBS:,}; lower the quotas, or raise vectors.shard_passages, which is the passages of one job",
+        )
+
+    def _shard_passages(self, lang: str) -> int:
+        return self.corpus.languages[lang].shard_passages or self.vectors.shard_passages
 
     @property
     def root(self) -> Path:
@@ -109,21 +96,24 @@ class Settings(Section):
         return Path(self.results) / self.run
 
     def source(self, lang: str) -> SampleSource | FilesSource | HubSource:
-        """The source of a language. Raises ``ValueError`` when the configuration names none."""
+        """The source of a language."""
         name = self.source_name(lang)
         if name not in self.corpus.sources:
-            raise ValueError(
-                f"corpus.languages.{lang}.source: {name!r} is not one of corpus.sources {sorted(self.corpus.sources)}"
+            raise problem(
+                f"corpus.languages.{lang}.source",
+                f"found {name!r}, which is none of corpus.sources {sorted(self.corpus.sources)}",
             )
         return self.corpus.sources[name]
 
     def source_name(self, lang: str) -> str:
-        """Name of a language's source. Raises ``ValueError`` when it is open which one is meant."""
+        """Name of a language's source."""
         name = self.corpus.languages[lang].source
         if name is not None:
             return name
         if len(self.corpus.sources) != 1:
-            raise ValueError(f"corpus.languages.{lang}.source: say which of {sorted(self.corpus.sources)}")
+            raise problem(
+                f"corpus.languages.{lang}.source", f"it is missing; name one of {sorted(self.corpus.sources)}"
+            )
         return next(iter(self.corpus.sources))
 
     def quotas(self, lang: str) -> Quotas:
@@ -147,53 +137,21 @@ class Settings(Section):
 
     def vector_settings(self, lang: str) -> VectorSettings:
         """How the teacher's vectors of a language are computed and stored."""
-        passages = self.corpus.languages[lang].shard_passages or self.vectors.shard_passages
-        return self.vectors.model_copy(update={"shard_passages": passages})
+        return self.vectors.model_copy(update={"shard_passages": self._shard_passages(lang)})
 
     def shards(self, lang: str) -> tuple[int, ...]:
         """Passages of each vector shard of a language that its quotas fill, known before any text is."""
-        total, most = self.quotas(lang).total, self.vector_settings(lang).shard_passages
+        total, most = self.quotas(lang).total, self._shard_passages(lang)
         return tuple(min(most, total - start) for start in range(0, total, most))
 
     def task_needs(self, name: str) -> TaskNeeds:
-        """What an evaluation task looks at."""
-        task = self.evaluation.tasks[name]
-        match task:
-            case AgreementTask():
-                return TaskNeeds(tuple(sorted(self.corpus.languages)), vectors=True)
-            case FertilityTask() | GeometryTask() | SpeedTask():
-                return TaskNeeds(tuple(sorted(self.corpus.languages)))
-            case BitextTask(target=None):
-                return TaskNeeds((task.source,))
-            case BitextTask():
-                return TaskNeeds(files=(task.source, str(task.target)))
-            case StsTask(path=str(path)):
-                return TaskNeeds(files=(path,))
-            case RetrievalTask():
-                return TaskNeeds(files=(task.corpus, task.queries, task.qrels))
-            case ClassificationTask():
-                return TaskNeeds(files=(task.train, task.test))
-            case ClusteringTask():
-                return TaskNeeds(files=(task.path,))
-        return TaskNeeds()
+        """What an evaluation task reads."""
+        return self.evaluation.tasks[name].needs(sorted(self.corpus.languages))
 
     def variant(self, name: str) -> Variant:
         """A variant's complete sections: the top-level ones with its overrides."""
-        return Variant.model_validate(self._merged(name))
+        return Variant.model_validate(self.merged_variant(name))
 
-    def _merged(self, name: str) -> dict[str, Any]:
-        overrides = self.variants[name]
-        return {
-            section: _merge(getattr(self, section).model_dump(), getattr(overrides, section))
-            for section in Variant.model_fields
-        }
-
-
-def _merge(base: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in overrides.items():
-        if isinstance(value, Mapping) and isinstance(merged.get(key), dict):
-            merged[key] = _merge(merged[key], value)
-        else:
-            merged[key] = value
-    return merged
+    def merged_variant(self, name: str) -> dict[str, Any]:
+        """The same as plain data, not yet validated."""
+        return merged({section: getattr(self, section) for section in Variant.model_fields}, self.variants[name])

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import copy
-import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import yaml
 
-from langtailor.config.run import Settings, Variant
+from langtailor.config.evaluation import task_kinds
+from langtailor.config.run import Settings
+from langtailor.config.variants import Variant
 
 _HEADER = "# Generated from workflow/langtailor/config/ by `make schema`. Edit the settings there, not this file.\n"
 
@@ -19,6 +19,11 @@ def json_schema() -> dict[str, Any]:
     """The JSON schema (draft 2020-12) of the configuration, as ``config/schema.yaml`` holds it."""
     schema = Settings.model_json_schema()
     definitions = schema["$defs"]
+    _enter_task_kinds(definitions)
+    for name, field in Settings.model_fields.items():
+        if field.default_factory is not None:
+            default = field.get_default(call_default_factory=True)
+            schema["properties"][name]["default"] = default.model_dump(mode="json")
     for section in Variant.model_fields:
         model = Settings.model_fields[section].annotation
         assert isinstance(model, type)
@@ -28,7 +33,19 @@ def json_schema() -> dict[str, Any]:
             "$ref": f"#/$defs/{model.__name__}Override",
             "description": definitions["VariantOverrides"]["properties"][section]["description"],
         }
+    schema["$defs"] = dict(sorted(definitions.items()))
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_tidy(schema)}
+
+
+def _enter_task_kinds(definitions: dict[str, Any]) -> None:
+    """A definition for each registered kind of evaluation task, as one of which a task is valid."""
+    kinds = task_kinds().values()
+    for kind in kinds:
+        definition = kind.model_json_schema()
+        definitions |= {**definition.pop("$defs", {}), kind.__name__: definition}
+    tasks = definitions["EvaluationSettings"]["properties"]["tasks"]["patternProperties"]
+    for pattern in tasks:
+        tasks[pattern] = {"oneOf": [{"$ref": f"#/$defs/{kind.__name__}"} for kind in kinds]}
 
 
 def _tidy(node: Any) -> Any:
@@ -57,7 +74,3 @@ def _without_defaults(definition: Mapping[str, Any]) -> dict[str, Any]:
 def schema_text() -> str:
     """The schema file's content."""
     return _HEADER + yaml.safe_dump(json_schema(), sort_keys=False, allow_unicode=True, width=110)
-
-
-if __name__ == "__main__":
-    Path(sys.argv[1]).write_text(schema_text(), encoding="utf-8")

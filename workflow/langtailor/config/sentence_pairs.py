@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import model_validator
+from pydantic import AfterValidator, Strict, model_validator
 
-from langtailor.config.base import Section
+from langtailor.config.base import Section, UserPath, distinct, problem
 
 
 class StsPairs(Section):
     """Sentence pairs with human scores of how alike they are."""
 
-    path: str | None = None
+    path: UserPath | None = None
     """A CSV, TSV, JSON Lines or Parquet file."""
     dataset: str | None = None
     """Or a data set of the Hub, `owner/name`."""
@@ -22,11 +22,15 @@ class StsPairs(Section):
     """Split of the Hub data set."""
     revision: str = "main"
     """Revision of the Hub data set."""
-    columns: tuple[str | int, str | int, str | int] = ("sentence1", "sentence2", "score")
+    columns: Annotated[
+        tuple[str | int, str | int, str | int],
+        Strict(False),
+        AfterValidator(distinct),
+    ] = ("sentence1", "sentence2", "score")
     """Names of the two sentences' columns and of the score; numbers count columns of a file without a header."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if (self.path is None) == (self.dataset is None):
-            raise ValueError("give exactly one of path and dataset")
+            raise problem("path", "give exactly one of path and dataset")
         return self

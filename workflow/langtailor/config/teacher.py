@@ -6,13 +6,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from langtailor.config.base import Section
+from langtailor.config.base import ModelPlace, Section
 
 
 class TeacherSettings(Section):
     """The model to tailor."""
 
-    model: Annotated[str, Field(min_length=1)]
+    model: Annotated[ModelPlace, Field(min_length=1)]
     """A Hub id (`google/embeddinggemma-300m`), a folder (starts with `/`, `./`, `../` or `~`), or a model
     carried by an installed Python package (`package:NAME/FOLDER`)."""
     revision: str = "main"
@@ -21,7 +21,7 @@ class TeacherSettings(Section):
     """Prompt put before each text: the name of one of the model's own prompts, or the prompt itself.
     `null` takes the model's default, an empty string none."""
     max_length: Annotated[int, Field(ge=8)] | None = None
-    """Tokens at which the teacher cuts a text; `null` takes the model's own limit."""
+    """Tokens to which the teacher truncates a text; `null` takes the model's own limit."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Precision in which the teacher computes."""
     reads: Literal["text", "pair"] = "text"

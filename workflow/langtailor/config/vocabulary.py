@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from langtailor.config.base import Section, Share
+from langtailor.config.base import Distinct, ModelPlace, Section, Share, problem
 
 
 class GraftSettings(Section):
@@ -18,36 +18,36 @@ class GraftSettings(Section):
     tokenizer spends the fewest tokens on the validation split, each language relative to the teacher."""
     share: Share = 0.25
     """Share of the vocabulary offered to new tokens; what they leave goes to the teacher's."""
-    donor: str = "trained"
+    donor: ModelPlace = "trained"
     """`trained` trains a tokenizer of the teacher's family on the target-language corpus; anything else is a Hub id or
     a folder whose tokenizer gives its tokens."""
     donor_revision: str = "main"
     """Branch, tag or commit of a donor on the Hub."""
     min_count: Annotated[int, Field(ge=1)] = 2
-    """Uses in the target-language train split under which a new token is not worth a row."""
+    """Count in the target-language train split under which a new token is not worth a row."""
 
 
 class VocabularySettings(Section):
     """Which tokens the student has."""
 
     size: Annotated[int, Field(ge=1)] = 16_384
-    """Rows of the new embedding table; the budget for all tokens together."""
+    """Rows of the new embedding table: the budget for all tokens together."""
     pad_to_multiple_of: Annotated[int, Field(ge=1)] = 1
     """The table is padded with unused rows to a multiple of this; padding counts towards `size`."""
     coverage: Share = 0.9
-    """Per-language floor: the most frequent tokens of each language that reach this share of its uses come before
-    the rest, so that small languages are not drowned."""
+    """Per-language minimum: the most frequent tokens of each language that make up this share of its tokens come before
+    the remaining ones, so that small languages are not drowned."""
     ranking: Literal["frequency", "loss"] = "frequency"
-    """How tokens behind the floors compete: by weighted `frequency`, or by the `loss` of leaving one out: its weighted
-    frequency times the squared distance (1 - cosine) of its row to the mean of the rows that would stand in for it."""
+    """How the remaining tokens compete: by weighted `frequency`, or by the `loss` of leaving one out: its weighted
+    frequency times the squared distance (1 - cosine) of its row to the mean of the rows that would replace it."""
     alphabet: Literal["full", "corpus"] = "full"
     """For tokenizers that cannot write unknown characters in bytes: keep all characters of scripts that are not large
-    (`full`), or only those that the corpus uses (`corpus`), so that text in other scripts becomes unknown."""
+    (`full`), or only those that occur in the corpus (`corpus`), so that text in other scripts becomes unknown."""
     min_count: Annotated[int, Field(ge=0)] = 1
-    """Uses, weighted and over all languages, under which a teacher token is not kept. 0 lets tokens that the corpus never uses
-    fill what is left of the budget, in the teacher's order."""
-    keep_tokens: tuple[str, ...] = ()
-    """Tokens of the teacher that are kept whatever their use, in the vocabulary's own spelling."""
+    """Count, weighted and over all languages, under which a teacher token is not kept. With 0, tokens that never occur in
+    the corpus fill what is left of the budget, in the teacher's order."""
+    keep_tokens: Distinct[str] = ()
+    """Tokens of the teacher that are kept whatever their count, in the vocabulary's own spelling."""
     drop_pattern: str | None = None
     """Regular expression; teacher tokens whose text it matches anywhere are dropped."""
     graft: GraftSettings = GraftSettings()
@@ -59,7 +59,10 @@ class VocabularySettings(Section):
             try:
                 re.compile(self.drop_pattern)
             except re.error as error:
-                raise ValueError(f"drop_pattern is not a regular expression: {error}") from error
+                found = f"found {self.drop_pattern!r}, which is not a regular expression"
+                raise problem("drop_pattern", f"{found}: {error}") from error
         if self.size % self.pad_to_multiple_of:
-            raise ValueError(f"size {self.size} is not a multiple of pad_to_multiple_of {self.pad_to_multiple_of}")
+            raise problem(
+                "size", f"found {self.size}; it must be a multiple of pad_to_multiple_of, {self.pad_to_multiple_of}"
+            )
         return self

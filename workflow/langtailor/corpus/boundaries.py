@@ -1,6 +1,6 @@
-"""Where a text may be cut: after paragraphs, lines, sentences and words, and never inside a grapheme.
+"""Where a text may be split: after paragraphs, lines, sentences and words, and never inside a grapheme.
 
-A position ``p`` cuts a text into ``text[:p]`` and ``text[p:]``. Ends of units lie before the white space that follows.
+A position ``p`` splits a text into ``text[:p]`` and ``text[p:]``. Ends of units lie before the white space that follows.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _VIRAMA_CLASS = 9
 def unit_ends(text: str) -> tuple[Positions, ...]:
     """Ends of paragraphs, lines, sentences and words, in this order; each array is sorted."""
     ends = [[match.start() for match in re.finditer(gap, text)] for gap in (r"\n\n+", r"\n+", r"\s+")]
-    paragraphs, lines, words = (np.array(found, np.int64) for found in ends)
+    paragraphs, lines, words = (np.array(positions, np.int64) for positions in ends)
     return paragraphs, lines, sentence_ends(text), words
 
 
@@ -41,17 +41,17 @@ def sentence_ends(text: str) -> Positions:
     return np.array(sorted(ends), np.int64)
 
 
-def grapheme_cut(text: str, begin: int, end: int) -> int:
-    """The last position in ``begin < p <= end`` that parts no grapheme; ``end`` where there is none.
+def last_grapheme_boundary(text: str, begin: int, end: int) -> int:
+    """The last position in ``begin < p <= end`` between two graphemes; ``end`` where there is none.
 
     Graphemes are those of UAX 29 (https://www.unicode.org/reports/tr29/) as far as running text needs them, and
     conjuncts of Indic scripts besides. ``begin + 1`` is returned where ``end`` does not exceed ``begin``.
     """
     end = max(end, begin + 1)
-    return next((position for position in range(end, begin, -1) if _parts_no_grapheme(text, position)), end)
+    return next((position for position in range(end, begin, -1) if _is_grapheme_boundary(text, position)), end)
 
 
-def _parts_no_grapheme(text: str, position: int) -> bool:
+def _is_grapheme_boundary(text: str, position: int) -> bool:
     if position >= len(text):
         return True
     before, after = text[position - 1], text[position]

@@ -1,4 +1,4 @@
-"""Passages of one language, cleaned, cut, deduplicated and split: ``corpus/{lang}.parquet``.
+"""Passages of one language, cleaned, chunked, deduplicated and split: ``corpus/{lang}.parquet``.
 
 Documents are taken in the order of the sample until every split has its quota. What becomes of a passage depends on
 those before it and on the ratio of the quotas, never on their size, so that raised quotas append to each split and
@@ -16,19 +16,18 @@ from typing import Any
 
 from langtailor.config.base import SPLITS
 from langtailor.config.corpus import CleaningSettings, Quotas, ShortSettings
-from langtailor.corpus.boundaries import grapheme_cut
-from langtailor.corpus.chunking import Chunker, load_chunker, tokenizer_file
-from langtailor.corpus.cleaning import clean, flaw
+from langtailor.corpus.boundaries import last_grapheme_boundary
+from langtailor.corpus.chunking import Chunker, load_chunker
+from langtailor.corpus.cleaning import clean, rejection_reason
 from langtailor.corpus.deduplication import Deduplicator
-from langtailor.corpus.reading import Document, read_corpus, split_counts
+from langtailor.corpus.document import Document
 from langtailor.corpus.splitting import short_documents, splitter
 from langtailor.errors import SourceError
 from langtailor.progress import Progress
 from langtailor.storage.artifacts import Manifest, sha256_file
+from langtailor.storage.batching import batched_by_weight
 from langtailor.storage.spool import Row, record_batches, spooled
 from langtailor.storage.tables import CORPUS, DOCUMENTS, read_batches, read_table_manifest, table_writer
-
-__all__ = ["build_corpus", "read_corpus", "split_counts"]
 
 _LOG = logging.getLogger("langtailor")
 #: What is tokenized at once: bounds the memory that the tokenizer's output takes.
@@ -73,19 +72,19 @@ def build_corpus(
         chunk_tokens: longest passage in the teacher's tokens, special ones included.
         cleaning: what is done to a text.
         quotas: passages per split.
-        seed: of the splits, and of which documents are cut shorter.
+        seed: of the splits, and of which documents are chunked short.
         out: ``corpus/{lang}.parquet``. Its manifest's facts give ``passages`` and ``characters`` by split, ``dropped``
             by reason, ``documents`` read, and ``filled``, the share of the quotas that there was text for.
-        short: which documents are cut shorter; none unless given.
+        short: which documents are chunked short; none unless given.
 
     Raises:
         SourceError: no passage is left.
         ArtifactError: ``documents`` is damaged or ``teacher`` has no tokenizer.
     """
     origin = read_table_manifest(documents, "documents", DOCUMENTS)
-    tokenizer = tokenizer_file(teacher)
+    _LOG.info("loading the teacher's tokenizer")
     short = short or ShortSettings()
-    chunkers = {is_short: load_chunker(tokenizer, n) for is_short, n in ((False, chunk_tokens), (True, short.tokens))}
+    chunkers = {is_short: load_chunker(teacher, n) for is_short, n in ((False, chunk_tokens), (True, short.tokens))}
     maker = PassageMaker(chunkers, cleaning, short_documents(short.share, seed))
     splits = _Splits(quotas, seed)
     with (
@@ -95,13 +94,14 @@ def build_corpus(
         positions = splits.positions()
         facts = {
             "revision": origin.facts.get("revision"),
-            "documents": {"sampled": origin.facts["documents"], "read": maker.documents, "cut": maker.cut},
+            "documents": {"sampled": origin.facts["documents"], "read": maker.documents, "cut": maker.truncated},
             "dropped": dict(maker.dropped),
             "surplus": splits.surplus,
             "passages": {split: len(positions[split]) for split in SPLITS},
             "filled": round(len(spool) / quotas.total, 4),
         }
         _check_filled(lang, origin, quotas, facts)
+        _LOG.info("writing the corpus of %s", lang)
         characters = dict.fromkeys(SPLITS, 0)
         with table_writer(out, CORPUS) as table:
             for split in SPLITS:
@@ -115,7 +115,7 @@ def build_corpus(
                 "quotas": quotas.model_dump(mode="json"),
                 "seed": seed,
             }
-            inputs = {"documents": origin.made_by, "tokenizer": sha256_file(tokenizer)}
+            inputs = {"documents": origin.made_by, "tokenizer": sha256_file(teacher / "tokenizer.json")}
             table.seal(Manifest("corpus", made_by, inputs, {**facts, "characters": characters}))
 
 
@@ -123,17 +123,17 @@ class PassageMaker:
     """Turns documents into passages and counts what is left out, and why.
 
     Reasons: of documents ``empty`` (nothing but markup), ``unpaired`` (the aligned text is empty), ``too_long`` (a
-    paired document that would have to be cut); of passages ``short``, ``few_letters``, ``exact_duplicate``,
+    paired document that would have to be split); of passages ``short``, ``few_letters``, ``exact_duplicate``,
     ``near_duplicate``.
 
     Args:
-        chunkers: what cuts the documents that are not, and those that are, cut into short passages.
+        chunkers: the chunker of full-length passages under ``False``, that of short ones under ``True``.
         settings: what is done to a text.
-        is_short: whether a document, by its id, is cut into short passages.
+        is_short: whether a document, by its id, is chunked into short passages.
 
     Attributes:
         documents: documents read.
-        cut: documents cut at ``max_characters``.
+        truncated: documents cut off at ``max_characters``.
         dropped: documents and passages left out, by reason.
     """
 
@@ -145,17 +145,17 @@ class PassageMaker:
         self._is_short = is_short
         self._deduplicator = Deduplicator(settings.near_duplicate_similarity)
         self.documents = 0
-        self.cut = 0
+        self.truncated = 0
         self.dropped: Counter[str] = Counter()
 
     def passages(self, documents: Iterable[Document]) -> Iterator[list[Passage]]:
-        """Passages in the order of the documents, batch by batch; their cutting into batches means nothing."""
-        for batch in _batches(self._cleaned(documents)):
-            sound = [passage for passage in self._chunks(batch) if self._keep(flaw(passage.text, self._settings))]
-            verdicts = self._deduplicator.judge([passage.text for passage in sound])
+        """Passages in the order of the documents, batch by batch; how they fall into batches means nothing."""
+        for batch in batched_by_weight(self._cleaned(documents), _characters, _BATCH_CHARACTERS, _BATCH_DOCUMENTS):
+            accepted = [p for p in self._chunks(batch) if self._keep(rejection_reason(p.text, self._settings))]
+            verdicts = self._deduplicator.judge([passage.text for passage in accepted])
             yield [
                 passage
-                for passage, verdict in zip(sound, verdicts, strict=True)
+                for passage, verdict in zip(accepted, verdicts, strict=True)
                 if self._keep(None if verdict == "new" else verdict)
             ]
 
@@ -168,34 +168,36 @@ class PassageMaker:
                 "" if text is None else clean(text),
                 None if document.pair is None else clean(document.pair),
             )
-            if self._keep(_document_flaw(text, cleaned)):
+            if self._keep(_document_rejection(text, cleaned)):
                 yield cleaned
 
     def _bounded(self, document: Document) -> str | None:
-        """The text up to ``max_characters``; ``None`` where it may not be cut, since it would part from its pair."""
+        """The text up to ``max_characters``; ``None`` for a longer one with a pair, which may not be truncated."""
         text, longest = document.text, self._settings.max_characters
         if max(len(text), len(document.pair or "")) <= longest:
             return text
         if document.pair is not None:
             return None
-        self.cut += 1
-        return text[: grapheme_cut(text, 0, longest)]
+        self.truncated += 1
+        return text[: last_grapheme_boundary(text, 0, longest)]
 
     def _chunks(self, batch: list[Document]) -> Iterator[Passage]:
         pairs = [document.pair for document in batch if document.pair is not None]
         pair_fits = iter(self._chunkers[False].fits(pairs))
-        for document, chunks in zip(batch, self._cut(batch), strict=True):
+        for document, chunks in zip(batch, self._chunked(batch), strict=True):
             if document.pair is None:
                 yield from (Passage(document.id, i, chunk, None) for i, chunk in enumerate(chunks))
             elif self._keep("too_long" if not next(pair_fits) or len(chunks) > 1 else None):
                 yield Passage(document.id, 0, document.text, document.pair)
 
-    def _cut(self, batch: list[Document]) -> list[list[str]]:
+    def _chunked(self, batch: list[Document]) -> list[list[str]]:
         """The chunks of each document."""
         short = [document.pair is None and self._is_short(document.id) for document in batch]
         chunks = {
             kind: iter(
-                chunker.chunk([document.text for document, found in zip(batch, short, strict=True) if found == kind])
+                chunker.chunk(
+                    [document.text for document, is_short in zip(batch, short, strict=True) if is_short == kind]
+                )
             )
             for kind, chunker in self._chunkers.items()
         }
@@ -235,11 +237,11 @@ class _Splits:
 
     def positions(self) -> dict[str, list[int]]:
         """By split, the places of its passages among all rows. ``train`` takes another's where nothing fell to it."""
-        taken = dict(self._positions)
-        if not taken["train"]:
-            fullest = max(SPLITS, key=lambda split: len(taken[split]))
-            taken["train"], taken[fullest] = taken[fullest], taken["train"]
-        return taken
+        positions = dict(self._positions)
+        if not positions["train"]:
+            fullest = max(SPLITS, key=lambda split: len(positions[split]))
+            positions["train"], positions[fullest] = positions[fullest], positions["train"]
+        return positions
 
 
 def _documents(path: Path) -> Iterator[Document]:
@@ -248,7 +250,7 @@ def _documents(path: Path) -> Iterator[Document]:
             yield Document(*row)
 
 
-def _document_flaw(text: str | None, cleaned: Document) -> str | None:
+def _document_rejection(text: str | None, cleaned: Document) -> str | None:
     if text is None:
         return "too_long"
     if not cleaned.text:
@@ -256,17 +258,8 @@ def _document_flaw(text: str | None, cleaned: Document) -> str | None:
     return "unpaired" if cleaned.pair == "" else None
 
 
-def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
-    batch: list[Document] = []
-    characters = 0
-    for document in documents:
-        batch.append(document)
-        characters += len(document.text) + len(document.pair or "")
-        if len(batch) == _BATCH_DOCUMENTS or characters >= _BATCH_CHARACTERS:
-            yield batch
-            batch, characters = [], 0
-    if batch:
-        yield batch
+def _characters(document: Document) -> int:
+    return len(document.text) + len(document.pair or "")
 
 
 def _rows(rows: Iterable[Row], lang: str, split: str, characters: dict[str, int]) -> Iterator[Row]:
@@ -285,13 +278,13 @@ def _check_filled(lang: str, origin: Manifest, quotas: Quotas, facts: dict[str, 
             "Loosen `corpus.cleaning` or take another source."
         )
     if facts["filled"] < 1:
-        found = ", ".join(f"{split} {facts['passages'][split]:,} of {getattr(quotas, split):,}" for split in SPLITS)
+        filled = ", ".join(f"{split} {facts['passages'][split]:,} of {getattr(quotas, split):,}" for split in SPLITS)
         whole = origin.facts["documents"] < origin.made_by["wanted"]
         _LOG.warning(
             "%s: too little text for the quotas (%s), so the splits are smaller. "
             "All %s documents %s were read; dropped: %s",
             lang,
-            found,
+            filled,
             f"{facts['documents']['read']:,}",
             "of the source" if whole else "sampled",
             dropped,

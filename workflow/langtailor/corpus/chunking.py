@@ -1,31 +1,30 @@
-"""Cutting long documents into passages that the teacher can read whole.
+"""Splitting long documents into passages that the teacher can read whole.
 
-A passage is as full as good places to cut allow: it ends at the last end of a paragraph that still fits, if that fills
+A passage is as full as good places to split allow: it ends at the last end of a paragraph that still fits, if that fills
 at least half of it; else of a line; else of a sentence; else of a word; else, as in text without spaces, between two
 graphemes. Lengths are counted by the teacher's own tokenizer.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from langtailor.corpus.boundaries import Positions, grapheme_cut, unit_ends
-from langtailor.errors import ArtifactError
+from langtailor.corpus.boundaries import Positions, last_grapheme_boundary, unit_ends
+from langtailor.models.tokenizer_file import open_tokenizer
 
-#: For each text, the character position at which each of its tokens starts, in order; special tokens left out.
+#: For each text, the character position at which each of its tokens starts, in order; without special tokens.
 TokenStarts = Callable[[Sequence[str]], list[Positions]]
 
 
 class Chunker:
-    """Cuts texts into chunks of at most ``limit`` tokens.
+    """Splits texts into chunks of at most ``limit`` tokens.
 
     Args:
         token_starts: the tokenizer.
-        limit: tokens, special ones left out.
+        limit: tokens without special ones.
     """
 
     def __init__(self, token_starts: TokenStarts, limit: int) -> None:
@@ -37,57 +36,42 @@ class Chunker:
         return [len(starts) <= self._limit for starts in self._token_starts(texts)]
 
     def chunk(self, texts: Sequence[str]) -> list[list[str]]:
-        """The chunks of each text, in order; together they are the text but for white space at the cuts.
+        """The chunks of each text, in order; together they are the text but for white space between them.
 
-        Only a single grapheme of more than ``limit`` tokens is cut in itself, and only a single character of so many
-        makes a chunk that is too long.
+        Only a single grapheme of more than ``limit`` tokens is split, and only a single character of so many makes a
+        chunk that is too long.
         """
         all_starts = self._token_starts(texts)
         return [
-            [text] if len(starts) <= self._limit else self._cut(text, starts)
+            [text] if len(starts) <= self._limit else self._split(text, starts)
             for text, starts in zip(texts, all_starts, strict=True)
         ]
 
-    def _cut(self, text: str, starts: Positions) -> list[str]:
-        """Plan the cuts on the text's tokens, and with less where a chunk alone has more tokens than in its place.
+    def _split(self, text: str, starts: Positions) -> list[str]:
+        """Split by the text's tokens, and with a smaller budget where a chunk alone has more tokens than in its place.
 
-        That happens: the tokens beside a cut change, and a token that spans white space may fall into many.
+        That happens: the tokens beside a boundary change, and a token that spans white space may fall into many.
         """
         budget = self._limit
         while True:
-            chunks = _plan(text, starts, budget)
+            chunks = _split_by_tokens(text, starts, budget)
             excess = max(map(len, self._token_starts(chunks)), default=0) - self._limit
             if excess <= 0 or budget == 1:
                 return chunks
             budget = max(budget - excess, 1)
 
 
-def tokenizer_file(teacher: Path) -> Path:
-    """The ``tokenizer.json`` of a sentence-transformers folder: at its root or in that of its first module.
-
-    Raises:
-        ArtifactError: there is none.
-    """
-    modules = teacher / "modules.json"
-    first = json.loads(modules.read_text(encoding="utf-8"))[0]["path"] if modules.is_file() else ""
-    for folder in (teacher, teacher / first):
-        if (folder / "tokenizer.json").is_file():
-            return folder / "tokenizer.json"
-    raise ArtifactError(teacher, "holds no tokenizer.json, neither at its root nor in its first module")
-
-
-def load_chunker(tokenizer_json: Path, max_tokens: int) -> Chunker:
-    """A chunker that counts with a ``tokenizer.json``.
+def load_chunker(teacher: Path, max_tokens: int) -> Chunker:
+    """A chunker that counts with a teacher's tokenizer.
 
     Args:
-        tokenizer_json: the file; its truncation and padding are switched off.
+        teacher: the teacher's folder.
         max_tokens: longest chunk with the special tokens that the tokenizer adds to it.
-    """
-    from tokenizers import Tokenizer
 
-    tokenizer = Tokenizer.from_file(str(tokenizer_json))
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
+    Raises:
+        ArtifactError: the folder has no readable ``tokenizer.json``.
+    """
+    tokenizer = open_tokenizer(teacher)
 
     def token_starts(texts: Sequence[str]) -> list[Positions]:
         encodings = tokenizer.encode_batch(list(texts), add_special_tokens=False)
@@ -96,14 +80,14 @@ def load_chunker(tokenizer_json: Path, max_tokens: int) -> Chunker:
     return Chunker(token_starts, max_tokens - tokenizer.num_special_tokens_to_add(is_pair=False))
 
 
-def _plan(text: str, starts: Positions, budget: int) -> list[str]:
-    """Cut so that at most ``budget`` of the text's tokens start in each chunk."""
+def _split_by_tokens(text: str, starts: Positions, budget: int) -> list[str]:
+    """Split so that at most ``budget`` of the text's tokens start in each chunk."""
     ends = unit_ends(text)
     chunks: list[str] = []
     begin = token = 0
     while len(starts) - token > budget:
         enough, full = int(starts[token + budget // 2]), int(starts[token + budget])
-        end = _last_end(ends, max(enough, begin + 1), full) or grapheme_cut(text, begin, full)
+        end = _last_end(ends, max(enough, begin + 1), full) or last_grapheme_boundary(text, begin, full)
         chunks.append(text[begin:end].strip())
         begin, token = end, int(np.searchsorted(starts, end))
     chunks.append(text[begin:].strip())

@@ -1,7 +1,7 @@
 """What is done to a text before it becomes a passage.
 
-:func:`clean` takes a text apart from what is no text: markup that an extractor left behind, control and invisible
-characters, runs of white space. :func:`flaw` says why a passage is not worth keeping.
+:func:`clean` removes what is no text: markup that an extractor left behind, control and invisible characters, runs of
+white space. :func:`rejection_reason` says why a passage is not worth keeping.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _INLINE = (
     "poem|q|ref|references|rp|rt|ruby|s|samp|script|select|small|source|span|strike|strong|style|sub|sup|"
     "syntaxhighlight|tbody|td|templatestyles|tfoot|th|thead|time|timeline|title|tt|u|var|video|wbr"
 )
-# Every pattern is linear or has a bounded reach, so that no text makes it slow. Runs of spaces are gone by then.
+# Every pattern is linear or has a bounded reach, so that no text makes it slow. Runs of spaces have been collapsed by then.
 _ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
 _COMMENT = re.compile(r"<!--.{0,5000}?-->", re.DOTALL)
 _HIDDEN = re.compile(
@@ -47,7 +47,7 @@ _NESTING = 4
 
 _NEWLINE = re.compile("\r\n?|[\x0b\x0c\x85\u2028]")
 #: Controls, soft hyphen, zero-width space and word joiner, byte order mark, bidirectional controls, interlinear
-#: annotation, noncharacters. Joiners are looked at apart.
+#: annotation, noncharacters. Joiners have a pattern of their own.
 _JUNK = re.compile(
     "[\x00-\x08\x0e-\x1f\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufdd0-\ufdef\ufeff\ufff9-\ufffb"
     "\ufffe\uffff]"
@@ -76,7 +76,7 @@ def clean(text: str) -> str:
     return _PARAGRAPH_END.sub("\n\n", _LINE_END.sub("\n", _SPACES.sub(" ", text))).strip()
 
 
-def flaw(text: str, settings: CleaningSettings) -> str | None:
+def rejection_reason(text: str, settings: CleaningSettings) -> str | None:
     """Why a cleaned passage is dropped (``short`` or ``few_letters``), or ``None``."""
     if len(text) < settings.min_characters:
         return "short"
@@ -108,8 +108,8 @@ def _without_markup(text: str) -> str:
 def _repeatedly(pattern: re.Pattern[str], replace: Callable[[re.Match[str]], str], text: str) -> str:
     """Replace from the inside out, as what is nested shows up."""
     for _ in range(_NESTING):
-        text, found = pattern.subn(replace, text)
-        if not found:
+        text, replaced = pattern.subn(replace, text)
+        if not replaced:
             break
     return text
 

@@ -3,7 +3,7 @@
 *Exact* duplicates agree after case folding and collapsing white space. *Near* duplicates share most of their
 5-character shingles: MinHash signatures (Broder 1997) estimate the Jaccard similarity, and locality-sensitive hashing
 over bands of a signature (Leskovec, Rajaraman, Ullman, Mining of Massive Datasets, section 3.4) finds the few earlier
-passages to compare with. The earlier passage stays, so that more text changes no decision; how the text is cut into
+passages to compare with. The earlier passage stays, so that more text changes no decision; how the texts fall into
 calls changes none either.
 """
 
@@ -17,13 +17,15 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from langtailor.storage.batching import batched
+
 Verdict = Literal["new", "exact_duplicate", "near_duplicate"]
 
 SHINGLE = 5
 PERMUTATIONS = 128
 #: Share of the pairs at the threshold itself that the bands must find; of more similar pairs they find more.
 _RECALL = 0.99
-#: Passages looked at together: enough to amortise numpy's calls, few enough for small intermediate arrays.
+#: Passages judged together: enough to amortise numpy's calls, few enough for small intermediate arrays.
 _BLOCK = 512
 #: Shingles whose hashes stay in the processor's cache while all permutations pass over them.
 _TILE = 65_536
@@ -80,21 +82,21 @@ class NearIndex:
     def judge(self, texts: Sequence[str]) -> list[bool]:
         """Whether each text is a near duplicate of one kept before it; the others are kept."""
         verdicts: list[bool] = []
-        for start in range(0, len(texts), _BLOCK):
-            verdicts += self._judge_block(texts[start : start + _BLOCK])
+        for block in batched(texts, _BLOCK):
+            verdicts += self._judge_block(block)
         return verdicts
 
     def _judge_block(self, texts: Sequence[str]) -> list[bool]:
         signatures = signatures_of(texts)
         keys = _band_keys(signatures, self._rows)
         firsts, lasts = np.searchsorted(self._index, keys), np.searchsorted(self._index, keys | _NUMBER_MASK)
-        known: NDArray[np.bool_] = np.logical_or.reduce(firsts < lasts, axis=1)
+        in_index: NDArray[np.bool_] = np.logical_or.reduce(firsts < lasts, axis=1)
         block: dict[int, list[int]] = {}
         base = self._count
         duplicates = np.zeros(len(texts), bool)
         for row, row_keys in enumerate(keys.tolist()):
             numbers = {number for key in row_keys for number in block.get(key, ())}
-            if known[row]:
+            if in_index[row]:
                 numbers.update(*(self._numbers(a, b) for a, b in zip(firsts[row], lasts[row], strict=True) if a < b))
             duplicates[row] = bool(numbers) and self._resembles(signatures[row], np.array(sorted(numbers)))
             if not duplicates[row]:

@@ -7,6 +7,7 @@ same order and then others. Later stages rely on this, so that a raised quota ad
 from __future__ import annotations
 
 import heapq
+import logging
 import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -15,15 +16,16 @@ from pathlib import Path
 from typing import Any
 
 from langtailor.config.corpus import FilesSource, HubSource, Quotas, SampleSource
-from langtailor.corpus.file_documents import LocalCorpus, files_corpus, sample_corpus
-from langtailor.corpus.reading import Document, document_hash
+from langtailor.corpus.document import Document, document_hash
+from langtailor.corpus.local_files import LocalCorpus, files_corpus, sample_corpus
 from langtailor.errors import SourceError
 from langtailor.progress import Progress
 from langtailor.storage.artifacts import Manifest
 from langtailor.storage.spool import Row, record_batches, spooled
 from langtailor.storage.tables import DOCUMENTS, table_writer
 
-#: Documents asked for per passage wanted: some are dropped, some are cut into several. Local ones cost next to nothing.
+_LOG = logging.getLogger("langtailor")
+#: Documents asked for per passage wanted: some are dropped, some make several. Local ones cost next to nothing.
 _HUB_SURPLUS = 1.3
 _LOCAL_SURPLUS = 3.0
 #: Splits are drawn by hash; this many standard deviations of the smallest one's size are asked for on top.
@@ -71,6 +73,7 @@ def fetch_documents(
         SourceError: the source cannot be read, has no text in the language, or gives an id twice.
         HubError: the Hub cannot be reached or refuses.
     """
+    _LOG.info("sampling documents of %s", lang)
     asked = {"source": source.model_dump(mode="json"), "source_lang": source_lang, "seed": seed, "wanted": wanted}
     written = {"documents": 0, "characters": 0}
     with _sample(source, source_lang, wanted, seed, work) as sample, table_writer(out, DOCUMENTS) as table:
@@ -98,7 +101,7 @@ def _sample(
             with _local_sample(files_corpus(source, source_lang), wanted, seed, work) as sample:
                 yield sample
         case HubSource():
-            from langtailor.corpus.hub_documents import sample_documents
+            from langtailor.corpus.dataset_sample import sample_documents
 
             hub = sample_documents(source, source_lang, wanted, seed, work)
             # A document that misses its pair must not pass for one of a source without pairs.

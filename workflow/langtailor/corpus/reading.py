@@ -1,12 +1,12 @@
-"""Reading a finished corpus, and the identity of its documents."""
+"""The ways to read a finished corpus, ``corpus/{lang}.parquet``.
+
+Each of them raises :class:`~langtailor.errors.ArtifactError` where the file is missing, damaged or no corpus.
+"""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,62 +14,67 @@ import pyarrow.compute as pc
 from langtailor.config.base import SPLITS
 from langtailor.storage.tables import CORPUS, read_batches, read_table, read_table_manifest
 
-#: Passages in one batch of a stream.
-_ROWS_AT_ONCE = 10_000
-
-
-@dataclass(frozen=True)
-class Document:
-    """One text of a source, as the source has it.
-
-    Attributes:
-        id: stable name within the source and language; translations may share it across languages.
-        text: the text.
-        pair: the aligned text, where the source is parallel.
-    """
-
-    id: str
-    text: str
-    pair: str | None = None
-
-
-def document_hash(purpose: Literal["order", "split", "short"], seed: int, document_id: str) -> int:
-    """A 64-bit number drawn from a document's id; numbers of different purposes are independent."""
-    data = f"{seed}\0{document_id}".encode()
-    return int.from_bytes(hashlib.blake2b(data, digest_size=8, person=purpose.encode()).digest(), "big")
+#: Passages in one batch of a stream: of texts alone, and of whole rows.
+_TEXTS_AT_ONCE, _ROWS_AT_ONCE = 10_000, 1_024
 
 
 def read_corpus(path: Path, split: str | None = None, columns: Sequence[str] | None = None) -> pa.Table:
-    """The passages of one language, verified.
+    """The passages of one language, in the order train, validation, test.
 
     Args:
-        path: ``corpus/{lang}.parquet``.
-        split: ``train``, ``validation`` or ``test``; ``None`` reads all, in this order.
+        path: the corpus.
+        split: ``train``, ``validation`` or ``test``; ``None`` reads all.
         columns: some of the columns of :data:`langtailor.storage.tables.CORPUS`; ``None`` reads all.
-
-    Raises:
-        ArtifactError: the file is missing, damaged or no corpus.
     """
     where = None if split is None else pc.field("split") == split
     return read_table(path, "corpus", CORPUS, columns, where)[0]
 
 
-def split_counts(path: Path) -> dict[str, int]:
-    """Passages per split of one language; only the file's footer is read.
+def read_texts(path: Path, split: str, limit: int | None = None) -> list[str]:
+    """The texts of a split, or the first ``limit`` of them."""
+    texts: list[str] = read_corpus(path, split, ["text"])["text"].slice(0, limit).to_pylist()
+    return texts
 
-    Raises:
-        ArtifactError: the file is missing, damaged or no corpus.
-    """
+
+def read_text_pairs(path: Path, split: str) -> list[tuple[str, str]]:
+    """The texts of a split that have an aligned text, with it."""
+    columns = read_corpus(path, split, ["text", "pair"]).to_pydict()
+    return [(text, pair) for text, pair in zip(columns["text"], columns["pair"], strict=True) if pair is not None]
+
+
+def read_rows(path: Path, start: int, count: int) -> pa.Table:
+    """``count`` consecutive rows from row ``start`` on, fewer at the end; no more is held in memory."""
+    parts, position = [], 0
+    for batch in read_batches(path, "corpus", CORPUS, _ROWS_AT_ONCE):
+        if position >= start + count:
+            break
+        first, last = max(start - position, 0), min(start + count - position, len(batch))
+        if first < last:
+            parts.append(batch.slice(first, last - first))
+        position += len(batch)
+    return pa.Table.from_batches(parts, CORPUS)
+
+
+def stream_texts(path: Path, splits: Sequence[str]) -> Iterator[pa.StringArray]:
+    """The texts of some splits, in batches of any size."""
+    for batch in read_batches(path, "corpus", CORPUS, _TEXTS_AT_ONCE, columns=["text", "split"]):
+        yield batch["text"].filter(pc.is_in(batch["split"], value_set=pa.array(splits)))
+
+
+def stream_rows(path: Path, split: str, columns: Sequence[str], rows: int) -> Iterator[pa.Table]:
+    """The rows of a split in tables of ``rows`` rows; the last may be shorter."""
+    pending = CORPUS.empty_table().select(columns)
+    for batch in read_batches(path, "corpus", CORPUS, rows, [*columns, "split"]):
+        found = pa.Table.from_batches([batch]).filter(pc.field("split") == split).select(columns)
+        pending = pa.concat_tables([pending, found.replace_schema_metadata()])
+        while len(pending) >= rows:
+            yield pending.slice(0, rows)
+            pending = pending.slice(rows)
+    if len(pending):
+        yield pending
+
+
+def split_counts(path: Path) -> dict[str, int]:
+    """Passages per split; only the file's footer is read."""
     passages = read_table_manifest(path, "corpus", CORPUS).facts["passages"]
     return {split: int(passages[split]) for split in SPLITS}
-
-
-def passages(corpus: Path, splits: Sequence[str]) -> Iterator[pa.StringArray]:
-    """The texts of some splits of a corpus, in batches.
-
-    Raises:
-        ArtifactError: the corpus is damaged.
-    """
-    wanted = pa.array(splits)
-    for batch in read_batches(corpus, "corpus", CORPUS, _ROWS_AT_ONCE, columns=["text", "split"]):
-        yield batch["text"].filter(pc.is_in(batch["split"], value_set=wanted))

@@ -1,6 +1,6 @@
-"""Which split a document belongs to, and which documents are cut short.
+"""Which split a document belongs to, and which documents are chunked short.
 
-The split hangs on the document's id alone, so that the chunks of a document, and translations that share an id, never
+The split depends on the document's id alone, so that the chunks of a document, and translations that share an id, never
 straddle splits. Shares are those of the quotas: as long as their ratio stays, a raised quota moves no document.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from langtailor.config.corpus import Quotas
-from langtailor.corpus.reading import document_hash
+from langtailor.corpus.document import document_hash
 
 
 def splitter(quotas: Quotas, seed: int) -> Callable[[str], str]:
@@ -31,7 +31,7 @@ def splitter(quotas: Quotas, seed: int) -> Callable[[str], str]:
 
 
 def short_documents(share: float, seed: int) -> Callable[[str], bool]:
-    """A function that says of a document's id whether it is among those that are cut into short passages.
+    """A function that says of a document's id whether it is among those that are chunked into short passages.
 
     Args:
         share: of the documents, from 0 to 1.

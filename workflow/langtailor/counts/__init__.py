@@ -1,1 +1,1 @@
-"""Stage: how often each language uses each of the teacher's tokens."""
+"""Stage: how often each of the teacher's tokens occurs in each language."""

@@ -1,12 +1,11 @@
-"""How often a language uses each of the teacher's tokens.
+"""How often each of the teacher's tokens occurs in a language.
 
-Where the tokenizer lets text be cut at spaces (:mod:`langtailor.counts.presplit`), each distinct word is tokenized once;
-otherwise, and for the few texts that may not be cut, whole passages are. The counts are the same.
+Where the tokenizer lets text be split at spaces (:mod:`langtailor.counts.presplit`), each distinct word is tokenized once;
+otherwise, and for the few texts that may not be split, whole passages are. The counts are the same.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -18,9 +17,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from langtailor.corpus.reading import passages, split_counts
-from langtailor.counts.presplit import WHITE, Presplit, prove_presplit
-from langtailor.counts.words import WeightedTexts
+from langtailor.corpus.reading import split_counts, stream_texts
+from langtailor.counts.presplit import WHITE
+from langtailor.counts.words import WeightedTexts, WordReader
 from langtailor.errors import ArtifactError
 from langtailor.models.folder import ModelInfo
 from langtailor.progress import Progress
@@ -35,14 +34,14 @@ _TEXTS_AT_ONCE = 2_000
 
 @dataclass(frozen=True)
 class LanguageCounts:
-    """Uses of each teacher token in one language's train split.
+    """Counts of each teacher token in one language's train split.
 
     Attributes:
-        uses: int64, shape (teacher rows,).
+        counts: int64, shape (teacher rows,).
         words: white-space-separated words of the split.
     """
 
-    uses: NDArray[np.int64]
+    counts: NDArray[np.int64]
     words: int
 
 
@@ -57,11 +56,13 @@ def count_tokens(corpus: Path, teacher: Path, out: Path) -> None:
     Raises:
         ArtifactError: the corpus is damaged, or uses a token for which the teacher has no embedding.
     """
-    tokenizer, cuts = load_for_counting(teacher)
-    stream = _Measured(corpus)
-    texts = WeightedTexts(stream, cuts)
-    uses = _with_rows(count_ids(tokenizer, texts), ModelInfo.read(teacher).vocabulary_size, tokenizer, corpus)
-    tokens = int(uses.sum())
+    _LOG.info("loading the teacher's tokenizer")
+    reader = WordReader.open(teacher)
+    tokenizer, presplit = reader.tokenizer, reader.presplit
+    stream = _MeasuredTexts(corpus)
+    texts = WeightedTexts(stream, presplit)
+    counts = _with_rows(count_ids(tokenizer, texts), ModelInfo.read(teacher).vocabulary_size, tokenizer, corpus)
+    tokens = int(counts.sum())
     manifest = Manifest(
         _KIND,
         inputs={"tokenizer": sha256_file(teacher / "tokenizer.json"), "corpus": sha256_file(corpus)},
@@ -71,10 +72,15 @@ def count_tokens(corpus: Path, teacher: Path, out: Path) -> None:
             "words": stream.words,
             "tokens": tokens,
             "tokens_per_word": round(tokens / max(stream.words, 1), 6),
-            "word_cuts": {"holds": cuts.holds, "reason": cuts.reason, "cut": texts.cut, "whole": texts.whole},
+            "word_cuts": {
+                "holds": presplit.holds,
+                "reason": presplit.reason,
+                "cut": texts.split,
+                "whole": texts.whole,
+            },
         },
     )
-    table = pa.table({"token_id": np.arange(len(uses), dtype=np.int32), "count": uses}, schema=tables.COUNTS)
+    table = pa.table({"token_id": np.arange(len(counts), dtype=np.int32), "count": counts}, schema=tables.COUNTS)
     tables.write_table(out, table, manifest)
     _LOG.info("%s: %s tokens, %.2f a word", corpus.stem, f"{tokens:,}", tokens / max(stream.words, 1))
 
@@ -85,29 +91,14 @@ def read_counts(path: Path) -> LanguageCounts:
     return LanguageCounts(table["count"].to_numpy(), int(manifest.facts["words"]))
 
 
-def load_for_counting(teacher: Path) -> tuple[Tokenizer, Presplit]:
-    """A folder's tokenizer, without truncation and padding, and whether its texts may be cut at spaces."""
-    spec = json.loads((teacher / "tokenizer.json").read_text(encoding="utf-8"))
-    tokenizer = bare_tokenizer(teacher)
-    return tokenizer, prove_presplit(spec, tokenizer)
-
-
-def bare_tokenizer(folder: Path) -> Tokenizer:
-    """A folder's tokenizer without the truncation and padding that its file may ask for."""
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    return tokenizer
-
-
 def count_ids(tokenizer: Tokenizer, texts: Iterable[tuple[str, int]]) -> NDArray[np.int64]:
-    """Uses of each token in texts with weights, without special tokens; int64, shape (highest id + 1,)."""
-    uses = np.zeros(1 + max(tokenizer.get_vocab().values(), default=-1), np.int64)
+    """Counts of each token in texts with weights, without special tokens; int64, shape (highest id + 1,)."""
+    counts = np.zeros(1 + max(tokenizer.get_vocab().values(), default=-1), np.int64)
     for batch in batched(texts, _TEXTS_AT_ONCE):
-        found = encode(tokenizer, [text for text, _ in batch])
-        weights = np.repeat([weight for _, weight in batch], [len(ids) for ids in found])
-        np.add.at(uses, np.concatenate(found), weights)
-    return uses
+        ids = encode(tokenizer, [text for text, _ in batch])
+        weights = np.repeat([weight for _, weight in batch], [len(of_text) for of_text in ids])
+        np.add.at(counts, np.concatenate(ids), weights)
+    return counts
 
 
 def encode(tokenizer: Tokenizer, texts: list[str]) -> list[NDArray[np.int32]]:
@@ -116,8 +107,8 @@ def encode(tokenizer: Tokenizer, texts: list[str]) -> list[NDArray[np.int32]]:
     return [np.asarray(encoding.ids, dtype=np.int32) for encoding in encodings]
 
 
-class _Measured:
-    """The train passages of a corpus; measures them as they go by."""
+class _MeasuredTexts:
+    """The train texts of a corpus; measures them as they go by."""
 
     def __init__(self, corpus: Path) -> None:
         self._corpus = corpus
@@ -126,7 +117,7 @@ class _Measured:
     def __iter__(self) -> Iterator[pa.StringArray]:
         total = split_counts(self._corpus)["train"]
         with Progress(f"counting {self._corpus.stem}", total, "passage") as progress:
-            for texts in passages(self._corpus, ["train"]):
+            for texts in stream_texts(self._corpus, ["train"]):
                 self.passages += len(texts)
                 self.characters += pc.sum(pc.utf8_length(texts)).as_py() or 0
                 self.words += pc.sum(pc.count_substring_regex(texts, f"[^{WHITE}]+")).as_py() or 0
@@ -134,15 +125,15 @@ class _Measured:
                 progress.update(len(texts))
 
 
-def _with_rows(uses: NDArray[np.int64], rows: int, tokenizer: Tokenizer, corpus: Path) -> NDArray[np.int64]:
-    """Uses of each row of the embedding table; tokens may be fewer than rows, and unused ones more."""
-    if uses[rows:].any():
-        missing = rows + int(np.flatnonzero(uses[rows:])[0])
+def _with_rows(counts: NDArray[np.int64], rows: int, tokenizer: Tokenizer, corpus: Path) -> NDArray[np.int64]:
+    """Counts of each row of the embedding table; tokens may be fewer than rows, and unused ones more."""
+    if counts[rows:].any():
+        missing = rows + int(np.flatnonzero(counts[rows:])[0])
         raise ArtifactError(
             corpus,
             f"holds the text {tokenizer.id_to_token(missing)!r}, which is token {missing} of a teacher whose embedding "
             f"table has {rows} rows; take it out of the source",
         )
-    counted = np.zeros(rows, np.int64)
-    counted[: len(uses)] = uses[:rows]
-    return counted
+    by_row = np.zeros(rows, np.int64)
+    by_row[: len(counts)] = counts[:rows]
+    return by_row

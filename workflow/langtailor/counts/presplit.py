@@ -1,34 +1,33 @@
-"""Where raw text can be cut so that its parts, tokenized one by one, give the tokens of the whole.
+"""Where raw text can be split so that its parts, tokenized one by one, give the tokens of the whole.
 
 Most words of a corpus are repeated, and to look a word up is many times faster than to tokenize it. So counting wants
 to tokenize each distinct word once. That is exact only where a word's tokens do not depend on its neighbours, which
 has to be proved for each tokenizer.
 
-**The cuts.** A text is cut before each space (U+0020). Texts in which a space follows white space or the mark ``▁``,
-or that begin with a space or end with white space, are left whole; so every cut has a black character on its left.
+**The splits.** A text is split before each space (U+0020). Texts in which a space follows white space or the mark
+``▁``, or that begin with a space or end with white space, stay whole; so every split has a non-whitespace character on
+its left.
 
 **The claim.** Let :func:`prove_presplit` hold. Then the tokens of a text are those of its first part followed by those
 of its other parts, each tokenized behind any other text. The library works in this order
 (``tokenizers/src/tokenizer/mod.rs``), and the claim is checked step by step:
 
 1. *Added tokens* are found in the raw text, leftmost first, the longest first, and once more in the normalised text. No
-   added token holds a black character followed by a space, so no match reaches over a cut, and each part finds its
-   own. A token that swallows the space behind it (``rstrip``) changes the next part: words that end with one are
-   *open*.
+   added token holds a non-whitespace character followed by a space, so no match reaches over a split, and each part
+   finds its own. A token that swallows the space behind it (``rstrip``) changes the next part: words that end with one
+   are *context-dependent*.
 2. *The normalizer* runs on what lies between added tokens. Each supported one works character by character, or on
-   combining sequences and graphemes, none of which continues with a space, but for rare characters and odd tables; so
-   the step is tried on the last grapheme of each word, and where the rest changes with it, the word is open. One that
-   writes at the beginning (``Prepend``) makes words open that end with an added token.
-3. *The pre-tokenizer* parts the text at every such place: it drops white space, starts a piece with every space mark,
-or
-   is a regular expression none of whose matches holds a black character and a space behind it
-   (:func:`_no_match_crosses`).
-4. *The model* sees one piece at a time. Where nothing parts the pieces (Gemma, Llama), it is BPE, and no merge makes a
-token
-   with a black character before the space mark; so no merge ever joins the two sides of a cut, and merges on one side
-   do not see the other.
+   combining sequences and graphemes, none of which continues with a space, but for rare characters and odd tables. So
+   the step is tried on the last grapheme of each word; where the rest changes with it, the word is context-dependent.
+   One that writes at the beginning (``Prepend``) makes words context-dependent that end with an added token.
+3. *The pre-tokenizer* splits the text at every such place: it drops white space, or starts a piece with every space
+   mark, or is a regular expression none of whose matches holds a non-whitespace character and a space behind it
+   (:func:`langtailor.counts.split_pattern.splits_before_spaces`).
+4. *The model* sees one piece at a time. Where nothing splits the text into pieces (Gemma, Llama), it is BPE, and no
+   merge makes a token with another character before the space mark; so no merge ever joins the two sides of a split,
+   and merges on one side do not see the other.
 
-Texts with open words are left whole, too.
+Texts with context-dependent words stay whole, too.
 """
 
 from __future__ import annotations
@@ -40,6 +39,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
+from langtailor.counts.split_pattern import splits_before_spaces
 from langtailor.surgery.spec import added_tokens
 from langtailor.surgery.spelling import components
 
@@ -51,53 +51,53 @@ PROBE = "x"
 _MARK = "▁"
 #: What Python takes for white space, a superset of what Rust and regular expressions do.
 WHITE = "\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
-#: Texts that are left whole, for RE2 (which Arrow uses) and Python alike.
+#: Texts that stay whole, for RE2 (which Arrow uses) and Python alike.
 WHOLE_TEXT = f"^ |[{WHITE}{_MARK}] |[{WHITE}]$"
 #: The characters that form a grapheme with what follows, even a space (Prepended_Concatenation_Mark and kin, UAX 29).
 _PREPENDING = frozenset(
     map(chr, (*range(0x600, 0x606), 0x6DD, 0x70F, 0x890, 0x891, 0x8E2, 0xD4E, 0x110BD, 0x110CD, 0x111C2, 0x111C3))
 ) | frozenset(map(chr, (0x113D1, 0x1193F, 0x11941, 0x11A3A, *range(0x11A84, 0x11A8A), 0x11D46, 0x11F02)))
 
-#: Normalizers after which a word that ended in a black character still does, whatever follows.
+#: Normalizers after which a word that ended in a non-whitespace character still does, whatever follows.
 _HARMLESS = frozenset({"NFC", "NFD", "NFKC", "NFKD", "Lowercase", "Prepend"})
 #: Normalizers that work character by character, but may drop one or make it a space.
 _CHARACTERWISE = frozenset({"BertNormalizer", "StripAccents", "Nmt"})
 #: Normalizers whose work may depend on what stands beside a character.
-_CAREFUL = frozenset({"Precompiled", "Strip"})
+_CONTEXTUAL = frozenset({"Precompiled", "Strip"})
 _SPACE_RUNS = {"Regex": " {2,}"}
 _DROPPING = frozenset({"BertPreTokenizer", "Whitespace", "WhitespaceSplit"})
 
 
 @dataclass(frozen=True)
 class Presplit:
-    """Whether, and why, texts may be cut at spaces.
+    """Whether, and why, texts may be split at spaces.
 
     Attributes:
         holds: the proof holds.
         reason: what it rests on, or where it fails, in words.
-        heads_alike: a text's first word has the tokens that it has behind others.
+        first_words_alike: a text's first word has the tokens that it has behind others.
     """
 
     holds: bool
     reason: str
-    heads_alike: bool = False
-    _joined: Callable[[str], bool] | None = None
-    _resets: tuple[str, ...] = ()
+    first_words_alike: bool = False
+    _joins_cleanly: Callable[[str], bool] | None = None
+    _resetting_tokens: tuple[str, ...] = ()
 
     @property
-    def may_be_open(self) -> bool:
-        """Whether there are open words at all."""
-        return self._joined is not None or bool(self._resets)
+    def has_context_dependent_words(self) -> bool:
+        """Whether there can be context-dependent words at all."""
+        return self._joins_cleanly is not None or bool(self._resetting_tokens)
 
-    def is_open(self, word: str) -> bool:
+    def is_context_dependent(self, word: str) -> bool:
         """Whether what follows this word may be tokenized otherwise than behind other words."""
-        if word[-1:] in self._last_of_resets and word.endswith(self._resets):
+        if word[-1:] in self._last_characters and word.endswith(self._resetting_tokens):
             return True
-        return self._joined is not None and word != "" and _open(word, self._joined)
+        return self._joins_cleanly is not None and word != "" and not _ends_cleanly(word, self._joins_cleanly)
 
     @cached_property
-    def _last_of_resets(self) -> frozenset[str]:
-        return frozenset(content[-1] for content in self._resets)
+    def _last_characters(self) -> frozenset[str]:
+        return frozenset(content[-1] for content in self._resetting_tokens)
 
 
 class _UnprovenError(Exception):
@@ -105,7 +105,7 @@ class _UnprovenError(Exception):
 
 
 def prove_presplit(spec: Mapping[str, Any], tokenizer: Tokenizer) -> Presplit:
-    """Try to prove that texts may be cut at spaces.
+    """Try to prove that texts may be split at spaces.
 
     Args:
         spec: content of ``tokenizer.json``.
@@ -116,22 +116,22 @@ def prove_presplit(spec: Mapping[str, Any], tokenizer: Tokenizer) -> Presplit:
     try:
         space = _normalised_space(normalize)
         parts = list(components(spec, "normalizer"))
-        resets = _check_added_tokens(spec, normalize, restarts=_restarts(parts))
+        resetting = _check_added_tokens(spec, normalize, restarts=_restarts(parts))
         reason, anywhere = _boundary(spec, space)
-        careful = _check_normalizers(parts, anywhere)
-        heads_alike = _heads_alike(list(components(spec, "pre_tokenizer")))
+        contextual = _check_normalizers(parts, anywhere)
+        first_words_alike = _first_words_alike(list(components(spec, "pre_tokenizer")))
     except _UnprovenError as unproven:
         return Presplit(False, str(unproven))
-    joined = lru_cache(maxsize=None)(lambda tail: _joins_cleanly(tail, normalize, anywhere)) if careful else None
-    return Presplit(True, reason, heads_alike, joined, resets)
+    joins = lru_cache(maxsize=None)(lambda tail: _joins_cleanly(tail, normalize, anywhere)) if contextual else None
+    return Presplit(True, reason, first_words_alike, joins, resetting)
 
 
 # -- 1. added tokens ---------------------------------------------------------------------------------------------------
 
 
 def _check_added_tokens(spec: Mapping[str, Any], normalize: Callable[[str], str], *, restarts: bool) -> tuple[str, ...]:
-    """Check that no added token reaches over a cut; returns those that change what follows them."""
-    resets = []
+    """Check that no added token reaches over a split; returns those that change what follows them."""
+    resetting = []
     for content, entry in added_tokens(spec).items():
         forms = {content, normalize(content)} if entry["normalized"] else {content}
         if any(re.search(rf"[^\s{_MARK}][ {_MARK}]", form) for form in forms):
@@ -141,8 +141,8 @@ def _check_added_tokens(spec: Mapping[str, Any], normalize: Callable[[str], str]
         if entry["rstrip"] and entry["normalized"]:
             raise _UnprovenError(f"the added token {content!r} swallows spaces in normalised text")
         if entry["rstrip"] or (restarts and not entry["normalized"]):
-            resets.append(content)
-    return tuple(resets)
+            resetting.append(content)
+    return tuple(resetting)
 
 
 # -- 2. normalizers ----------------------------------------------------------------------------------------------------
@@ -158,24 +158,24 @@ def _normalised_space(normalize: Callable[[str], str]) -> str:
 
 
 def _check_normalizers(parts: Collection[Mapping[str, Any]], anywhere: bool) -> bool:
-    """Check that the normalizers are known; returns whether the ends of words have to be looked at.
+    """Check that the normalizers are known; returns whether the ends of words have to be checked.
 
     Args:
         parts: the normalizers.
-        anywhere: the cuts may lie behind any character.
+        anywhere: the splits may lie behind any character.
     """
-    careful = False
+    contextual = False
     for part in parts:
         kind = part["type"]
         if kind in _HARMLESS or (kind == "Replace" and part["pattern"] == {"String": " "}):
             continue
         if kind in _CHARACTERWISE:
-            careful |= not anywhere
-        elif kind in _CAREFUL or (kind == "Replace" and _is_local(part["pattern"])):
-            careful = True
+            contextual |= not anywhere
+        elif kind in _CONTEXTUAL or (kind == "Replace" and _is_local(part["pattern"])):
+            contextual = True
         else:
             raise _UnprovenError(f"nothing is known about the normalizer {kind} {part.get('pattern', '')}".strip())
-    return careful
+    return contextual
 
 
 def _is_local(pattern: Mapping[str, str]) -> bool:
@@ -187,12 +187,12 @@ def _restarts(parts: Collection[Mapping[str, Any]]) -> bool:
     return any(part["type"] == "Prepend" or part.get("strip_left") for part in parts)
 
 
-def _open(word: str, joined: Callable[[str], bool]) -> bool:
-    """Whether the word's last grapheme, or all of a word that begins with a mark, is not ``joined`` cleanly."""
+def _ends_cleanly(word: str, joins_cleanly: Callable[[str], bool]) -> bool:
+    """Whether the word's last grapheme joins cleanly with what follows; a word that begins with a mark never does."""
     at = len(word) - 1
     while at > 0 and (unicodedata.category(word[at])[0] in "MC" or word[at - 1] in _PREPENDING):
         at -= 1
-    return unicodedata.category(word[at])[0] in "MC" or not joined(word[at:])
+    return unicodedata.category(word[at])[0] not in "MC" and joins_cleanly(word[at:])
 
 
 def _joins_cleanly(tail: str, normalize: Callable[[str], str], anywhere: bool) -> bool:
@@ -200,15 +200,15 @@ def _joins_cleanly(tail: str, normalize: Callable[[str], str], anywhere: bool) -
     one, two = normalize(PROBE), normalize(f"{PROBE} {PROBE}")
     before = normalize(PROBE + tail)
     after = normalize(f"{PROBE}{tail} {PROBE}")
-    black = before != "" and not (before[-1].isspace() or before[-1] == _MARK)
-    return after == before + two.removeprefix(one) and (anywhere or black)
+    ends_in_non_space = before != "" and not (before[-1].isspace() or before[-1] == _MARK)
+    return after == before + two.removeprefix(one) and (anywhere or ends_in_non_space)
 
 
 # -- 3. pre-tokenizers -------------------------------------------------------------------------------------------------
 
 
 def _boundary(spec: Mapping[str, Any], space: str) -> tuple[str, bool]:
-    """Why pieces or tokens end at a cut, and whether that is so behind any character, white ones too."""
+    """Why pieces or tokens end at a split, and whether that is so behind any character, white space included."""
     for part in components(spec, "pre_tokenizer"):
         kind = part["type"]
         if kind == "Digits":
@@ -225,7 +225,7 @@ def _boundary(spec: Mapping[str, Any], space: str) -> tuple[str, bool]:
     return _check_merges(spec, space), False
 
 
-def _heads_alike(parts: Sequence[Mapping[str, Any]]) -> bool:
+def _first_words_alike(parts: Sequence[Mapping[str, Any]]) -> bool:
     """Whether white space is dropped and nothing in its stead tells the first word from others."""
     return bool(parts) and parts[0]["type"] in _DROPPING and all(p.get("prepend_scheme") != "first" for p in parts)
 
@@ -236,80 +236,7 @@ def _splits(part: Mapping[str, Any], space: str) -> bool:
         return False
     if "String" in pattern:
         return bool(pattern["String"] == space and part["behavior"] in ("Isolated", "MergedWithNext", "Removed"))
-    return bool(space == " " and part["behavior"] == "Isolated" and _no_match_crosses(pattern["Regex"]))
-
-
-_ITEM = re.compile(
-    r"""(?:(?P<set>\[\^?(?:\\[pP]\{\w+\}|\\.|[^\\\[\]&])+\])
-      |(?P<class>\\[pP]\{\w+\}|\\[sSdDwWrntfv])
-      |(?P<ahead>\(\?!\\S\))
-      |(?P<group>\(\?i:[^\\()\[\]{}?*+.^$\s]+\))
-      |(?P<literal>\\\W|[^\\()\[\]{}?*+.^$|]))
-    (?P<times>[?*+]|\{\d+(?:,\d*)?\})?[?+]?""",
-    re.VERBOSE,
-)
-#: Classes without a space (Unicode properties of letters, marks, numbers, punctuation and symbols among them).
-_BLACK_CLASS = re.compile(r"\\[dwS]|\\p\{[LMNPS]\w?\}")
-_WHITE_CLASS = re.compile(r"\\[srntfv]")
-
-
-def _no_match_crosses(pattern: str) -> bool:
-    r"""Whether every space behind a black character begins a match, by the pattern's form alone.
-
-    Read is a choice between sequences of characters, sets and classes with their repetitions, as GPT-2, Qwen and Llama
-    have them; anything else counts as unproven. In each sequence nothing that may be a space follows what may be
-    black. So no match, and no attempt at one, goes on from a black character to a space, and what stands behind such a
-    space has no say in the matches before it (the one lookahead allowed, ``(?!\S)``, sees a space as it sees the end).
-    And ``\s+`` is one of the choices, so that no space is left between matches.
-    """
-    return r"\s+" in _alternatives(pattern) and all(map(_goes_straight, _alternatives(pattern)))
-
-
-def _alternatives(pattern: str) -> list[str]:
-    """The pattern's choices; those inside a group stay together."""
-    return re.split(r"\|(?![^(]*\))", pattern)
-
-
-def _goes_straight(sequence: str) -> bool:
-    at, black_before = 0, False
-    while at < len(sequence):
-        item = _ITEM.match(sequence, at)
-        if item is None:
-            return False
-        at = item.end()
-        if item["ahead"]:
-            continue
-        space, black = _may_be(item)
-        repeated = item["times"] not in (None, "?")
-        if space and (black_before or (black and repeated)):
-            return False
-        black_before |= black
-    return True
-
-
-def _may_be(item: re.Match[str]) -> tuple[bool, bool]:
-    """Whether an item of a pattern may match a space, and whether it may match a black character."""
-    if item["group"]:
-        return False, True
-    if item["literal"]:
-        return item["literal"][-1] == " ", not item["literal"][-1].isspace()
-    if item["class"]:
-        return _class_may_be(item["class"])
-    inside = item["set"][1:-1].removeprefix("^")
-    classes = [_class_may_be(name) for name in re.findall(r"\\[pP]\{\w+\}|\\[a-zA-Z]", inside)]
-    if (True, True) in classes:
-        return True, True
-    rest = re.sub(r"\\[pP]\{\w+\}|\\[a-zA-Z]", "", inside)
-    space = any(held for held, _ in classes) or (rest != "" and re.match(rf"[\0{rest}]", " ") is not None)
-    if item["set"].startswith("[^"):
-        return not space, True
-    return space, rest.strip() != "" or any(held for _, held in classes)
-
-
-def _class_may_be(name: str) -> tuple[bool, bool]:
-    if _BLACK_CLASS.fullmatch(name):
-        return False, True
-    return (name == r"\s", False) if _WHITE_CLASS.fullmatch(name) else (True, True)
+    return bool(space == " " and part["behavior"] == "Isolated" and splits_before_spaces(pattern["Regex"]))
 
 
 # -- 4. merges ---------------------------------------------------------------------------------------------------------

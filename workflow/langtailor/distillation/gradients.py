@@ -1,10 +1,11 @@
-"""The gradient of the objective on a whole batch, over as many forward passes and processes as it takes.
+"""The gradient of the objective on a whole batch, over as many micro-batches and processes as it takes.
 
-Passages of a batch are sorted by length and cut into passes with little padding. Where the objective is a mean over
-passages, the passes' gradients add up. Where it compares passages with one another, all passes share one graph as long
-as they fit into one budget; beyond that, and over several processes, the vectors are computed first without a graph,
-the objective is differentiated with respect to them, and a second forward pass carries that gradient into the model
-(Gao et al. 2021, "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup", arXiv 2101.06983).
+Passages of a batch are sorted by length and split into micro-batches with little padding. Where the objective is a mean
+over passages, the gradients of the micro-batches add up (gradient accumulation). Where it compares passages with one
+another, all micro-batches share one graph as long as they fit into one budget; beyond that, and over several processes,
+gradient caching (GradCache) takes two forward passes: the first computes the vectors without a graph, the objective is
+differentiated with respect to them, and the second carries that gradient into the model (Gao et al. 2021, "Scaling Deep
+Contrastive Learning Batch Size under Memory Limited Setup", arXiv 2101.06983).
 
 On a CPU each micro-batch has a core of its own (:mod:`langtailor.models.cpu_workers`). How a batch is split, and the
 order in which gradients are added, depend on the batch alone, so that the weights do not depend on the number of cores.
@@ -21,18 +22,19 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from langtailor.distillation.batches import Rows, cut_by_length
 from langtailor.distillation.data import Passages
 from langtailor.distillation.objectives import Objective
 from langtailor.distillation.student import Student
 from langtailor.errors import TrainingError
 from langtailor.models.cpu_workers import each_core
+from langtailor.models.length_batches import Rows, cheapest_batches, longest_first
 
 _LOG = logging.getLogger("langtailor")
 Terms = dict[str, Tensor]
 Gradients = tuple[Tensor | None, ...]
-#: Where each core has passes of its own, a batch is cut into about so many, of so many tokens at least and at most.
-_CORE_PASSES, _LEAST_TOKENS, _MOST_TOKENS = 16, 256, 2_048
+ForwardPass = Callable[[], Tensor]
+#: Where each core has micro-batches of its own, a batch is split into about so many, of so many tokens at least and at most.
+_CORE_MICRO_BATCHES, _LEAST_TOKENS, _MOST_TOKENS = 16, 256, 2_048
 
 
 class BatchGradient:
@@ -43,8 +45,8 @@ class BatchGradient:
         student: the model; with several processes its forward synchronises gradients.
         objective: the loss.
         passages: where rows come from.
-        budget: most tokens of a forward pass, padding included; halved when memory runs out.
-        seed: of dropout, whose masks are a function of seed, step, process and pass.
+        budget: most tokens of a micro-batch, padding included; halved when memory runs out.
+        seed: of dropout, whose masks are a function of seed, step, process and micro-batch.
     """
 
     def __init__(
@@ -63,7 +65,7 @@ class BatchGradient:
         self._on_cores = accelerator.device.type == "cpu" and self._world == 1 and not student.has_dropout
 
     def __call__(self, rows: Rows, step: int) -> Terms:
-        """Compute gradients, in smaller passes where memory runs out.
+        """Compute gradients, in smaller micro-batches where memory runs out.
 
         Args:
             rows: the batch, over all processes; its size is a multiple of their number.
@@ -73,9 +75,9 @@ class BatchGradient:
             Loss and terms of the whole batch, without a graph.
 
         Raises:
-            TrainingError: memory runs out though every pass has a single passage, or in one of several processes.
+            TrainingError: memory runs out though every micro-batch has a single passage, or in one of several processes.
         """
-        order = rows[np.argsort(-self._passages.lengths[rows], kind="stable")]
+        order = rows[longest_first(self._passages.lengths[rows])]
         longest = int(self._passages.lengths[order[0]])
         while True:
             try:
@@ -87,58 +89,61 @@ class BatchGradient:
     def _shrink(self, longest: int, error: torch.OutOfMemoryError) -> None:
         if self._world > 1 or self.budget <= longest:
             raise TrainingError(
-                f"out of memory with passes of {self.budget:,} tokens and a longest passage of {longest:,}: lower "
+                f"out of memory with micro-batches of {self.budget:,} tokens and a longest passage of {longest:,}: lower "
                 "distillation.micro_batch_tokens or distillation.max_length, or set distillation.gradient_checkpointing"
             ) from error
         self.budget = max(longest, self.budget // 2)
-        _LOG.warning("out of memory: going on with %s tokens in a pass", f"{self.budget:,}")
+        _LOG.warning("out of memory: going on with micro-batches of %s tokens", f"{self.budget:,}")
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
     def _compute(self, order: Rows, step: int) -> Terms:
         # Every process takes passages of all lengths, so that they end together.
-        mine = order[self._rank :: self._world]
-        lengths = self._passages.lengths[mine]
-        parts = cut_by_length(lengths, self._micro_batch_tokens(int(lengths.sum())), self._accelerator.device.type)
-        encode = [self._encoder(mine[part], [step, self._rank, index]) for index, part in enumerate(parts)]
-        if not self._objective.looks_across_passages:
-            rows = [mine[part] for part in parts]
-            return self._added_up_on_cores(encode, rows) if self._on_cores else self._added_up(encode, rows, len(order))
+        rows = order[self._rank :: self._world]
+        lengths = self._passages.lengths[rows]
+        budget = self._micro_batch_tokens(int(lengths.sum()))
+        parts = cheapest_batches(lengths, budget, self._accelerator.device.type)
+        forward = [self._forward_pass(rows[part], [step, self._rank, index]) for index, part in enumerate(parts)]
+        if not self._objective.compares_passages:
+            batches = [rows[part] for part in parts]
+            if self._on_cores:
+                return self._accumulate_on_cores(forward, batches)
+            return self._accumulate(forward, batches, len(order))
         padded = sum(int(lengths[part][0]) * len(lengths[part]) for part in parts)
         if self._world == 1 and padded <= self.budget:
-            return self._in_parts(encode, parts, mine) if self._on_cores else self._in_one_graph(encode, mine)
-        return self._with_gradient_caching(encode, parts, order)
+            return self._one_graph_on_cores(forward, parts, rows) if self._on_cores else self._one_graph(forward, rows)
+        return self._with_gradient_caching(forward, parts, order)
 
     def _micro_batch_tokens(self, tokens: int) -> int:
         if not self._on_cores:
             return self.budget
-        return min(self.budget, max(_LEAST_TOKENS, min(tokens // _CORE_PASSES, _MOST_TOKENS)))
+        return min(self.budget, max(_LEAST_TOKENS, min(tokens // _CORE_MICRO_BATCHES, _MOST_TOKENS)))
 
-    def _added_up_on_cores(self, encode: list[Callable[[], Tensor]], parts: list[Rows]) -> Terms:
-        parameters, batch = self._trainable(), sum(map(len, parts))
-        targets = [self._targets(rows) for rows in parts]
+    def _accumulate_on_cores(self, forward: list[ForwardPass], batches: list[Rows]) -> Terms:
+        parameters, batch = self._trainable(), sum(map(len, batches))
+        targets = [self._targets(rows) for rows in batches]
 
         def differentiate(index: int) -> tuple[Terms, Gradients]:
-            share = len(parts[index]) / batch
-            terms = self._objective(encode[index](), targets[index])
+            share = len(batches[index]) / batch
+            terms = self._objective(forward[index](), targets[index])
             gradients = torch.autograd.grad(terms["loss"] * share, parameters, allow_unused=True)
             return {name: share * term.detach() for name, term in terms.items()}, gradients
 
         totals: Terms = {}
         with each_core() as run:
-            for terms, gradients in run(differentiate, range(len(parts))):
+            for terms, gradients in run(differentiate, range(len(batches))):
                 _add(parameters, gradients)
                 totals = {name: totals.get(name, 0) + term for name, term in terms.items()}
         return totals
 
-    def _in_parts(self, encode: list[Callable[[], Tensor]], parts: list[slice], rows: Rows) -> Terms:
-        """Graphs of the passes, joined by the gradient with respect to all vectors."""
+    def _one_graph_on_cores(self, forward: list[ForwardPass], parts: list[slice], rows: Rows) -> Terms:
+        """A graph for each micro-batch, joined by the gradient with respect to all vectors."""
         parameters = self._trainable()
         with each_core() as run:
-            vectors = list(run(lambda forward: forward(), encode))
-            everyone = torch.cat([part.detach() for part in vectors]).requires_grad_()
-            terms = self._objective(everyone, self._targets(rows))
-            (gradient,) = torch.autograd.grad(terms["loss"], [everyone])
+            vectors = list(run(lambda forward_pass: forward_pass(), forward))
+            all_vectors = torch.cat([part.detach() for part in vectors]).requires_grad_()
+            terms = self._objective(all_vectors, self._targets(rows))
+            (gradient,) = torch.autograd.grad(terms["loss"], [all_vectors])
 
             def differentiate(index: int) -> Gradients:
                 return torch.autograd.grad(vectors[index], parameters, gradient[parts[index]], allow_unused=True)
@@ -150,11 +155,11 @@ class BatchGradient:
     def _trainable(self) -> list[torch.nn.Parameter]:
         return [parameter for parameter in self._student.model.parameters() if parameter.requires_grad]
 
-    def _added_up(self, encode: list[Callable[[], Tensor]], parts: list[Rows], batch: int) -> Terms:
+    def _accumulate(self, forward: list[ForwardPass], batches: list[Rows], batch: int) -> Terms:
         totals: Terms = {}
-        for index, (vectors, rows) in enumerate(zip(encode, parts, strict=True)):
-            with self._synchronised(index == len(parts) - 1):
-                terms = self._objective(vectors(), self._targets(rows))
+        for index, (forward_pass, rows) in enumerate(zip(forward, batches, strict=True)):
+            with self._sync_if(index == len(batches) - 1):
+                terms = self._objective(forward_pass(), self._targets(rows))
                 share = len(rows) / batch
                 # Over processes gradients are averaged, not added.
                 torch.autograd.backward(terms["loss"] * share * self._world)
@@ -163,40 +168,41 @@ class BatchGradient:
         reduced: Terms = self._accelerator.reduce(totals, "sum")
         return reduced
 
-    def _in_one_graph(self, encode: list[Callable[[], Tensor]], rows: Rows) -> Terms:
-        terms = self._objective(torch.cat([vectors() for vectors in encode]), self._targets(rows))
+    def _one_graph(self, forward: list[ForwardPass], rows: Rows) -> Terms:
+        vectors = torch.cat([forward_pass() for forward_pass in forward])
+        terms = self._objective(vectors, self._targets(rows))
         torch.autograd.backward(terms["loss"])
         return {name: term.detach() for name, term in terms.items()}
 
-    def _with_gradient_caching(self, encode: list[Callable[[], Tensor]], parts: list[slice], order: Rows) -> Terms:
-        with torch.no_grad(), self._synchronised(False):
-            mine = torch.cat([vectors() for vectors in encode])
-        everyone = self._accelerator.gather(mine).requires_grad_()
-        rows = np.concatenate([order[rank :: self._world] for rank in range(self._world)])
-        terms = self._objective(everyone, self._targets(rows))
-        (gradients,) = torch.autograd.grad(terms["loss"], [everyone])
+    def _with_gradient_caching(self, forward: list[ForwardPass], parts: list[slice], order: Rows) -> Terms:
+        with torch.no_grad(), self._sync_if(False):
+            vectors = torch.cat([forward_pass() for forward_pass in forward])
+        all_vectors = self._accelerator.gather(vectors).requires_grad_()
+        all_rows = np.concatenate([order[rank :: self._world] for rank in range(self._world)])
+        terms = self._objective(all_vectors, self._targets(all_rows))
+        (gradients,) = torch.autograd.grad(terms["loss"], [all_vectors])
         gradient = gradients.chunk(self._world)[self._rank] * self._world
-        for index, (vectors, part) in enumerate(zip(encode, parts, strict=True)):
-            with self._synchronised(index == len(parts) - 1):
-                torch.autograd.backward(vectors(), gradient[part])
+        for index, (forward_pass, part) in enumerate(zip(forward, parts, strict=True)):
+            with self._sync_if(index == len(parts) - 1):
+                torch.autograd.backward(forward_pass(), gradient[part])
         return {name: term.detach() for name, term in terms.items()}
 
-    def _encoder(self, rows: Rows, seeds: list[int]) -> Callable[[], Tensor]:
+    def _forward_pass(self, rows: Rows, seeds: list[int]) -> ForwardPass:
         """A forward pass that can be repeated with the same dropout."""
         seed = int(np.random.SeedSequence([self._seed, *seeds]).generate_state(1)[0])
 
-        def encode() -> Tensor:
+        def forward_pass() -> Tensor:
             torch.manual_seed(seed)
             return self._student(self._passages.tokens(rows))
 
-        return encode
+        return forward_pass
 
     def _targets(self, rows: Rows) -> Tensor:
         return torch.from_numpy(self._passages.targets(rows)).to(self._accelerator.device)
 
-    def _synchronised(self, wanted: bool) -> AbstractContextManager[None]:
-        """Gradients are exchanged once, with the last pass."""
-        return nullcontext() if wanted else self._student.no_sync()
+    def _sync_if(self, last: bool) -> AbstractContextManager[None]:
+        """Processes exchange gradients once, in the last backward pass."""
+        return nullcontext() if last else self._student.no_sync()
 
 
 def _add(parameters: list[torch.nn.Parameter], gradients: Gradients) -> None:

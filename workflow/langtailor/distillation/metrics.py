@@ -18,7 +18,7 @@ LIVE_NAME = "metrics.jsonl"
 
 
 class Metrics:
-    """Takes the metrics of a run.
+    """Records the metrics of a run.
 
     Args:
         folder: where ``metrics.jsonl`` grows (and ``tensorboard/``, if wanted); ``None`` writes nothing there.
@@ -39,8 +39,8 @@ class Metrics:
 
         Args:
             step: steps done.
-            values: what was measured, JSON-ready; nested mappings become paths in TensorBoard.
-            speed: what depends on the clock; for the live file and TensorBoard alone.
+            values: the metrics, JSON-ready; nested mappings become paths in TensorBoard.
+            speed: what depends on the clock; goes to the live file and TensorBoard alone.
         """
         line = {"step": step, **values}
         self.lines.append(canonical_json(line))
@@ -67,11 +67,11 @@ class Metrics:
 
 
 def _open_live(path: Path, keep: int) -> Any:
-    """Open the live file behind its first ``keep`` lines; those behind belong to steps that are done again."""
+    """Open the live file after its first ``keep`` lines; later ones belong to steps that are repeated."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    kept = path.read_text(encoding="utf-8").splitlines(keepends=True)[:keep] if path.is_file() else []
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)[:keep] if path.is_file() else []
     stream = path.open("w", encoding="utf-8")
-    stream.writelines(kept)
+    stream.writelines(lines)
     return stream
 
 
@@ -87,10 +87,10 @@ def _open_board(folder: Path) -> Any:
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, float]]:
-    found: list[tuple[str, float]] = []
+    scalars: list[tuple[str, float]] = []
     for name, value in values.items():
         if isinstance(value, Mapping):
-            found += _flat(value, f"{prefix}{name}/")
+            scalars += _flat(value, f"{prefix}{name}/")
         elif isinstance(value, int | float):
-            found.append((f"{prefix}{name}", float(value)))
-    return found
+            scalars.append((f"{prefix}{name}", float(value)))
+    return scalars

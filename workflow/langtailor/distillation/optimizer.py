@@ -15,8 +15,8 @@ from langtailor.distillation.student import Student
 def make_optimizer(student: Student, settings: DistillationSettings) -> torch.optim.AdamW:
     """AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101) over the parameters that take gradients.
 
-    Groups carry their ``name`` and ``peak`` rate. A row of the embedding table that never takes a gradient stays as it
-    is, bit for bit: its moments are zero, and the table is not decayed.
+    Groups carry their ``name`` and ``peak`` rate. A row of the embedding table that never takes a gradient keeps
+    its bits: its moments are zero, and the table has no weight decay.
     """
     rate = settings.learning_rate
     trained = [parameter for parameter in student.parameters().values() if parameter.requires_grad]

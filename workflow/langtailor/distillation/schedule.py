@@ -1,4 +1,4 @@
-"""When what is trained, and how fast: phases of freezing and the learning rate.
+"""Phases of freezing, and the learning rate.
 
 Everything here is a function of the step alone, so that a resumed run needs no state of it.
 """
@@ -47,16 +47,24 @@ def phase_at(phases: Sequence[Phase], step: int) -> Phase:
 def rate_factor(settings: DistillationSettings, phase: Phase, step: int, steps: int) -> float:
     """Share of the peak learning rate at a step (counted from 0).
 
-    The rate rises linearly over ``warmup`` x ``steps`` steps at the start of each phase: what thaws there has no
-    moments in the optimiser yet. It falls over all steps behind the first warm-up; the last step still has a rate.
+    The rate rises linearly over ``warmup`` x ``steps`` steps at the start of each phase: what becomes trainable there has
+    no moments in the optimiser yet. It decays over all steps after the first warm-up; the last step still has a rate.
     """
-    warmup = round(steps * settings.warmup)
+    warmup = _warmup_steps(settings, steps)
     rise = min(1.0, (step - phase.start + 1) / warmup) if warmup else 1.0
-    done = max(0, step - warmup) / max(1, steps - warmup)
+    decayed = max(0, step - warmup) / max(1, steps - warmup)
     match settings.decay:
         case "linear":
-            return min(rise, 1 - done)
+            return min(rise, 1 - decayed)
         case "cosine":
-            return min(rise, (1 + math.cos(math.pi * done)) / 2)
+            return min(rise, (1 + math.cos(math.pi * decayed)) / 2)
         case "constant":
             return rise
+
+
+def _warmup_steps(settings: DistillationSettings, steps: int) -> int:
+    """Steps of a warm-up; at least two where there is one, so that the first has half of the peak rate at most.
+
+    Adam's first step moves every parameter by the learning rate, whatever the size of its gradient.
+    """
+    return max(2, round(steps * settings.warmup)) if settings.warmup else 0

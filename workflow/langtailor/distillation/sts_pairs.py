@@ -1,4 +1,4 @@
-"""Sentence pairs with human scores that training looks at from time to time."""
+"""The STS dev set: sentence pairs with human scores on which validation measures the student."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ from torch.nn import functional
 
 from langtailor.config.sentence_pairs import StsPairs
 from langtailor.config.teacher import TeacherSettings
-from langtailor.distillation.batches import Rows
 from langtailor.distillation.tokens import Ids, Tokenizer
+from langtailor.models.folder import ModelInfo
+from langtailor.models.length_batches import Rows
+from langtailor.models.similarity import COSINE, Similarity
 from langtailor.sources.sentence_pairs import SentencePairs, read_pairs
 from langtailor.storage.artifacts import canonical_json, sha256_bytes
+from langtailor.storage.batching import batched
 
 #: Sentences tokenized at once.
 _AT_ONCE = 256
@@ -24,7 +27,7 @@ _AT_ONCE = 256
 
 @dataclass(frozen=True)
 class StsDevSet:
-    """Sentence pairs as the student reads them.
+    """Sentence pairs as the student's token ids.
 
     Attributes:
         tokens: token ids of each distinct sentence.
@@ -32,6 +35,7 @@ class StsDevSet:
         second: the same of the second.
         gold: the human scores; float64, shape (pairs,).
         digest: SHA-256 of the pairs and their scores.
+        similarity: how the model compares vectors.
     """
 
     tokens: tuple[Ids, ...]
@@ -39,6 +43,7 @@ class StsDevSet:
     second: Rows
     gold: NDArray[np.float64]
     digest: str
+    similarity: Similarity = COSINE
 
     @property
     def lengths(self) -> Ids:
@@ -50,14 +55,19 @@ class StsDevSet:
         return [self.tokens[row] for row in rows]
 
     def spearman(self, vectors: Tensor) -> float:
-        """Spearman's correlation, times 100, of the pairs' cosines with their scores.
+        """Spearman's correlation, times 100, of the pairs' similarities with their scores.
 
         Args:
             vectors: of all distinct sentences; float32, shape (sentences, d).
         """
+        return 100 * float(spearmanr(self._similarities(vectors), self.gold).statistic)
+
+    def _similarities(self, vectors: Tensor) -> NDArray[np.float64]:
+        if self.similarity.compares_length:
+            rows = vectors.cpu().numpy()
+            return self.similarity.pairs(rows[self.first], rows[self.second])
         unit = functional.normalize(vectors).double()
-        cosines = (unit[self.first] * unit[self.second]).sum(1)
-        return 100 * float(spearmanr(cosines.cpu().numpy(), self.gold).statistic)
+        return np.asarray((unit[self.first] * unit[self.second]).sum(1).cpu().numpy())
 
 
 def load_sts_dev_set(clone: Path, source: StsPairs, teacher: TeacherSettings, max_length: int | None) -> StsDevSet:
@@ -67,7 +77,7 @@ def load_sts_dev_set(clone: Path, source: StsPairs, teacher: TeacherSettings, ma
         clone: the student's folder.
         source: where the pairs are.
         teacher: ``prompt`` and ``trust_remote_code`` are used.
-        max_length: tokens at which a sentence is cut; ``None`` means the model's own limit.
+        max_length: tokens to which a sentence is truncated; ``None`` means the model's own limit.
 
     Raises:
         SourceError: the pairs cannot be read.
@@ -77,10 +87,11 @@ def load_sts_dev_set(clone: Path, source: StsPairs, teacher: TeacherSettings, ma
     sentences = list(dict.fromkeys((*pairs.first, *pairs.second)))
     tokenizer, row = Tokenizer(clone, teacher, max_length), {text: i for i, text in enumerate(sentences)}
     tokens: list[Ids] = []
-    for start in range(0, len(sentences), _AT_ONCE):
-        tokens += tokenizer(sentences[start : start + _AT_ONCE])
+    for texts in batched(sentences, _AT_ONCE):
+        tokens += tokenizer(texts)
     first, second = (np.array([row[text] for text in side], np.int64) for side in (pairs.first, pairs.second))
-    return StsDevSet(tuple(tokens), first, second, pairs.gold, _digest(pairs))
+    similarity = Similarity(ModelInfo.read(clone).similarity)
+    return StsDevSet(tuple(tokens), first, second, pairs.gold, _digest(pairs), similarity)
 
 
 def _digest(pairs: SentencePairs) -> str:

@@ -1,4 +1,4 @@
-"""The clone in training: reading stored token ids, thawing in phases, and being written like the clone it was."""
+"""The clone in training: it reads stored token ids, is unfrozen in phases, and is written in the clone's layout."""
 
 from __future__ import annotations
 
@@ -67,13 +67,13 @@ class Student:
         self._table: torch.nn.Embedding = transformer.get_input_embeddings()
         self.embedding: torch.nn.Parameter = self._table.weight
         self._gradient: Tensor | None = None
-        # A dense gradient of the table would be made, filled with zeros and added once a pass, which takes a CPU longer
+        # A dense gradient of the table would be allocated, zeroed and added for each micro-batch, which takes a CPU longer
         # than a layer. A GPU does that in no time, and processes exchange dense gradients.
         self._table.sparse = device.type == "cpu" and not torch.distributed.is_initialized()
         self.new_rows = read_new_rows(clone).to(device)
         if len(self.new_rows) != len(self.embedding):
-            found, rows = len(self.new_rows), len(self.embedding)
-            raise ArtifactError(clone / MAPPING_NAME, f"has {found:,} rows for an embedding table of {rows:,}")
+            mapped, rows = len(self.new_rows), len(self.embedding)
+            raise ArtifactError(clone / MAPPING_NAME, f"has {mapped:,} rows for an embedding table of {rows:,}")
         self._device, self._settings, self._prompt_length = device, settings, prompt_length
         self._forward: torch.nn.Module = self.model
         if settings.gradient_checkpointing:
@@ -81,7 +81,7 @@ class Student:
 
     def __call__(self, ids: Sequence[Ids]) -> Tensor:
         """Vectors of passages; float32, shape (len(ids), dimension)."""
-        # Processes look on at their own pace: only passes that take gradients go through the distributed wrapper.
+        # Processes validate at their own pace: only forward passes with gradients go through the distributed wrapper.
         forward = self._forward if torch.is_grad_enabled() else self.model
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._settings.precision == "bfloat16"):
             vectors: Tensor = forward(self._features(ids))["sentence_embedding"]
@@ -93,7 +93,7 @@ class Student:
         return self._settings.dropout
 
     def train(self, training: bool) -> None:
-        """Switch to training or to looking on. Without dropout the two differ in recomputing activations alone."""
+        """Switch to training or to validation. Without dropout the two differ in recomputing activations alone."""
         self.model.train(training and self._settings.dropout)
         if self._settings.gradient_checkpointing:
             for module in self.model.modules():
@@ -101,7 +101,7 @@ class Student:
                     module.training = training
 
     def unfreeze(self, trainable: Trainable) -> None:
-        """Let only what a phase trains take gradients; the rest costs no backward work."""
+        """Let only what a phase trains take gradients; the rest costs no backward pass."""
         for parameter in self.model.parameters():
             parameter.requires_grad_(trainable == "everything" or parameter is self.embedding)
 
@@ -129,7 +129,7 @@ class Student:
         return self._forward.no_sync() if isinstance(self._forward, DistributedDataParallel) else nullcontext()
 
     def parameters(self) -> dict[str, torch.nn.Parameter]:
-        """All parameters by name; one that two modules share stands once."""
+        """All parameters by name; one that two modules share is listed once."""
         return dict(self.model.named_parameters())
 
     def state(self) -> State:
@@ -147,16 +147,16 @@ class Student:
         width = max(map(len, ids))
         tokens = np.full((len(ids), width), tokenizer.pad_token_id or 0, np.int64)
         mask = np.zeros((len(ids), width), np.int64)
-        for place, row in enumerate(ids):
-            part = slice(width - len(row), width) if tokenizer.padding_side == "left" else slice(len(row))
-            tokens[place, part] = row
-            mask[place, part] = 1
-        features: dict[str, Any] = {"input_ids": self._placed(tokens), "attention_mask": self._placed(mask)}
+        for row, passage in enumerate(ids):
+            part = slice(width - len(passage), width) if tokenizer.padding_side == "left" else slice(len(passage))
+            tokens[row, part] = passage
+            mask[row, part] = 1
+        features: dict[str, Any] = {"input_ids": self._on_device(tokens), "attention_mask": self._on_device(mask)}
         if self._prompt_length is not None:
             features["prompt_length"] = self._prompt_length
         return features
 
-    def _placed(self, array: Any) -> Tensor:
+    def _on_device(self, array: Any) -> Tensor:
         tensor = torch.from_numpy(array)
         return tensor.pin_memory().to(self._device, non_blocking=True) if self._device.type == "cuda" else tensor
 
@@ -185,11 +185,10 @@ def write_student(student: Student, clone: Path, folder: Path) -> None:
         saved = Path(name)
         student.model.save_pretrained(str(saved), create_model_card=False)
         for file in sorted(saved.rglob("*.safetensors")):
-            place = file.relative_to(saved)
-            dtype = stored_dtype(clone / place.parent)
-            save_file(
-                {key: _cast(value, dtype) for key, value in load_file(file).items()}, folder / place, {"format": "pt"}
-            )
+            relative = file.relative_to(saved)
+            dtype = stored_dtype(clone / relative.parent)
+            tensors = {key: _cast(value, dtype) for key, value in load_file(file).items()}
+            save_file(tensors, folder / relative, {"format": "pt"})
 
 
 def stored_dtype(folder: Path) -> torch.dtype:

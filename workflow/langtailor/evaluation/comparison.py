@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
+from langtailor.config.evaluation import task_kinds
 from langtailor.errors import ArtifactError
+from langtailor.evaluation.correlation import rowwise_spearman
 from langtailor.evaluation.scores import Evaluation, Floats, Score, bootstrap, interval
-from langtailor.evaluation.similarity import rowwise_spearman
+from langtailor.evaluation.tasks import register_tasks
 
 MODELS = ("teacher", "clone", "student")
-#: Where less is better, a share of the teacher's figure says nothing that is kept.
-_LESS_IS_BETTER = ("alignment", "tokens per word", "uniformity")
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,7 @@ class Comparison:
         scores: the figure by model (``teacher``, ``clone``, ``student``).
         to_teacher: student minus teacher; ``None`` where the task keeps no items.
         to_clone: student minus clone; likewise.
+        less_is_better: whether the better model has the lower figure.
     """
 
     task: str
@@ -56,11 +57,7 @@ class Comparison:
     scores: Mapping[str, Score]
     to_teacher: Difference | None
     to_clone: Difference | None
-
-    @property
-    def less_is_better(self) -> bool:
-        """Whether the better model has the lower figure."""
-        return self.metric in _LESS_IS_BETTER
+    less_is_better: bool = False
 
     @property
     def retention(self) -> float | None:
@@ -84,27 +81,32 @@ def read_comparisons(root: Path, variant: str, tasks: list[str], *, resamples: i
     Raises:
         ArtifactError: a result is damaged, or two models were scored on different items.
     """
+    register_tasks()
     folders = {"teacher": root / "teacher", "clone": root / variant / "clone", "student": root / variant / "student"}
-    found = []
+    comparisons = []
     for task in tasks:
         results = {model: Evaluation.read(folder / f"{task}.json") for model, folder in folders.items()}
         _check_same_items(results, folders["student"] / f"{task}.json")
-        found += _compare(results, resamples, seed)
-    return found
+        comparisons += _compare(results, resamples, seed)
+    return comparisons
 
 
 def _compare(results: Mapping[str, Evaluation], resamples: int, seed: int) -> list[Comparison]:
     student = results["student"]
-    found = []
+    less_is_better = task_kinds()[student.kind].less_is_better
+    comparisons = []
     for index, score in enumerate(student.scores):
-        differences = [_difference(student, results[other], score, resamples, seed) for other in ("teacher", "clone")]
+        to_teacher, to_clone = (
+            _difference(student, results[other], score, resamples, seed) for other in ("teacher", "clone")
+        )
         by_model = {model: results[model].scores[index] for model in MODELS}
-        found.append(Comparison(student.task, score.metric, score.group, by_model, *differences))
-    return found
+        lower = score.metric in less_is_better
+        comparisons.append(Comparison(student.task, score.metric, score.group, by_model, to_teacher, to_clone, lower))
+    return comparisons
 
 
 def _difference(one: Evaluation, other: Evaluation, score: Score, resamples: int, seed: int) -> Difference | None:
-    key = "cosine" if one.gold else score.group
+    key = next(iter(one.items), None) if one.gold else score.group
     if key is None or key not in one.items:
         return None
     ours: Floats = np.asarray(one.items[key], dtype=np.float64)

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from langtailor.models.encoder import Encoder
-
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
@@ -18,7 +16,7 @@ BATCH_TOKENS = 16_384
 
 
 def encode_texts(model: SentenceTransformer, texts: Sequence[str], prompt: str, label: str) -> NDArray[np.float32]:
-    """Unit vectors of texts.
+    """Vectors of texts.
 
     Args:
         model: any sentence-transformers model.
@@ -27,15 +25,11 @@ def encode_texts(model: SentenceTransformer, texts: Sequence[str], prompt: str, 
         label: what the progress line says.
 
     Returns:
-        float32, shape (texts, dimension), each row of length 1. Equal texts are encoded once.
+        float32, shape (texts, dimension). Equal texts are encoded once.
     """
+    from langtailor.models.encoder import Encoder
+
     distinct = list(dict.fromkeys(texts))
     vectors = Encoder(model, prompt, BATCH_TOKENS).encode(distinct, label)
     row = {text: index for index, text in enumerate(distinct)}
-    return unit(vectors[[row[text] for text in texts]])
-
-
-def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Rows scaled to length 1; zero rows stay zero."""
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.asarray(vectors / np.maximum(norms, 1e-12), dtype=np.float32)
+    return vectors[[row[text] for text in texts]]

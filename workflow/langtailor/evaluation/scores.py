@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,7 +13,12 @@ from numpy.typing import NDArray
 
 from langtailor.storage.artifacts import read_json, write_json
 
+_LOG = logging.getLogger("langtailor")
 _KIND = "evaluation"
+#: Group of the figure over all languages together.
+ALL_LANGUAGES = "all"
+#: Resampled indices that take about a second.
+_SLOW = 100_000_000
 #: Resampled indices held at a time, so that memory stays flat whatever the number of items.
 _INDICES_AT_ONCE = 2_000_000
 
@@ -94,13 +100,22 @@ def bootstrap(statistic: Callable[[NDArray[np.int64]], Floats], n: int, resample
     Returns:
         float64, shape (resamples,).
     """
-    generator = np.random.default_rng(seed)
-    rows = max(1, _INDICES_AT_ONCE // max(n, 1))
-    parts = [
-        statistic(generator.integers(0, n, size=(min(rows, resamples - start), n)))
-        for start in range(0, resamples, rows)
-    ]
-    return np.concatenate(parts) if parts else np.empty(0)
+    from scipy import stats
+
+    if n < 2 or not resamples:  # of which scipy makes no resamples
+        return np.repeat(statistic(np.zeros((1, n), np.int64)), resamples)
+    if n * resamples > _SLOW:
+        _LOG.info("bootstrap: %s resamples of %s items", f"{resamples:,}", f"{n:,}")
+    result = stats.bootstrap(
+        (np.arange(n),),
+        lambda rows, axis: statistic(rows),
+        n_resamples=resamples,
+        batch=max(1, _INDICES_AT_ONCE // n),
+        vectorized=True,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    )
+    return np.asarray(result.bootstrap_distribution, dtype=np.float64)
 
 
 def interval(samples: Floats) -> tuple[float | None, float | None]:

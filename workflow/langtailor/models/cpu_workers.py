@@ -1,7 +1,7 @@
-"""Independent passes of a model, as many at a time as there are cores.
+"""Independent forward and backward passes of a model, one on each core.
 
-Threads that share every matrix product wait for one another after each of them, and all wait for one that the system
-has put aside. With a pass on each core nobody waits, and a result does not depend on how many cores there are.
+Threads that share every matrix product wait for one another after each, and all wait for one that the system has
+descheduled. With a pass of its own on each core none waits, and a result does not depend on the number of cores.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class MapFunction(Protocol):
 
 @contextmanager
 def each_core(on_cpu: bool = True) -> Iterator[MapFunction]:
-    """How passes are run: on a CPU as many at a time as torch has threads, one thread each; elsewhere in turn."""
+    """How to run passes: on a CPU as many at a time as torch has threads, with one thread each; elsewhere one by one."""
     if not on_cpu:
         yield map
         return

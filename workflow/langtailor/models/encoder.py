@@ -1,12 +1,12 @@
-"""Encoding many texts of mixed length near the device's own speed.
+"""Encoding many texts of mixed length near the speed of the device.
 
-What costs time beside the arithmetic, and what is done about it:
+What costs time besides the arithmetic, and what is done about it:
 
-- *padding*: texts are batched by their number of tokens, not by a number of texts;
-- *waiting*: the next texts are tokenized while the last are encoded; on CUDA nothing waits for a result until many
-  batches are under way;
-- *cores that wait for one another*: on a CPU each core has batches of its own. A result then depends on the batch alone
-  and not on how many cores there are.
+- *padding*: a batch has a number of tokens, not a number of texts, and texts of similar length;
+- *waiting*: the next texts are tokenized while the last are encoded; on CUDA all batches of a window are started before
+  the first result is awaited;
+- *synchronisation*: on a CPU each core has batches of its own. A result then depends on the batch alone and not on the
+  number of cores.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ from numpy.typing import NDArray
 
 from langtailor.errors import LangtailorError
 from langtailor.models.cpu_workers import MapFunction, each_core
+from langtailor.models.length_batches import Rows, greedy_batches, longest_first
 from langtailor.progress import Progress
+from langtailor.storage.batching import batched
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -31,31 +33,28 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger("langtailor")
 #: Texts that are tokenized together.
 _WINDOW = 2_048
-#: Most tokens that a core encodes at once: activations of more fall out of its cache.
+#: Most tokens that a core encodes at once: activations of more do not fit into its cache.
 _CORE_TOKENS = 2_048
-#: A batch that holds this share of its tokens ends at a text shorter than that share of its longest.
-_ENOUGH, _SIMILAR = 1 / 8, 0.9
 
 Features = dict[str, Any]
 Forward = Callable[[Features], torch.Tensor]
-Rows = NDArray[np.int64]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 class Encoder:
-    """Gives what ``SentenceTransformer.encode`` gives, for any stack of modules: the model's own do the work.
+    """Gives the vectors of ``SentenceTransformer.encode``, for any stack of modules, which are called as they are.
 
     Args:
         model: the model, on its device.
-        prompt: put before each text.
+        prompt: prefix of each text.
         batch_tokens: most tokens, padding included, in one forward pass; halved when the device runs out of memory.
             On a CPU, where more tokens at once are slower, 2,048 at most.
         forward: maps features to sentence vectors; the model itself unless a test says otherwise.
 
     Attributes:
-        tokens: encoded so far, prompts and special tokens included.
-        places: tokens and padding in all batches so far.
+        tokens: tokens encoded so far, prompts and special tokens included.
+        padded_tokens: the same with padding.
     """
 
     def __init__(
@@ -65,19 +64,19 @@ class Encoder:
         self._on_cpu = model.device.type == "cpu"
         self._budget = min(batch_tokens, _CORE_TOKENS) if self._on_cpu else batch_tokens
         self._forward = forward or (lambda features: model(features)["sentence_embedding"])
-        self.tokens = self.places = 0
+        self.tokens = self.padded_tokens = 0
 
     @property
     def padding_share(self) -> float:
-        """Share of the places that held padding."""
-        return 1 - self.tokens / self.places if self.places else 0.0
+        """Share of padding among the tokens of all batches."""
+        return 1 - self.tokens / self.padded_tokens if self.padded_tokens else 0.0
 
     def encode(self, texts: Sequence[str], label: str) -> NDArray[np.float32]:
         """Vectors of the texts, in their order.
 
         Args:
             texts: the texts.
-            label: what the progress line says.
+            label: label of the progress lines.
 
         Returns:
             float32, shape (n, d).
@@ -85,10 +84,10 @@ class Encoder:
         Raises:
             LangtailorError: the device has too little memory for one text.
         """
-        found = np.empty((len(texts), int(self._model.get_embedding_dimension() or 0)), np.float32)
-        # Longest first: too large a batch shows at once. The sort is stable, so that reruns batch alike.
-        order = np.argsort([-len(text) for text in texts], kind="stable")
-        windows = [order[start : start + _WINDOW] for start in range(0, len(order), _WINDOW)]
+        vectors = np.empty((len(texts), int(self._model.get_embedding_dimension() or 0)), np.float32)
+        # Longest first: a batch that is too large shows at once. The sort is stable, so that reruns make the same batches.
+        order = longest_first([len(text) for text in texts])
+        windows = [np.array(window) for window in batched(order.tolist(), _WINDOW)]
         started = time.monotonic()
         with (
             Progress(label, len(texts), "passage") as progress,
@@ -97,52 +96,53 @@ class Encoder:
         ):
             tokenized = _one_ahead(ahead, lambda window: self._tokenize([texts[row] for row in window]), windows)
             for window, features in zip(windows, tokenized, strict=True):
-                for rows, vectors in self._encode_window(features, run):
-                    found[window[rows]] = vectors.float().cpu().numpy()
+                for rows, encoded in self._encode_window(features, run):
+                    vectors[window[rows]] = encoded.float().cpu().numpy()
                     rate = self.tokens / (time.monotonic() - started)
                     progress.update(len(rows), f"{rate:,.0f} tokens/s")
-        return found
+        return vectors
 
     def _tokenize(self, texts: list[str]) -> Features:
         # The model's own preprocessing: prompt, truncation, and the features that its modules expect.
         return dict(self._model.preprocess(texts, prompt=self._prompt or None))
 
     def _encode_window(self, features: Features, run: MapFunction) -> Iterator[tuple[Rows, torch.Tensor]]:
-        """Rows of some texts with their vectors, which may still be under way on the device."""
-        sizes = features["attention_mask"].sum(dim=1).numpy()
-        # By tokens now, which characters only foretold.
-        order = np.argsort(-sizes, kind="stable")
-        batches = (order[part] for part in _batches(sizes[order], lambda: self._budget))
-        # All batches are started before the first result is asked for.
-        for rows, vectors in list(run(lambda rows: (rows, self._run(features, sizes, rows)), batches)):
-            self.tokens += int(sizes[rows].sum())
-            self.places += len(rows) * int(sizes[rows].max())
+        """Rows of the texts with their vectors: on a CPU as cores finish them, elsewhere while the device computes."""
+        lengths = features["attention_mask"].sum(dim=1).numpy()
+        # By tokens now, of which the number of characters was an estimate.
+        order = longest_first(lengths)
+        batches = (order[part] for part in greedy_batches(lengths[order], lambda: self._budget))
+        encoded = run(lambda rows: (rows, self._run(features, lengths, rows)), batches)
+        # A GPU gets all batches before the first result is awaited.
+        for rows, vectors in encoded if self._on_cpu else list(encoded):
+            self.tokens += int(lengths[rows].sum())
+            self.padded_tokens += len(rows) * int(lengths[rows].max())
             yield rows, vectors
 
-    def _run(self, features: Features, sizes: Rows, rows: Rows) -> torch.Tensor:
+    def _run(self, features: Features, lengths: Rows, rows: Rows) -> torch.Tensor:
         """Vectors of some rows, longest first; in halves where the device has too little memory for all."""
-        width = int(sizes[rows[0]])
+        width = int(lengths[rows[0]])
         try:
             with torch.inference_mode():
-                return self._forward(self._cut(features, rows, width))
+                return self._forward(self._batch(features, rows, width))
         except torch.OutOfMemoryError:
             if len(rows) == 1:
                 raise LangtailorError(
                     f"the device has too little memory for one passage of {width} tokens; lower teacher.max_length"
                 ) from None
         self._budget = max(1, min(self._budget, len(rows) * width) // 2)
-        _LOG.warning("out of memory: going on with %s tokens in a forward pass", f"{self._budget:,}")
+        _LOG.warning("out of memory: going on with batches of %s tokens", f"{self._budget:,}")
         torch.cuda.empty_cache()
         half = len(rows) // 2
-        return torch.cat([self._run(features, sizes, part) for part in (rows[:half], rows[half:])])
+        return torch.cat([self._run(features, lengths, part) for part in (rows[:half], rows[half:])])
 
-    def _cut(self, features: Features, rows: Rows, width: int) -> Features:
+    def _batch(self, features: Features, rows: Rows, width: int) -> Features:
         """The features of some rows, without the columns that are padding in all of them, on the model's device."""
         index, (count, total) = torch.from_numpy(rows), features["attention_mask"].shape
         left = self._model.tokenizer.padding_side == "left"
         columns = slice(total - width, total) if left else slice(0, width)
 
-        def cut(value: Any) -> Any:
+        def select(value: Any) -> Any:
             if not isinstance(value, torch.Tensor):
                 return value
             if value.ndim and len(value) == count:
@@ -150,33 +150,16 @@ class Encoder:
             # From pinned memory a copy runs while the device computes.
             return value if self._on_cpu else value.pin_memory().to(self._model.device, non_blocking=True)
 
-        return {name: cut(value) for name, value in features.items()}
-
-
-def _batches(sizes: Rows, budget: Callable[[], int]) -> Iterator[slice]:
-    """Cut texts, longest first, into batches of similar length that fit the budget as it stands by then.
-
-    Args:
-        sizes: tokens of each text, falling.
-        budget: gives the most tokens, padding included, of the next batch.
-    """
-    start = 0
-    while start < len(sizes):
-        longest, most = max(int(sizes[start]), 1), budget()
-        fits = start + max(1, most // longest)
-        enough = start + max(1, int(_ENOUGH * most) // longest)
-        similar = int(np.searchsorted(-sizes, -_SIMILAR * longest, side="right"))
-        end = min(fits, max(enough, similar), len(sizes))
-        yield slice(start, end)
-        start = end
+        return {name: select(value) for name, value in features.items()}
 
 
 def _one_ahead(pool: Executor, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
     """Results in order; while one is used, the next is being made."""
-    coming = None
+    current = None
     for item in items:
-        coming, last = pool.submit(function, item), coming
-        if last is not None:
-            yield last.result()
-    if coming is not None:
-        yield coming.result()
+        following = pool.submit(function, item)
+        if current is not None:
+            yield current.result()
+        current = following
+    if current is not None:
+        yield current.result()

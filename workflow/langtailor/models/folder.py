@@ -10,15 +10,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from langtailor.config.teacher import TeacherSettings
 from langtailor.errors import ArtifactError, SourceError
 from langtailor.models.safetensors_file import tensor_shapes
+from langtailor.models.similarity import SIMILARITIES
 from langtailor.storage.json_files import load_json, load_json_object
-
-if TYPE_CHECKING:
-    pass
 
 #: Model types that count positions from ``pad_token_id + 1``.
 _POSITIONS_AFTER_PADDING = frozenset(
@@ -33,15 +31,16 @@ class ModelInfo:
     Attributes:
         modules: class names of its modules, in order.
         dimension: length of its vectors.
-        hidden_size: width of the transformer.
+        hidden_size: width of the transformer, as the Pooling module has it: configurations name it in many ways.
         max_length: tokens at which it cuts a text.
         position_limit: most tokens that its position embeddings allow; ``None`` when they set no limit.
         vocabulary_size: rows of its embedding table.
         parameters: numbers in all its weights.
         weight_bytes: bytes of all its weight files.
-        pooling: pooling mode.
+        pooling: pooling mode; of several, whose vectors are joined, all with ``+`` between them.
         prompts: prompts by name.
         default_prompt: the prompt used when none is asked for; empty for none.
+        similarity: how its vectors are compared, one of :data:`langtailor.models.similarity.SIMILARITIES`.
     """
 
     modules: tuple[str, ...]
@@ -55,6 +54,7 @@ class ModelInfo:
     pooling: str
     prompts: Mapping[str, str]
     default_prompt: str
+    similarity: str = "cosine"
 
     @classmethod
     def read(cls, folder: Path) -> ModelInfo:
@@ -62,12 +62,15 @@ class ModelInfo:
 
         Raises:
             ArtifactError: a file that a sentence-transformers folder needs is missing or unreadable.
+            SourceError: it compares vectors in an unknown way, or no length of a text is stated.
         """
         modules = load_json(folder / "modules.json")
         transformer = folder / _path_of(modules, "Transformer", folder)
-        pooling = load_json(folder / _path_of(modules, "Pooling", folder) / "config.json")
-        config = load_json(transformer / "config.json")
+        pooling = load_json_object(folder / _path_of(modules, "Pooling", folder) / "config.json")
+        config = load_json_object(transformer / "config.json")
         text = config.get("text_config", config)
+        if "vocab_size" not in text:
+            raise ArtifactError(transformer / "config.json", "has no `vocab_size`")
         prompts = load_json_object(folder / "config_sentence_transformers.json", missing_is_empty=True)
         shapes = [
             shape for file in weight_files(folder) for shape in tensor_shapes(file, parameters_only=True).values()
@@ -76,15 +79,16 @@ class ModelInfo:
         return cls(
             modules=tuple(map(module_kind, modules)),
             dimension=_dimension(folder, modules, pooling),
-            hidden_size=int(text["hidden_size"]),
+            hidden_size=_pooled_width(pooling),
             max_length=_max_length(transformer, limit),
             position_limit=limit,
             vocabulary_size=int(text["vocab_size"]),
             parameters=sum(math.prod(shape) for shape in shapes),
             weight_bytes=sum(file.stat().st_size for file in weight_files(folder)),
-            pooling=_pooling_mode(pooling),
+            pooling="+".join(_pooling_modes(pooling)),
             prompts=dict(prompts.get("prompts") or {}),
             default_prompt=_default_prompt(prompts),
+            similarity=_similarity(prompts, folder),
         )
 
 
@@ -113,7 +117,7 @@ def _path_of(modules: list[dict[str, Any]], kind: str, folder: Path) -> str:
 
 
 def _dimension(folder: Path, modules: list[dict[str, Any]], pooling: Mapping[str, Any]) -> int:
-    dimension = int(pooling.get("embedding_dimension") or pooling["word_embedding_dimension"])
+    dimension = _pooled_width(pooling) * len(_pooling_modes(pooling))
     for module in modules:
         if module_kind(module) == "Dense":
             dimension = int(load_json(folder / module["path"] / "config.json")["out_features"])
@@ -122,7 +126,7 @@ def _dimension(folder: Path, modules: list[dict[str, Any]], pooling: Mapping[str
 
 def _position_limit(text: Mapping[str, Any]) -> int | None:
     limit = text.get("max_position_embeddings")
-    if limit is None:
+    if limit is None or limit < 0:  # XLNet says -1 for none
         return None
     offset = int(text.get("pad_token_id", 1)) + 1 if text.get("model_type") in _POSITIONS_AFTER_PADDING else 0
     return int(limit) - offset
@@ -134,17 +138,34 @@ def _max_length(transformer: Path, limit: int | None) -> int:
         "model_max_length"
     )
     # A tokenizer without a limit says so with a huge number.
-    known = [int(length) for length in (stated, limit) if length is not None and length < 10**9]
-    if not known:
+    limits = [int(length) for length in (stated, limit) if length is not None and length < 10**9]
+    if not limits:
         raise SourceError(f"{transformer}: neither the model nor its tokenizer says how long a text may be")
-    return min(known)
+    return min(limits)
 
 
-def _pooling_mode(pooling: Mapping[str, Any]) -> str:
-    if mode := pooling.get("pooling_mode"):
-        return str(mode)
-    modes = [key.removeprefix("pooling_mode_") for key, on in pooling.items() if key.startswith("pooling_mode_") and on]
-    return "+".join(modes)
+def _pooled_width(pooling: Mapping[str, Any]) -> int:
+    """Width of the token vectors that are pooled."""
+    return int(pooling.get("embedding_dimension") or pooling["word_embedding_dimension"])
+
+
+def _pooling_modes(pooling: Mapping[str, Any]) -> list[str]:
+    """The pooling modes, whose vectors are joined; where none is named, the library takes the mean."""
+    modes = pooling.get("pooling_mode")
+    if modes:
+        return [modes] if isinstance(modes, str) else list(modes)
+    switches = {key.removeprefix("pooling_mode_"): on for key, on in pooling.items() if key.startswith("pooling_mode_")}
+    return [mode for mode, on in switches.items() if on] or ["mean"]
+
+
+def _similarity(config: Mapping[str, Any], folder: Path) -> str:
+    name = config.get("similarity_fn_name") or "cosine"
+    if name not in SIMILARITIES:
+        known = ", ".join(SIMILARITIES)
+        raise SourceError(
+            f"{folder}: config_sentence_transformers.json: similarity_fn_name {name!r} is none of {known}"
+        )
+    return str(name)
 
 
 def _default_prompt(config: Mapping[str, Any]) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from langtailor.config.teacher import TeacherSettings
 from langtailor.errors import ConfigError
@@ -11,6 +12,8 @@ from langtailor.models.folder import ModelInfo
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
+
+_LOG = logging.getLogger("langtailor")
 
 
 def load_teacher(path: Path, settings: TeacherSettings, device: str) -> SentenceTransformer:
@@ -34,16 +37,19 @@ def load_teacher(path: Path, settings: TeacherSettings, device: str) -> Sentence
 
 
 def load_sentence_transformer(
-    path: Path, device: str, dtype: str = "float32", *, trust_remote_code: bool = False
+    path: Path, device: str, dtype: str = "float32", *, trust_remote_code: bool = False, **options: Any
 ) -> SentenceTransformer:
     """Load a sentence-transformers folder, from safetensors, without the network, in evaluation mode.
 
     Args:
         path: the folder.
         device: ``cpu`` or ``cuda``.
-        dtype: precision of the weights in memory, ``float32`` or ``bfloat16``, whatever they are stored in.
+        dtype: precision of the weights in memory, ``float32`` or ``bfloat16``, whatever they are stored in; ``auto`` for
+            that in which they are stored.
         trust_remote_code: run Python code that comes with the model.
+        options: further options of transformers' ``from_pretrained``.
     """
+    _LOG.info("loading the model of %s", path)
     import torch
     from sentence_transformers import SentenceTransformer
     from transformers.utils import logging as transformers_logging
@@ -54,7 +60,7 @@ def load_sentence_transformer(
         device=device,
         local_files_only=True,
         trust_remote_code=trust_remote_code,
-        model_kwargs={"dtype": getattr(torch, dtype), "use_safetensors": True},
+        model_kwargs={"dtype": getattr(torch, dtype, dtype), "use_safetensors": True, **options},
     )
     # The library has given the Dense modules, which are stored apart, the transformer's precision. A cast of the whole
     # model would also hit buffers that must keep theirs (rotary frequencies).

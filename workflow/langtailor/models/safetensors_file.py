@@ -13,15 +13,17 @@ import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-import torch
 from safetensors import safe_open
 
 from langtailor.errors import ArtifactError
 
+if TYPE_CHECKING:
+    import torch
+
 #: Makes a new tensor from an old one.
-Remake = Callable[[torch.Tensor], torch.Tensor]
+Remake = Callable[["torch.Tensor"], "torch.Tensor"]
 _CHUNK_BYTES = 1 << 22
 _ALIGNMENT = 8  # the header is padded so that the tensors start at a multiple of this
 
@@ -99,6 +101,8 @@ def rewrite_weights(source: Path, target: Path, rows: int, remade: Mapping[str, 
         ArtifactError: ``source`` is not a whole safetensors file.
         ValueError: a new tensor has another shape or precision than stated.
     """
+    import torch  # not where a plan only reads headers
+
     tensors, metadata = _read_header(source)
     shapes = {t.name: (rows, *t.shape[1:]) if t.name in remade else t.shape for t in tensors}
     header: dict[str, Any] = {} if metadata is None else {"__metadata__": metadata}

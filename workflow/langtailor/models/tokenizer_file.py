@@ -7,15 +7,26 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from langtailor.errors import ArtifactError
+
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 
 def open_tokenizer(folder: Path) -> Tokenizer:
-    """The tokenizer of a model folder."""
+    """The tokenizer of a model folder.
+
+    Raises:
+        ArtifactError: its ``tokenizer.json`` is missing or is none.
+    """
     from tokenizers import Tokenizer
 
-    return _unlimited(Tokenizer.from_file(str(folder / "tokenizer.json")))
+    file = folder / "tokenizer.json"
+    try:
+        tokenizer = Tokenizer.from_file(str(file))
+    except Exception as error:  # the library raises nothing narrower
+        raise ArtifactError(file, f"cannot be read as a tokenizer ({error})") from error
+    return _unlimited(tokenizer)
 
 
 def tokenizer_of(spec: Mapping[str, Any]) -> Tokenizer:

@@ -52,21 +52,21 @@ def find_vocabulary_tensors(folder: Path) -> VocabularyTensors:
             or one is stored in an integer precision.
     """
     rows = ModelInfo.read(folder).vocabulary_size
-    found = {
+    tensors = {
         tensor.name: (file, tensor)
         for file in weight_files(folder)
         for tensor in stored_tensors(file)
         if tensor.shape[:1] == (rows,) and len(tensor.shape) <= 2 and not _IN_LAYER.search(tensor.name)
     }
-    embeddings = sorted(name for name in found if _EMBEDDING.search(name))
+    embeddings = sorted(name for name in tensors if _EMBEDDING.search(name))
     if len(embeddings) != 1:
         raise LangtailorError(
             f"{folder}: expected one tensor of input embeddings with {rows:,} rows (`vocab_size` in config.json), "
-            f"found {embeddings or 'none'} among {sorted(found) or 'none'} with so many rows. Choose another teacher"
+            f"found {embeddings or 'none'} among {sorted(tensors) or 'none'} with so many rows. Choose another teacher"
         )
-    for name, (file, tensor) in found.items():
+    for name, (file, tensor) in tensors.items():
         _check_vocabulary_tensor(file, tensor, name == embeddings[0])
-    return VocabularyTensors(embeddings[0], rows, {name: file for name, (file, _) in found.items()})
+    return VocabularyTensors(embeddings[0], rows, {name: file for name, (file, _) in tensors.items()})
 
 
 def embedding_file(folder: Path, name: str) -> Path:
@@ -77,8 +77,8 @@ def embedding_file(folder: Path, name: str) -> Path:
 def _check_vocabulary_tensor(file: Path, tensor: StoredTensor, embedding: bool) -> None:
     if not embedding and not _HEAD.search(tensor.name):
         raise LangtailorError(
-            f"{file}: tensor {tensor.name} has as many rows as there are tokens, but is no known output head; whether "
-            "its rows belong to tokens cannot be told. Choose another teacher"
+            f"{file}: tensor {tensor.name} has as many rows as there are tokens, but is no output head by its name; its "
+            "rows may not belong to tokens. Choose another teacher"
         )
     if tensor.dtype not in COMPUTED_IN:
         raise LangtailorError(

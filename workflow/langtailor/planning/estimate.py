@@ -17,11 +17,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
-from langtailor.config.loading import load_settings
 from langtailor.config.run import Settings
 from langtailor.errors import LangtailorError
+from langtailor.planning.configuration import read_settings
 from langtailor.progress import clock
 from langtailor.storage.tables import COUNTS, read_table_manifest
 from langtailor.vectors.store import VectorShard
@@ -181,11 +179,10 @@ def main() -> None:
     options = _options()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     try:
-        config = yaml.safe_load(options.configfile.read_text(encoding="utf-8"))
-        work = read_work(load_settings(config))
+        work = read_work(read_settings(options.configfile))
         for line in explain(work, options.rate, options.workers, options.price):
             _LOG.info("%s", line)
-    except (OSError, yaml.YAMLError, LangtailorError) as error:
+    except LangtailorError as error:
         sys.exit(f"error: {error}")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
@@ -12,6 +13,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+#: Values of both axes.
+Curve = tuple[Sequence[float], Sequence[float]]
 #: Colours that colour-blind readers tell apart (Okabe and Ito 2008).
 TEACHER, CLONE, STUDENT = "#7a7a7a", "#e69f00", "#0072b2"
 MODEL_COLOURS = {"teacher": TEACHER, "clone": CLONE, "student": STUDENT}
@@ -31,11 +34,19 @@ _STYLE: Any = {
 }
 
 
+@dataclass(frozen=True)
+class Plot:
+    """A plot, as an ``<svg>`` element, and what it shows."""
+
+    svg: str
+    caption: str
+
+
 def grouped_bars(labels: Sequence[str], series: Mapping[str, Sequence[float]], unit: str) -> str:
     """Bars of several series side by side over the same labels.
 
     Args:
-        labels: what stands under each group of bars.
+        labels: label under each group of bars.
         series: figures by name; the names of models get their colours.
         unit: label of the vertical axis.
 
@@ -44,12 +55,12 @@ def grouped_bars(labels: Sequence[str], series: Mapping[str, Sequence[float]], u
     """
     with mpl.rc_context(_STYLE):
         figure, axes = _figure(width=max(6.0, 0.55 * len(labels) + 2))
-        places = np.arange(len(labels))
+        positions = np.arange(len(labels))
         width = 0.8 / max(len(series), 1)
         for index, (name, values) in enumerate(series.items()):
             colour = MODEL_COLOURS.get(name, _CATEGORIES[index % len(_CATEGORIES)])
-            axes.bar(places + (index - (len(series) - 1) / 2) * width, values, width, label=name, color=colour)
-        axes.set_xticks(places, labels)
+            axes.bar(positions + (index - (len(series) - 1) / 2) * width, values, width, label=name, color=colour)
+        axes.set_xticks(positions, labels)
         axes.set_ylabel(unit)
         _legend_above(axes, len(series))
         return _svg(figure)
@@ -69,7 +80,7 @@ def stacked_bars(labels: Sequence[str], series: Mapping[str, Sequence[float]], u
         return _svg(figure)
 
 
-def curves(series: Mapping[str, tuple[Sequence[float], Sequence[float]]], x_label: str, y_label: str) -> str:
+def curves(series: Mapping[str, Curve], x_label: str, y_label: str) -> str:
     """Lines over a common axis, with markers where the name starts with ``validation``. Returns an ``<svg>`` element."""
     with mpl.rc_context(_STYLE):
         figure, axes = _figure(width=8.0)
@@ -85,13 +96,13 @@ def curves(series: Mapping[str, tuple[Sequence[float], Sequence[float]]], x_labe
 
 
 def trade_off(series: Mapping[str, Sequence[float]], x: Sequence[float], names: Sequence[str], x_label: str) -> str:
-    """Points over a common axis, joined in its order, each named at its foot. Returns an ``<svg>`` element.
+    """Points over a common axis, joined in its order, with their names below. Returns an ``<svg>`` element.
 
     Args:
         series: values of each point by what is measured.
-        x: place of each point.
+        x: position of each point.
         names: name of each point.
-        x_label: what the axis is.
+        x_label: label of the axis.
     """
     order = sorted(range(len(x)), key=x.__getitem__)
     with mpl.rc_context(_STYLE):
@@ -100,8 +111,8 @@ def trade_off(series: Mapping[str, Sequence[float]], x: Sequence[float], names: 
             color = _CATEGORIES[index % len(_CATEGORIES)]
             axes.plot([x[i] for i in order], [values[i] for i in order], label=name, color=color, marker="o", lw=1.5)
         low = min(min(values) for values in series.values())
-        for place, name in zip(x, names, strict=True):
-            axes.annotate(name, (place, low), xytext=(0, -14), textcoords="offset points", ha="center", fontsize=9)
+        for position, name in zip(x, names, strict=True):
+            axes.annotate(name, (position, low), xytext=(0, -14), textcoords="offset points", ha="center", fontsize=9)
         axes.margins(x=0.1, y=0.15)
         axes.set_xlabel(x_label)
         axes.set_ylabel("student, % of the teacher")

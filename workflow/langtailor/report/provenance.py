@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from langtailor.report.stages import read_stages
 from langtailor.storage.artifacts import MANIFEST_NAME, directory_digest, read_manifest, sha256_file, write_json
 from langtailor.storage.tables import CORPUS, read_table_manifest
 
+_LOG = logging.getLogger("langtailor")
 LIBRARIES = ("snakemake", "torch", "transformers", "tokenizers", "sentence-transformers", "pyarrow", "numpy")
 #: Folders of a run that hold artifacts.
 _FOLDERS = (
@@ -32,24 +34,25 @@ _FOLDERS = (
 
 def versions() -> dict[str, str]:
     """Versions of everything that shapes results."""
-    found = {name: version(name) for name in LIBRARIES}
-    return {**found, "langtailor": __version__, "Python": platform.python_version()}
+    libraries = {name: version(name) for name in LIBRARIES}
+    return {**libraries, "langtailor": __version__, "Python": platform.python_version()}
 
 
 def write_provenance(root: Path, config: Mapping[str, Any], out: Path) -> None:
-    """Write down what made the run in ``root``.
+    """Record what made the run in ``root``.
 
     Args:
         root: the run's folder.
         config: its whole configuration, defaults filled in.
         out: the JSON file: ``config``, ``teacher`` (model, revision and the commit that it stood for), ``revisions`` (of
-            each language's source), ``versions``, ``artifacts`` (SHA-256 of each file at hand, of a folder's manifest),
+            each language's source), ``versions``, ``artifacts`` (SHA-256 of each existing file, of a folder's manifest),
             ``stages`` (jobs, seconds and memory of each rule, as far as Snakemake measured them) and ``machine`` (that of
             the job that wrote the file).
 
     Raises:
         ArtifactError: the teacher or a corpus is damaged.
     """
+    _LOG.info("hashing the artifacts")
     teacher = read_manifest(root / "teacher" / "model", "teacher", verify=False)
     write_json(
         out,
@@ -83,19 +86,19 @@ def machine() -> dict[str, Any]:
 
 
 def _processor() -> str:
-    """The processor's name as Linux tells it, elsewhere its architecture."""
-    told = Path("/proc/cpuinfo")
-    lines = told.read_text(encoding="utf-8").splitlines() if told.is_file() else []
+    """The processor's name on Linux, elsewhere its architecture."""
+    description = Path("/proc/cpuinfo")
+    lines = description.read_text(encoding="utf-8").splitlines() if description.is_file() else []
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(names, platform.machine())
 
 
 def _artifacts(root: Path) -> list[tuple[Path, str]]:
     """Every artifact of the run with its digest, in the order of the data."""
-    found = []
+    artifacts = []
     for folder in (root / name for name in _FOLDERS):
         sealed = sorted(path.parent for path in folder.rglob(MANIFEST_NAME))
-        found += [(path, directory_digest(path)) for path in sealed]
+        artifacts += [(path, directory_digest(path)) for path in sealed]
         files = sorted(path for path in folder.rglob("*") if path.suffix in (".parquet", ".arrow", ".json"))
-        found += [(path, sha256_file(path)) for path in files if not set(path.parents) & set(sealed)]
-    return found
+        artifacts += [(path, sha256_file(path)) for path in files if not set(path.parents) & set(sealed)]
+    return artifacts

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from langtailor.config.sentence_pairs import StsPairs
 from langtailor.errors import SourceError
-from langtailor.sources.table_files import chosen, read_frame
+from langtailor.sources.table_files import Table, read_table, table_of
 
 
 @dataclass(frozen=True)
@@ -27,30 +26,22 @@ def read_pairs(source: StsPairs) -> SentencePairs:
     """Read sentence pairs with their scores from a file or from the Hub.
 
     Raises:
-        SourceError: the file cannot be read, a column is missing, or a score is not a number.
+        SourceError: the data cannot be read, a column or a value is missing, or a score is not a number.
     """
-    label = source.path or str(source.dataset)
-    frame = (
-        read_frame(Path(label), source.columns)
-        if source.path is not None
-        else chosen(_read_hub(source), source.columns, label)
-    )
-    first, second, gold = (frame[column] for column in source.columns)
-    numbers = pd.to_numeric(gold, errors="coerce")
-    bad = numbers.isna() | first.isna() | second.isna()
-    if bad.any():
-        row = int(np.flatnonzero(bad)[0])
-        raise SourceError(f"{label}: row {row + 1} is not two sentences and a number: {frame.iloc[row].to_dict()}")
-    if len(frame) < 3:
-        raise SourceError(f"{label}: {len(frame)} pairs are too few for a correlation; at least 3 are needed")
-    return SentencePairs(tuple(first), tuple(second), numbers.to_numpy(dtype=np.float64))
+    table = _read_hub(source) if source.path is None else read_table(Path(source.path), source.columns)
+    first, second, score = source.columns
+    pairs = SentencePairs(tuple(table.texts(first)), tuple(table.texts(second)), np.array(table.floats(score)))
+    if len(table) < 3:
+        raise SourceError(f"{table.source}: {len(table)} pairs are too few for a correlation; at least 3 are needed")
+    return pairs
 
 
-def _read_hub(source: StsPairs) -> pd.DataFrame:
+def _read_hub(source: StsPairs) -> Table:
     from datasets import load_dataset
 
     from langtailor.sources.hub import resolve_revision
 
-    commit = resolve_revision(str(source.dataset), "dataset", source.revision)
-    data = load_dataset(str(source.dataset), source.subset, split=source.split, revision=commit)
-    return pd.DataFrame(data.to_pandas())
+    name = str(source.dataset)
+    commit = resolve_revision(name, "dataset", source.revision)
+    data = load_dataset(name, source.subset, split=source.split, revision=commit)
+    return table_of(name, "row", enumerate(data, start=1), source.columns)

@@ -1,53 +1,175 @@
-"""Reading the user's files of evaluation data."""
+"""Reading the user's tables of evaluation data: CSV, TSV, JSON Lines and Parquet."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+import json
+import math
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-
-import pandas as pd
+from typing import Any
 
 from langtailor.errors import SourceError
 
+Column = str | int
+Row = Mapping[Any, Any]
 
-def read_frame(path: Path, columns: Sequence[str | int]) -> pd.DataFrame:
-    """Some columns of a CSV, TSV, JSON Lines or Parquet file, in this order; text stays as it is.
+
+@dataclass(frozen=True)
+class Table:
+    """Some columns of a table.
+
+    Attributes:
+        source: the file or data set.
+        unit: what its rows are counted in: ``line`` or ``row``.
+        numbers: number of each row.
+        columns: values by column, as they stand there; ``None`` where a value is null or missing.
+    """
+
+    source: str
+    unit: str
+    numbers: Sequence[int]
+    columns: Mapping[Column, Sequence[Any]]
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def place(self, row: int) -> str:
+        """Where a row stands, for messages."""
+        return f"{self.source}: {self.unit} {self.numbers[row]}"
+
+    def texts(self, column: Column, *, may_be_blank: bool = False) -> list[str]:
+        """A column of text; a number is taken as it is written.
+
+        Raises:
+            SourceError: a value is null, missing, blank or no text; names the row.
+        """
+        return [self._text(row, column, value, may_be_blank) for row, value in enumerate(self.columns[column])]
+
+    def floats(self, column: Column) -> list[float]:
+        """A column of finite numbers.
+
+        Raises:
+            SourceError: a value is none; names the row.
+        """
+        return [self._float(row, column, value) for row, value in enumerate(self.columns[column])]
+
+    def _text(self, row: int, column: Column, value: Any, may_be_blank: bool) -> str:
+        if value is None:
+            raise SourceError(f"{self.place(row)}: {column!r} is null or missing")
+        if isinstance(value, Mapping | list | bytes):
+            raise SourceError(f"{self.place(row)}: {column!r} is a {type(value).__name__} where text is expected")
+        text = str(value)
+        if not may_be_blank and not text.strip():
+            raise SourceError(f"{self.place(row)}: {column!r} is empty")
+        return text
+
+    def _float(self, row: int, column: Column, value: Any) -> float:
+        if value is None:
+            raise SourceError(f"{self.place(row)}: {column!r} is null or missing")
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = math.nan
+        if not math.isfinite(number):
+            raise SourceError(f"{self.place(row)}: {column!r} is {value!r}, which is not a number")
+        return number
+
+
+def read_table(path: Path, columns: Sequence[Column], optional: Sequence[Column] = ()) -> Table:
+    """Some columns of a file.
 
     Args:
-        path: the file.
+        path: the file; CSV unless its suffix is ``.tsv``, ``.jsonl`` or ``.parquet``.
         columns: their names; where all are numbers, those of a CSV or TSV file without a header.
+        optional: columns that the file need not have.
 
     Raises:
         SourceError: the file cannot be read, or a column is missing.
     """
-    headless = all(isinstance(column, int) for column in columns)
+    unit, read = _READERS.get(path.suffix.lower(), ("line", _csv_rows))
     try:
-        if path.suffix == ".parquet":
-            frame = pd.read_parquet(path)
-        elif path.suffix == ".jsonl":
-            frame = pd.read_json(path, lines=True, dtype=False)
-        else:
-            frame = pd.read_csv(
-                path,
-                sep="\t" if path.suffix == ".tsv" else ",",
-                header=None if headless else "infer",
-                # Tab-separated files hold bare quotation marks.
-                quoting=csv.QUOTE_NONE if path.suffix == ".tsv" else csv.QUOTE_MINIMAL,
-                keep_default_na=False,
-                dtype=str,
-            )
-    except (OSError, ValueError) as error:
+        return table_of(str(path), unit, read(path, columns), columns, optional)
+    except (OSError, ValueError, csv.Error) as error:
         raise SourceError(f"{path}: cannot be read as a table: {error}") from error
-    return chosen(frame, columns, str(path))
 
 
-def chosen(frame: pd.DataFrame, columns: Sequence[str | int], label: str) -> pd.DataFrame:
-    """Some columns of a table.
+def table_of(
+    source: str, unit: str, rows: Iterable[tuple[int, Row]], columns: Sequence[Column], optional: Sequence[Column] = ()
+) -> Table:
+    """Some columns of numbered rows.
 
     Raises:
-        SourceError: one is missing.
+        SourceError: no row has one of the columns.
     """
-    if missing := [column for column in columns if column not in frame.columns]:
-        raise SourceError(f"{label}: no column {missing[0]!r}; it has {list(frame.columns)}. Name its columns.")
-    return frame[list(columns)]
+    values: dict[Column, list[Any]] = {column: [] for column in (*columns, *optional)}
+    numbers, names = [], dict[Column, None]()
+    for number, row in rows:
+        numbers.append(number)
+        names |= dict.fromkeys(row)
+        for column, found in values.items():
+            found.append(_or_none(row.get(column)))
+    _require(columns, list(names), source)
+    return Table(source, unit, numbers, values)
+
+
+def _require(columns: Sequence[Column], names: Sequence[Column], source: str) -> None:
+    if missing := [column for column in columns if column not in names]:
+        raise SourceError(f"{source}: no column {missing[0]!r}; it has {list(names)}. Name its columns.")
+
+
+def _or_none(value: Any) -> Any:
+    """NaN is what other tools write for a missing value."""
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _csv_rows(path: Path, columns: Sequence[Column]) -> Iterator[tuple[int, Row]]:
+    csv.field_size_limit(sys.maxsize)  # a cell may be long
+    # Tab-separated files hold bare quotation marks.
+    style: Any = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if path.suffix.lower() == ".tsv" else {}
+    names: Sequence[Column] | None = None
+    with path.open(encoding="utf-8-sig", newline="") as stream:
+        reader = csv.reader(stream, **style)
+        for cells in filter(None, reader):
+            if names is None:
+                headless = all(isinstance(column, int) for column in columns)
+                names = range(len(cells)) if headless else cells
+                _require(columns, names, str(path))
+                if not headless:
+                    continue
+            if len(cells) != len(names):
+                raise ValueError(f"line {reader.line_num} has {len(cells)} columns where {len(names)} are expected")
+            yield reader.line_num, dict(zip(names, cells, strict=True))
+    if names is None:
+        raise ValueError("it is empty")
+
+
+def _json_rows(path: Path, columns: Sequence[Column]) -> Iterator[tuple[int, Row]]:
+    with path.open(encoding="utf-8-sig") as stream:
+        for number, line in enumerate(stream, start=1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except ValueError as error:
+                raise ValueError(f"line {number}: {error}") from error
+            if not isinstance(row, dict):
+                raise ValueError(f"line {number}: a JSON {type(row).__name__} where an object is expected")
+            yield number, row
+
+
+def _parquet_rows(path: Path, columns: Sequence[Column]) -> Iterator[tuple[int, Row]]:
+    import pyarrow.parquet as pq
+
+    file = pq.ParquetFile(path)
+    _require(columns, file.schema_arrow.names, str(path))
+    number = 0
+    for batch in file.iter_batches():
+        for row in batch.to_pylist():
+            number += 1
+            yield number, row
+
+
+_READERS = {".tsv": ("line", _csv_rows), ".jsonl": ("line", _json_rows), ".parquet": ("row", _parquet_rows)}

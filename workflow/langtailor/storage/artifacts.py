@@ -1,11 +1,8 @@
-"""Atomic writes, checksums and manifests: the ground under every artifact.
+"""Atomic writes, digests and manifests: the ground under every artifact.
 
-An artifact appears under its name only once it is complete: it is written beside it, flushed to disk
-and renamed; what a killed job left beside it goes with the next attempt. A *manifest* says what kind of artifact it is,
-what made it and, for directories, the SHA-256 of each file in it. A *checksum file*, small
-and hidden beside the artifact, says what its job wrote there, as a file can be whole and still be another language's; its
-time says since when.
-Nothing here depends on the clock, so that equal inputs give equal bytes.
+An artifact appears under its name only once it is complete: it is written beside it, flushed to disk and renamed. What
+a killed job left beside it goes with the next attempt. A *manifest* says what kind of artifact it is, what made it and,
+for directories, the SHA-256 of each file in it. Nothing here depends on the clock, so that equal inputs give equal bytes.
 """
 
 from __future__ import annotations
@@ -16,24 +13,27 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from langtailor.errors import ArtifactError, DiskFullError, LangtailorError, is_disk_full
 
 MANIFEST_NAME = "manifest.json"
 #: Snakemake marks a finished directory output with a file of its own.
-_DIRECTORY_MARK = ".snakemake_timestamp"
-_CHECKSUM_SUFFIX = ".sha256"
-#: Nanoseconds by which two times differ for Snakemake, which reckons in seconds.
-_TICK = 1_000
+SNAKEMAKE_MARK = ".snakemake_timestamp"
+#: Files in an artifact's folder that belong to no artifact.
+_NOT_SEALED = frozenset({MANIFEST_NAME, SNAKEMAKE_MARK})
 _UNFINISHED = ".part"
 #: Pattern of what `tempfile` puts into a name.
 _RANDOM = "?" * 8
 _CHUNK_BYTES = 1 << 20
+#: Nanoseconds between two changes of a file that may leave it with the same time: some file systems count in two seconds.
+_COARSEST_TIME = 2 * 10**9
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Manifest:
         made_by: the settings that shaped it, JSON-ready.
         inputs: digests or names of what it was made from.
         facts: figures about the content (rows, coverage, ...), JSON-ready.
-        files: SHA-256 by relative path (directories only; filled in when sealing).
+        files: SHA-256 by relative path (directories only; computed when sealing unless given).
     """
 
     kind: str
@@ -74,13 +74,49 @@ def sha256_bytes(data: bytes | memoryview) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+class _FileState(NamedTuple):
+    """What tells one content of a file from another without reading it."""
+
+    device: int
+    inode: int
+    size: int
+    modified: int
+    changed: int
+
+
 def sha256_file(path: Path) -> str:
-    """SHA-256 of a file as 64 hexadecimal digits, read in chunks."""
+    """SHA-256 of a file as 64 hexadecimal digits.
+
+    A job hashes its inputs before it starts, and names them by their digests in what it makes. So a process remembers a
+    digest for as long as the file stays as it is: the same inode, with the same size and times. Every change moves the
+    time of the last change (``ctime``), which programs cannot set. Only a file that changed a moment ago could change
+    again within one tick of the file system's clock; its digest is not remembered, as in git's index
+    (https://git-scm.com/docs/racy-git).
+    """
+    stat = path.stat()
+    state = _FileState(stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+    if time.time_ns() - max(state.modified, state.changed) < _COARSEST_TIME:
+        return _hash_file(path)
+    return _remembered_digest(path, state)
+
+
+@lru_cache(maxsize=4_096)
+def _remembered_digest(path: Path, _: _FileState) -> str:
+    return _hash_file(path)
+
+
+def _hash_file(path: Path) -> str:
     digest = hashlib.sha256()
     with path.open("rb") as stream:
         while chunk := stream.read(_CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def file_digests(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file below a folder by its relative path; the manifest and Snakemake's mark are left out."""
+    files = {entry.relative_to(folder).as_posix(): entry for entry in sorted(folder.rglob("*")) if entry.is_file()}
+    return {name: sha256_file(path) for name, path in files.items() if name not in _NOT_SEALED}
 
 
 @contextmanager
@@ -153,8 +189,8 @@ def _room_for(path: Path, what: str = "") -> Iterator[None]:
     """Make the folder that ``path`` stands in, without what a killed job left there, and name ``path`` on a full disk."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        for left in path.parent.glob(f".{glob.escape(path.name)}.{what}{_RANDOM}{_UNFINISHED}"):
-            shutil.rmtree(left) if left.is_dir() else left.unlink()
+        for unfinished in path.parent.glob(f".{glob.escape(path.name)}.{what}{_RANDOM}{_UNFINISHED}"):
+            shutil.rmtree(unfinished) if unfinished.is_dir() else unfinished.unlink()
         yield
     except LangtailorError:
         raise
@@ -165,13 +201,11 @@ def _room_for(path: Path, what: str = "") -> Iterator[None]:
 
 
 def seal_directory(folder: Path, manifest: Manifest) -> None:
-    """Write ``manifest.json`` into ``folder`` with the SHA-256 of every other file below it."""
-    files = {
-        entry.relative_to(folder).as_posix(): sha256_file(entry)
-        for entry in sorted(folder.rglob("*"))
-        if entry.is_file() and entry.relative_to(folder).as_posix() != MANIFEST_NAME
-    }
-    sealed = Manifest(manifest.kind, manifest.made_by, manifest.inputs, manifest.facts, files)
+    """Write ``manifest.json`` into ``folder`` with the SHA-256 of every other file below it.
+
+    Where the manifest has the digests already, they are taken as they are (:func:`file_digests`).
+    """
+    sealed = replace(manifest, files=manifest.files or file_digests(folder))
     (folder / MANIFEST_NAME).write_text(canonical_json(asdict(sealed), indent=1) + "\n", encoding="utf-8")
 
 
@@ -186,80 +220,32 @@ def read_manifest(folder: Path, kind: str, *, verify: bool = True) -> Manifest:
     Raises:
         ArtifactError: no manifest, another kind, a file missing, added or changed.
     """
-    manifest = _manifest(folder)
+    manifest = verify_directory(folder) if verify else _manifest(folder)
     if manifest.kind != kind:
         raise ArtifactError(folder, f"is a {manifest.kind!r} artifact where {kind!r} is expected")
-    if verify:
-        _verify_files(folder, manifest)
+    return manifest
+
+
+def verify_directory(folder: Path) -> Manifest:
+    """Compare every file of a directory artifact with its manifest, and return that.
+
+    Raises:
+        ArtifactError: no manifest, or a file is missing, added or changed.
+    """
+    manifest, digests = _manifest(folder), file_digests(folder)
+    for name, expected in manifest.files.items():
+        if name not in digests:
+            raise ArtifactError(folder / name, "is missing")
+        if digests[name] != expected:
+            raise ArtifactError(folder / name, "does not match its checksum")
+    if added := sorted(digests.keys() - manifest.files.keys()):
+        raise ArtifactError(folder / added[0], "does not belong to this artifact")
     return manifest
 
 
 def directory_digest(folder: Path) -> str:
     """SHA-256 of a directory artifact's manifest: changes when any file of it changes."""
     return sha256_file(folder / MANIFEST_NAME)
-
-
-def write_checksum(path: Path, newest: int) -> None:
-    """Write the digest of a finished artifact into a hidden file beside it; where it says so already, its time stays.
-
-    Args:
-        path: the artifact.
-        newest: time of the newest of what it was made from, in nanoseconds; the checksum file's is later.
-    """
-    checksum_file, digest = _checksum_file(path), _digest(path) + "\n"
-    if not checksum_file.is_file() or checksum_file.read_text(encoding="utf-8") != digest:
-        with atomic_file(checksum_file) as temporary:
-            temporary.write_text(digest, encoding="utf-8")
-    if modified(checksum_file) <= newest:
-        os.utime(checksum_file, ns=(newest + _TICK, newest + _TICK))
-
-
-def restore_times(root: Path) -> None:
-    """Give every artifact below a folder the time of its checksum file.
-
-    One that was rebuilt as it was has its old time again, and what was made from it is not made again. Snakemake gives
-    a finished job's outputs the time of day, so that this is for the end of a run.
-    """
-    for checksum_file in root.rglob(f".*{_CHECKSUM_SUFFIX}"):
-        path = checksum_file.with_name(checksum_file.name[1:].removesuffix(_CHECKSUM_SUFFIX))
-        marked = path / _DIRECTORY_MARK if path.is_dir() else path
-        if marked.is_file():
-            since = modified(checksum_file)
-            os.utime(marked, ns=(since, since))
-
-
-def modified(path: Path) -> int:
-    """When a file or a directory artifact was written, as Snakemake sees it, in nanoseconds."""
-    mark = path / _DIRECTORY_MARK
-    return (mark if mark.is_file() else path).stat().st_mtime_ns
-
-
-def verify_checksum(path: Path) -> None:
-    """Refuse an artifact that is not what its job wrote; what has no checksum file, such as a user's own, passes.
-
-    Raises:
-        ArtifactError: it is missing, or was changed or replaced.
-    """
-    try:
-        expected = _checksum_file(path).read_text(encoding="utf-8").strip()
-    except FileNotFoundError:
-        return
-    if path.is_dir():
-        _verify_files(path, _manifest(path))
-    try:
-        found = _digest(path)
-    except OSError as error:
-        raise ArtifactError(path, f"cannot be read ({error.strerror})") from error
-    if found != expected:
-        raise ArtifactError(path, "is not what its job wrote: it was damaged, cut or replaced")
-
-
-def _checksum_file(path: Path) -> Path:
-    return path.with_name(f".{path.name}{_CHECKSUM_SUFFIX}")
-
-
-def _digest(path: Path) -> str:
-    return directory_digest(path) if path.is_dir() else sha256_file(path)
 
 
 def write_json(path: Path, kind: str, content: Mapping[str, Any]) -> None:
@@ -279,11 +265,11 @@ def read_json(path: Path, kind: str) -> dict[str, Any]:
     try:
         body = json.loads(path.read_text(encoding="utf-8"))
         checksum = body.pop("checksum")
-        found = body["artifact"]
+        actual = body["artifact"]
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise ArtifactError(path, f"is not a readable {kind} file ({error!r})") from error
-    if found != kind:
-        raise ArtifactError(path, f"is a {found!r} file where {kind!r} is expected")
+    if actual != kind:
+        raise ArtifactError(path, f"is a {actual!r} file where {kind!r} is expected")
     if sha256_bytes(canonical_json(body).encode()) != checksum:
         raise ArtifactError(path, "does not match its checksum")
     del body["artifact"]
@@ -304,20 +290,6 @@ def _manifest(folder: Path) -> Manifest:
         return Manifest.from_json((folder / MANIFEST_NAME).read_text(encoding="utf-8"))
     except (OSError, ValueError, TypeError) as error:
         raise ArtifactError(folder, f"has no readable {MANIFEST_NAME} ({error})") from error
-
-
-def _verify_files(folder: Path, manifest: Manifest) -> None:
-    present = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()} - {
-        MANIFEST_NAME,
-        _DIRECTORY_MARK,
-    }
-    for name, expected in manifest.files.items():
-        if name not in present:
-            raise ArtifactError(folder / name, "is missing")
-        if sha256_file(folder / name) != expected:
-            raise ArtifactError(folder / name, "does not match its checksum")
-    if added := sorted(present - set(manifest.files)):
-        raise ArtifactError(folder / added[0], "does not belong to this artifact")
 
 
 def _umask() -> int:

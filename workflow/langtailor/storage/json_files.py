@@ -1,4 +1,4 @@
-"""Reading plain JSON files: those of model folders and of our own folders that have a manifest beside them."""
+"""Plain JSON files: those of model folders and of our own folders that have a manifest beside them."""
 
 from __future__ import annotations
 
@@ -37,3 +37,8 @@ def load_json_object(path: Path, *, missing_is_empty: bool = False) -> dict[str,
     if not isinstance(content, dict):
         raise ArtifactError(path, f"holds a JSON {type(content).__name__} where an object is expected")
     return content
+
+
+def format_json(content: Any) -> bytes:
+    """JSON as model folders have it: indented by two, in UTF-8, with a line feed at the end."""
+    return (json.dumps(content, ensure_ascii=False, indent=2) + "\n").encode()

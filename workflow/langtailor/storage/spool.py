@@ -11,6 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from langtailor.storage.artifacts import scratch_directory
+from langtailor.storage.batching import batched_by_weight
 
 #: One value a column of the schema; all columns are strings.
 Row = tuple[str | None, ...]
@@ -57,17 +58,9 @@ def spooled(rows: Iterable[Row], schema: pa.Schema, beside: Path) -> Iterator[Sp
 
 def record_batches(rows: Iterable[Row], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     """Gather rows into batches, each bounded in rows and, save for a single longer row, in characters."""
-    waiting: list[Row] = []
-    characters = 0
-    for row in rows:
-        waiting.append(row)
-        characters += sum(len(value) for value in row if value is not None)
-        if len(waiting) == _BATCH_ROWS or characters >= _BATCH_CHARACTERS:
-            yield _batch(waiting, schema)
-            waiting, characters = [], 0
-    if waiting:
-        yield _batch(waiting, schema)
+    for batch in batched_by_weight(rows, _characters, _BATCH_CHARACTERS, _BATCH_ROWS):
+        yield pa.record_batch([list(column) for column in zip(*batch, strict=True)], schema=schema)
 
 
-def _batch(rows: list[Row], schema: pa.Schema) -> pa.RecordBatch:
-    return pa.record_batch([list(column) for column in zip(*rows, strict=True)], schema=schema)
+def _characters(row: Row) -> int:
+    return sum(len(value) for value in row if value is not None)

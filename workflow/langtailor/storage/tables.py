@@ -37,7 +37,7 @@ CORPUS = pa.schema(
     ]
 )
 
-#: ``counts/{lang}.parquet``: every teacher id once, in order, with its uses in the train split.
+#: ``counts/{lang}.parquet``: every teacher id once, in order, with its count in the train split.
 COUNTS = pa.schema([("token_id", pa.int32()), ("count", pa.int64())])
 
 #: ``vocabulary/{variant}.parquet``: every new id once, in order, and why it is there. ``merge`` (BPE) and
@@ -153,10 +153,10 @@ def read_table(
 def read_table_manifest(path: Path, kind: str, schema: pa.Schema) -> Manifest:
     """The manifest of a Parquet artifact, after the checks of kind and schema; the rows stay unread."""
     with damage_named(path):
-        found = pq.read_schema(path)
-    manifest = manifest_of(path, found, kind)
-    if not found.equals(schema, check_metadata=False):
-        raise ArtifactError(path, f"has other columns than a {kind} table: {found.names}")
+        actual = pq.read_schema(path)
+    manifest = manifest_of(path, actual, kind)
+    if not actual.equals(schema, check_metadata=False):
+        raise ArtifactError(path, f"has other columns than a {kind} table: {actual.names}")
     return manifest
 
 

@@ -13,13 +13,21 @@ import jinja2
 import yaml
 
 from langtailor.config.teacher import is_local
+from langtailor.distillation.outcome import is_untrained
 from langtailor.evaluation.comparison import Comparison
 from langtailor.models.folder import ModelInfo
-from langtailor.storage.artifacts import MANIFEST_NAME, Manifest, atomic_directory, read_manifest, seal_directory
+from langtailor.storage.artifacts import (
+    MANIFEST_NAME,
+    SNAKEMAKE_MARK,
+    Manifest,
+    atomic_directory,
+    read_manifest,
+    seal_directory,
+)
 
 _LOG = logging.getLogger("langtailor")
 #: What training leaves beside the model and nobody needs to load it.
-_NOT_PUBLISHED = (MANIFEST_NAME, ".snakemake_timestamp")
+_NOT_PUBLISHED = (MANIFEST_NAME, SNAKEMAKE_MARK)
 
 
 @dataclass(frozen=True)
@@ -61,7 +69,7 @@ def publish_student(model: Path, teacher: Path, facts: CardFacts, comparisons: S
     with atomic_directory(out) as folder:
         shutil.copytree(model, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*_NOT_PUBLISHED))
         info, teacher_info = ModelInfo.read(folder), ModelInfo.read(teacher)
-        card = _card(facts, source, info, teacher_info, comparisons)
+        card = _card(facts, source, trained, info, teacher_info, comparisons)
         (folder / "README.md").write_text(card, encoding="utf-8")
         seal_directory(folder, Manifest("student", trained.made_by, trained.inputs, trained.facts))
     _LOG.info("published %s: %s parameters, %s tokens", out, f"{info.parameters:,}", f"{info.vocabulary_size:,}")
@@ -70,6 +78,7 @@ def publish_student(model: Path, teacher: Path, facts: CardFacts, comparisons: S
 def _card(
     facts: CardFacts,
     source: Manifest,
+    trained: Manifest,
     info: ModelInfo,
     teacher_info: ModelInfo,
     comparisons: Sequence[Comparison],
@@ -85,6 +94,7 @@ def _card(
     return environment.get_template("card.md.jinja").render(
         facts=facts,
         source=source,
+        untrained=is_untrained(trained.facts),
         info=info,
         teacher_info=teacher_info,
         rows=comparisons,

@@ -145,7 +145,7 @@ class Family(Protocol):
     def words(self, texts: Iterable[str]) -> Counter[str]:
         """Cut texts, after normalisation and pre-tokenization, where no token of the family can cross, and count.
 
-        The pieces are in the family's own spelling (``▁ev``, ``Ġev``; WordPiece: the bare word). Where the
+        The pieces are in the family's own spelling (``▁ev``, ``Ġev``; WordPiece: the word itself). Where the
         vocabulary gives no proof of such a cut, a piece is as long as it must be, up to the whole text.
         """
         ...

@@ -6,17 +6,15 @@ word.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping
-from itertools import islice
 from typing import Any
 
 from langtailor.errors import UnsupportedTokenizerError
+from langtailor.models.tokenizer_file import tokenizer_of
 from langtailor.surgery.spec import added_tokens, tokens_by_id
 from langtailor.surgery.spelling import FallbackSpelling, space_mark, spelling_of
-
-_BATCH = 10_000
+from langtailor.surgery.word_models import encode_words
 
 
 def donor_uses(donor: Mapping[str, Any], texts: Mapping[str, int]) -> Counter[str]:
@@ -29,20 +27,12 @@ def donor_uses(donor: Mapping[str, Any], texts: Mapping[str, int]) -> Counter[st
     Raises:
         UnsupportedTokenizerError: the donor's model is of a kind that is not known here.
     """
-    from tokenizers import Tokenizer
-
     surfaces = _surfaces(donor)
-    tokenizer = Tokenizer.from_str(json.dumps(dict(donor)))
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
     uses: Counter[str] = Counter()
-    remaining = iter(texts.items())
-    while batch := list(islice(remaining, _BATCH)):
-        encoded = tokenizer.encode_batch_fast([text for text, _ in batch], add_special_tokens=False)
-        for (_, used), found in zip(batch, encoded, strict=True):
-            for token_id in found.ids:
-                if (surface := surfaces[token_id]) is not None:
-                    uses[surface] += used
+    for ids, count in zip(encode_words(tokenizer_of(donor), texts), texts.values(), strict=True):
+        for token_id in ids:
+            if (surface := surfaces[token_id]) is not None:
+                uses[surface] += count
     return uses
 
 

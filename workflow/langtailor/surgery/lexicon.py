@@ -9,16 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+from langtailor.storage.batching import batched
 
 if TYPE_CHECKING:
     from tokenizers import models
 
 Counts = NDArray[np.int64]
-T = TypeVar("T")
 
 #: Separates words inside one line; no normaliser of these families lets it through.
 SEPARATOR = "\0"
@@ -41,7 +42,7 @@ class Lexicon:
         self._lines = [
             (count, SEPARATOR.join(chunk))
             for count, group in groupby(by_count, key=lambda item: item[0])
-            for chunk in _chunks([word for _, word in group], _LINE_WORDS)
+            for chunk in batched((word for _, word in group), _LINE_WORDS)
         ]
 
     def uses(self, model: models.Model, size: int) -> Counts:
@@ -51,7 +52,7 @@ class Lexicon:
         tokenizer = Tokenizer(model)
         tokenizer.pre_tokenizer = pre_tokenizers.Split(SEPARATOR, "removed")
         total = np.zeros(size, np.int64)
-        for batch in _chunks(self._lines, _BATCH_LINES):
+        for batch in batched(self._lines, _BATCH_LINES):
             encoded = tokenizer.encode_batch_fast([line for _, line in batch], add_special_tokens=False)
             for (count, _), found in zip(batch, encoded, strict=True):
                 np.add.at(total, np.array(found.ids, np.int64), count)
@@ -105,7 +106,3 @@ def settle(
         survivors.sort()
         alive, saved = alive[survivors], saved[survivors]
     return []
-
-
-def _chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    return (items[at : at + size] for at in range(0, len(items), size))

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from langtailor.surgery.registry import model_of
 from langtailor.surgery.unknowns import unknown_id
-from langtailor.surgery.wordwise import bare, encoded
+from langtailor.surgery.word_models import encode_words, model_of, word_tokenizer
 
 if TYPE_CHECKING:
     from tokenizers import models
@@ -28,12 +27,14 @@ def segment(spec: Mapping[str, Any], tokens: Sequence[str]) -> list[tuple[int, .
     Returns:
         Teacher ids by token. The unknown token is left out unless there is nothing else.
     """
-    model, unknown = bare(model_of(spec)), unknown_id(spec)
+    model, unknown = word_tokenizer(model_of(spec)), unknown_id(spec)
     prefix = spec["model"].get("continuing_subword_prefix")
-    pieces = dict(zip(tokens, encoded(model, tokens), strict=True))
+    pieces = dict(zip(tokens, encode_words(model, tokens), strict=True))
     if prefix:
         texts = {token: token.removeprefix(prefix) for token in tokens if token.startswith(prefix)}
-        pieces |= dict(zip(texts, encoded(bare(_inner_model(spec, prefix)), texts.values()), strict=True))
+        pieces |= dict(
+            zip(texts, encode_words(word_tokenizer(_inner_model(spec, prefix)), texts.values()), strict=True)
+        )
     own = {token: i for token in tokens if (i := model.token_to_id(token)) is not None}
     return [(own[token],) if token in own else _known(pieces[token], unknown) for token in tokens]
 

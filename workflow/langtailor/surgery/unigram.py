@@ -39,7 +39,7 @@ target text, and that leave every kept piece reachable.
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -49,10 +49,11 @@ from langtailor.errors import UnsupportedTokenizerError
 from langtailor.surgery.base import Graft, Ids, Layout, TokenizerFiles
 from langtailor.surgery.donor_tokens import donor_uses
 from langtailor.surgery.lexicon import SEPARATOR, Lexicon, settle
-from langtailor.surgery.sentencepiece_model import Kind, read_pieces, rewrite_sentencepiece
+from langtailor.surgery.sentencepiece_model import Kind, read_pieces, rewrite_sentencepiece, without_last_outside
 from langtailor.surgery.spec import assert_bijection, remap_shared
 from langtailor.surgery.spelling import BYTE_TOKENS, space_mark
-from langtailor.surgery.wordwise import WordwiseFamily, bare, encoded, of_small_script, savings
+from langtailor.surgery.word_models import encode_words, word_tokenizer
+from langtailor.surgery.wordwise import WordwiseFamily, of_small_script, savings
 
 if TYPE_CHECKING:
     from tokenizers import models
@@ -171,8 +172,11 @@ class UnigramFamily(WordwiseFamily):
         spec = remap_shared(self.spec, layout.new_id)
         spec["model"]["vocab"] = [[token, self._score(layout, token)] for token in self._model_tokens(layout)]
         spec["model"]["unk_id"] = layout.new_id[self._unknown]
-        files = self._sentencepiece.items()
-        return TokenizerFiles(spec, {name: rewrite_sentencepiece(data, layout, self._special) for name, data in files})
+        return TokenizerFiles(spec, dict(self._sentencepiece_files(layout)))
+
+    def _sentencepiece_files(self, layout: Layout) -> Iterator[tuple[str, bytes]]:
+        for name, data in self._sentencepiece.items():
+            yield name, rewrite_sentencepiece(data, without_last_outside(layout, data), self._special)
 
     def unreachable(self, layout: Layout) -> list[str]:
         """Grafts, and kept tokens that the teacher reaches, that no text reaches in the new tokenizer.
@@ -190,7 +194,7 @@ class UnigramFamily(WordwiseFamily):
     def _cut(self, layout: Layout, tokens: Sequence[str]) -> list[str]:
         """Those of the tokens that the encoder does not leave whole."""
         new_id = layout.new_id
-        rows = encoded(bare(self._model(layout)), tokens)
+        rows = encode_words(word_tokenizer(self._model(layout)), tokens)
         return [token for token, row in zip(tokens, rows, strict=True) if row != [new_id[token]]]
 
     @cached_property
@@ -217,13 +221,13 @@ class UnigramFamily(WordwiseFamily):
         scores = self._on_teachers_scale(own, base)
         taken = {*base.tokens, *self._added, *self._slots, *self._bytes}
         candidates = [token for token in scores if token not in taken]
-        base_encoder, unknown = bare(self._model(base)), base.new_id[self._unknown]
+        base_encoder, unknown = word_tokenizer(self._model(base)), base.new_id[self._unknown]
         kept_pieces = [t for t in base.tokens if t not in self._special | self._slots | self._bytes]
         whole_pieces = sorted(set(kept_pieces) - set(self._cut(base, kept_pieces)))
         while True:
             settled = settle(
                 candidates,
-                lambda tokens: savings(encoded(base_encoder, tokens), tokens, unknown),
+                lambda tokens: savings(encode_words(base_encoder, tokens), tokens, unknown),
                 lambda tokens: self._uses(lexicon, kept, [Graft(t, 0, score=scores[t]) for t in tokens]),
                 limit,
                 min_count,
@@ -235,7 +239,7 @@ class UnigramFamily(WordwiseFamily):
 
     def _blocking(self, layout: Layout, pieces: Sequence[str]) -> set[str]:
         """Grafts into which the encoder cuts one of the kept pieces."""
-        rows = encoded(bare(self._model(layout)), self._cut(layout, pieces))
+        rows = encode_words(word_tokenizer(self._model(layout)), self._cut(layout, pieces))
         return {layout.tokens[i] for row in rows for i in row} & layout.grafts.keys()
 
     def _trained(self, words: Mapping[str, int], limit: int) -> dict[str, float]:

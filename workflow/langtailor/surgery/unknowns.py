@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from langtailor.surgery.base import Family, Ids
-from langtailor.surgery.registry import model_of
-from langtailor.surgery.wordwise import bare, encoded
+from langtailor.surgery.word_models import encode_words, model_of, word_tokenizer
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
@@ -44,11 +43,11 @@ def needed_to_stay_known(family: Family, kept: Ids, words: Iterable[str]) -> Ids
     teacher_unknown = unknown_id(family.spec)
     if teacher_unknown is None:
         return np.zeros(0, np.int32)
-    teacher, known, distinct = bare(model_of(family.spec)), kept, sorted(set(words))
+    teacher, known, distinct = word_tokenizer(model_of(family.spec)), kept, sorted(set(words))
     while True:
         spec = family.write(family.layout(known, (), 0)).tokenizer
-        pruned, unknown = bare(model_of(spec)), unknown_id(spec)
-        hidden = [word for word, ids in zip(distinct, encoded(pruned, distinct), strict=True) if unknown in ids]
+        pruned, unknown = word_tokenizer(model_of(spec)), unknown_id(spec)
+        hidden = [word for word, ids in zip(distinct, encode_words(pruned, distinct), strict=True) if unknown in ids]
         spans = (unknown_spans(pruned.encode(word), unknown) for word in hidden)
         pairs = zip(hidden, spans, strict=True)
         lost = {i for word, found in pairs for i in lost_tokens(teacher.encode(word), found, teacher_unknown)}

@@ -30,11 +30,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from langtailor.errors import UnsupportedTokenizerError
+from langtailor.models.tokenizer_file import tokenizer_of
 from langtailor.surgery.base import Graft, Ids, Layout, TokenizerFiles
 from langtailor.surgery.donor_tokens import donor_uses
 from langtailor.surgery.lexicon import SEPARATOR, Counts, Lexicon, repeated, settle
 from langtailor.surgery.spec import assert_bijection, remap_shared
-from langtailor.surgery.wordwise import WordwiseFamily, bare, encoded, of_small_script, savings, whole
+from langtailor.surgery.word_models import encode_words, word_tokenizer
+from langtailor.surgery.wordwise import WordwiseFamily, of_small_script, savings
 
 if TYPE_CHECKING:
     from tokenizers import models
@@ -162,13 +164,13 @@ class WordPieceFamily(WordwiseFamily):
         self, spec: Mapping[str, Any], ids: Mapping[str, int], tokens: Sequence[str], prefixes: Sequence[str]
     ) -> list[str]:
         """Those of the tokens that are not emitted for any of the texts tried."""
-        tokenizer = whole(spec)
+        tokenizer = tokenizer_of(spec)
         first = [token for token in tokens if not token.startswith(self._prefix)]
-        missed = [t for t, row in zip(first, encoded(tokenizer, first), strict=True) if row != [ids[t]]]
+        missed = [t for t, row in zip(first, encode_words(tokenizer, first), strict=True) if row != [ids[t]]]
         rest = [token for token in tokens if token.startswith(self._prefix)]
         for letter in prefixes:
             texts = [letter + token.removeprefix(self._prefix) for token in rest]
-            rows = zip(rest, encoded(tokenizer, texts), strict=True)
+            rows = zip(rest, encode_words(tokenizer, texts), strict=True)
             rest = [token for token, row in rows if row != [ids[letter], ids[token]]]
             if not rest:
                 break
@@ -242,8 +244,8 @@ class WordPieceFamily(WordwiseFamily):
         unknown = base.new_id[self._unknown]
         saved = np.zeros(len(tokens), np.int64)
         continued = np.array([token.startswith(self._prefix) for token in tokens], bool)
-        saved[~continued] = savings(encoded(bare(self._model(base)), first), first, unknown)
-        saved[continued] = savings(encoded(bare(self._continued_model(base)), rest), rest, unknown)
+        saved[~continued] = savings(encode_words(word_tokenizer(self._model(base)), first), first, unknown)
+        saved[continued] = savings(encode_words(word_tokenizer(self._continued_model(base)), rest), rest, unknown)
         return saved
 
     # -- models -----------------------------------------------------------------------------------------------------

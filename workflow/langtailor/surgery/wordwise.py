@@ -5,12 +5,11 @@ No token needs another, so any set of tokens can be kept; what differs is how a 
 
 from __future__ import annotations
 
-import json
 import re
 import unicodedata
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -23,13 +22,12 @@ from langtailor.surgery.lexicon import Counts, Lexicon
 from langtailor.surgery.spec import added_tokens, config_tokens, processor_tokens, special_tokens, tokens_by_id
 
 if TYPE_CHECKING:
-    from tokenizers import Tokenizer, models
+    from tokenizers import models
 
 #: ``[unused5]`` (BERT), ``<unused5>`` (Gemma), ``<extra_id_5>`` (T5), ``madeupword0005`` (fairseq).
 _SLOT = re.compile(r"[\[<]unused[ _]?\d+[\]>]|<extra_id_\d+>|madeupword\d+")
 #: Scripts of thousands of characters, each a rare one: their characters have to earn their rows.
 _LARGE_SCRIPTS = ("CJK ", "HANGUL SYLLABLE ")
-_BATCH = 10_000
 
 
 class WordwiseFamily(ABC):
@@ -169,30 +167,6 @@ class WordwiseFamily(ABC):
 def of_small_script(text: str) -> bool:
     """Whether a text is one character of a script whose characters are few enough to keep them all."""
     return len(text) == 1 and not unicodedata.name(text, "").startswith(_LARGE_SCRIPTS)
-
-
-def bare(model: models.Model) -> Tokenizer:
-    """A tokenizer of the model alone: what it is given is one word, as it is."""
-    from tokenizers import Tokenizer
-
-    return Tokenizer(model)
-
-
-def whole(spec: Mapping[str, Any]) -> Tokenizer:
-    """The complete tokenizer of a ``tokenizer.json``, without its truncation and padding."""
-    from tokenizers import Tokenizer
-
-    tokenizer = Tokenizer.from_str(json.dumps(dict(spec)))
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    return tokenizer
-
-
-def encoded(tokenizer: Tokenizer, words: Iterable[str]) -> Iterator[list[int]]:
-    """Ids of each word, without special tokens."""
-    remaining = iter(words)
-    while batch := list(islice(remaining, _BATCH)):
-        yield from (found.ids for found in tokenizer.encode_batch_fast(batch, add_special_tokens=False))
 
 
 def savings(ids: Iterable[list[int]], texts: Iterable[str], unknown: int | None) -> Counts:

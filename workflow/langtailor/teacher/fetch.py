@@ -15,17 +15,19 @@ from typing import Any
 
 from langtailor.config.teacher import TeacherSettings, is_local
 from langtailor.errors import ConfigError, UnsupportedTokenizerError
-from langtailor.models.folder import ModelInfo, module_kind
+from langtailor.models.folder import module_kind
 from langtailor.storage.artifacts import (
     MANIFEST_NAME,
     Manifest,
     atomic_directory,
     canonical_json,
+    file_digests,
     seal_directory,
     sha256_bytes,
-    sha256_file,
 )
 from langtailor.storage.json_files import load_json, load_json_object
+from langtailor.teacher.accept import accept_teacher
+from langtailor.teacher.adapter import merge_adapter
 
 _LOG = logging.getLogger("langtailor")
 _KEY = "teacher.model"
@@ -51,12 +53,14 @@ def fetch_teacher(settings: TeacherSettings, out: Path) -> None:
         HubError: the Hub refuses or cannot be reached.
         UnsupportedTokenizerError: its tokenizer is of a type that cannot be cut.
     """
+    _LOG.info("fetching the teacher %s", settings.model)
     downloads = out.parent / ".download"
     with atomic_directory(out) as folder:
         commit = _fetch_into(folder, settings, downloads)
+        merge_adapter(folder, settings, _local_folder)
         _check_modules(folder, settings)
         _check_tokenizer(folder, settings)
-        info = ModelInfo.read(folder)
+        info = accept_teacher(folder, settings)
         facts = {
             "modules": list(info.modules),
             "dimension": info.dimension,
@@ -72,8 +76,9 @@ def fetch_teacher(settings: TeacherSettings, out: Path) -> None:
             "license": _licence(folder / "README.md"),
         }
         made_by = {"model": settings.model, "revision": settings.revision}
-        inputs = {"commit": commit, "digest": _digest(folder)}
-        seal_directory(folder, Manifest("teacher", made_by, inputs, facts))
+        files = file_digests(folder)
+        inputs = {"commit": commit, "digest": sha256_bytes(canonical_json(files).encode())}
+        seal_directory(folder, Manifest("teacher", made_by, inputs, facts, files))
     shutil.rmtree(downloads, ignore_errors=True)
     _LOG.info(
         "teacher %s: %s parameters, %s tokens, %d dimensions, %s pooling",
@@ -94,6 +99,7 @@ def local_files(settings: TeacherSettings) -> list[Path]:
         ConfigError: the folder holds no model that can be used.
     """
     source = Path(settings.model).expanduser()
+    _refuse_bare_folder(settings.model)
     if settings.model.startswith("package:") or not is_local(settings.model) or not source.is_dir():
         return []
     return [source / name for name in _needed(_names_below(source), settings.model)]
@@ -101,18 +107,27 @@ def local_files(settings: TeacherSettings) -> list[Path]:
 
 def _fetch_into(folder: Path, settings: TeacherSettings, downloads: Path) -> str | None:
     """Put the model's files into ``folder``; returns the commit of a Hub model."""
-    if settings.model.startswith("package:"):
-        _copy_files(_package_folder(settings.model.removeprefix("package:")), folder, settings.model)
-        return None
-    if is_local(settings.model):
-        source = Path(settings.model).expanduser()
-        if not source.is_dir():
-            raise ConfigError(
-                _KEY, f"{settings.model!r} is not a folder; give a folder, a Hub id or package:NAME/FOLDER"
-            )
-        _copy_files(source, folder, settings.model)
-        return None
-    return _download(folder, settings, downloads)
+    _refuse_bare_folder(settings.model)
+    if not is_local(settings.model):
+        return _download(folder, settings, downloads)
+    _copy_files(_local_folder(settings.model), folder, settings.model)
+    return None
+
+
+def _refuse_bare_folder(model: str) -> None:
+    """Refuse a folder that is named as if it were a model of the Hub."""
+    if not is_local(model) and Path(model).is_dir():
+        raise ConfigError(_KEY, f"{model} is a folder here: write ./{model} (a name without ./ is one of the Hub)")
+
+
+def _local_folder(model: str) -> Path:
+    """The folder of a model that is a folder or in an installed package."""
+    if model.startswith("package:"):
+        return _package_folder(model.removeprefix("package:"))
+    folder = Path(model).expanduser()
+    if not folder.is_dir():
+        raise ConfigError(_KEY, f"{model!r} is not a folder; give a folder, a Hub id or package:NAME/FOLDER")
+    return folder
 
 
 def _download(folder: Path, settings: TeacherSettings, downloads: Path) -> str:
@@ -227,14 +242,6 @@ def _own_code(folder: Path, modules: Sequence[Mapping[str, Any]]) -> str | None:
 
     # Many models still carry the code with which they came, though transformers knows them by now.
     return None if config.get("model_type") in CONFIG_MAPPING else f"model type {config.get('model_type')}"
-
-
-def _digest(folder: Path) -> str:
-    """SHA-256 over names and contents of all files."""
-    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
-    return sha256_bytes(
-        canonical_json({path.relative_to(folder).as_posix(): sha256_file(path) for path in files}).encode()
-    )
 
 
 def _licence(readme: Path) -> str | None:

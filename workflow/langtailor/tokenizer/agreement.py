@@ -7,17 +7,17 @@ of their files, and ``sentencepiece`` reads a file of its own. So each is asked,
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from langtailor.models.tokenizer_file import tokenizer_of
+from langtailor.storage.json_files import load_json_object
 from langtailor.surgery.base import Family, Layout
 from langtailor.surgery.sentencepiece_model import is_sentencepiece
 from langtailor.surgery.unknowns import unknown_id
-from langtailor.surgery.wordwise import whole
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -87,13 +87,13 @@ class _Side:
 
     def __init__(self, folder: Path, teacher: Path, tokens: Sequence[str | None]) -> None:
         self.folder, self.tokens, self._teacher = folder, tokens, teacher
-        self.spec = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+        self.spec = load_json_object(folder / "tokenizer.json")
         files = sorted(folder.glob("*.model"))
         self.sentencepiece_files = [file.name for file in files if is_sentencepiece(file.read_bytes())]
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
-        return whole(self.spec)
+        return tokenizer_of(self.spec)
 
     @cached_property
     def transformers(self) -> Any:
@@ -196,11 +196,11 @@ def _claims(side: _Side) -> Iterator[tuple[str, dict[str, int]]]:
     yield "tokenizer.json `added_tokens`", {entry["content"]: entry["id"] for entry in spec.get("added_tokens") or ()}
     if padding := spec.get("padding"):
         yield "tokenizer.json `padding`", {padding["pad_token"]: padding["pad_id"]}
-    config = _read(folder / "tokenizer_config.json")
+    config = load_json_object(folder / "tokenizer_config.json", missing_is_empty=True)
     decoder = config.get("added_tokens_decoder") or {}
     yield "tokenizer_config.json", {entry["content"]: int(i) for i, entry in decoder.items()}
-    yield "added_tokens.json", _read(folder / "added_tokens.json")
-    yield "vocab.json", _read(folder / "vocab.json")
+    for name in ("added_tokens.json", "vocab.json"):
+        yield name, load_json_object(folder / name, missing_is_empty=True)
     if (folder / "vocab.txt").is_file():
         lines = (folder / "vocab.txt").read_bytes().decode().removesuffix("\n").split("\n")
         yield "vocab.txt", {token: i for i, token in enumerate(lines)}
@@ -215,9 +215,3 @@ def _differences(claimed: Mapping[str, int], ids: Mapping[str, int]) -> dict[str
 def _unknown_token(side: _Side) -> str | None:
     unknown = unknown_id(side.spec)
     return None if unknown is None else side.tokens[unknown]
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """A JSON file's content, empty where there is none."""
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return content

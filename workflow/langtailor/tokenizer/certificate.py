@@ -12,22 +12,22 @@ without its grafts, and for the complete one it is told how much text they leave
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from langtailor.corpus.reading import read_corpus
+from langtailor.corpus.reading import read_texts
 from langtailor.errors import CertificateError
+from langtailor.models.tokenizer_file import tokenizer_of
 from langtailor.progress import Progress
+from langtailor.storage.batching import batched
+from langtailor.storage.json_files import load_json_object
 from langtailor.surgery.base import Family, Layout
 from langtailor.surgery.unknowns import lost_tokens, unknown_id, unknown_spans
-from langtailor.surgery.wordwise import whole
 from langtailor.tokenizer.agreement import check_agreement
 
 if TYPE_CHECKING:
@@ -134,13 +134,15 @@ def certify(
     broken: list[str] = []
     samples: list[str] = []
     for lang, path in sorted(corpora.items()):
-        texts = read_corpus(path, "validation", ["text"])["text"].to_pylist()
+        texts = read_texts(path, "validation")
         samples += texts[: -(-_SAMPLE // len(corpora))]
         counts[lang], lost = measure.passages(texts, f"certifying {lang}")
         broken += _problems(lang, counts[lang], lost)
+    _LOG.info("checking that every token can be reached")
     unreachable = family.unreachable(layout)
     if unreachable:
         broken.append(f"{len(unreachable)} tokens are unreachable, among them {unreachable[:_SHOWN]}; {_DEFECT}")
+    _LOG.info("comparing with transformers and sentencepiece")
     agreement = check_agreement(family, layout, teacher, folder, samples)
     broken += [f"{problem}; {_DEFECT}" for problem in agreement.problems]
     if broken:
@@ -187,11 +189,11 @@ class _Measure:
     def of(cls, family: Family, layout: Layout, folder: Path) -> _Measure:
         kept = np.sort(layout.teacher_ids[layout.teacher_ids >= 0])
         pruned = family.layout(kept, (), 0)
-        spec = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+        spec = load_json_object(folder / "tokenizer.json")
         return cls(
-            teacher=whole(family.spec),
-            pruned=whole(family.write(pruned).tokenizer),
-            new=whole(spec),
+            teacher=tokenizer_of(family.spec),
+            pruned=tokenizer_of(family.write(pruned).tokenizer),
+            new=tokenizer_of(spec),
             to_pruned=_new_ids(pruned, len(family.tokens)),
             to_new=_new_ids(layout, len(family.tokens)),
             tokens=family.tokens,
@@ -202,7 +204,7 @@ class _Measure:
         """Counts over the passages, and the dropped tokens for want of which text became unknown."""
         total, lost = Counts(), set[str]()
         with Progress(label, len(texts), "passage") as progress:
-            for batch in _batches(texts):
+            for batch in batched(texts, _BATCH):
                 rows = [
                     [found.ids for found in tokenizer.encode_batch_fast(batch, add_special_tokens=False)]
                     for tokenizer in (self.teacher, self.pruned, self.new)
@@ -282,9 +284,3 @@ def _ratio(part: int, whole_: int) -> float | None:
 
 def _length(spans: Sequence[tuple[int, int]]) -> int:
     return sum(end - start for start, end in spans)
-
-
-def _batches(items: Sequence[str]) -> Iterator[list[str]]:
-    remaining = iter(items)
-    while batch := list(islice(remaining, _BATCH)):
-        yield batch

@@ -19,6 +19,7 @@ from langtailor.storage.artifacts import (
     sha256_file,
     write_json,
 )
+from langtailor.storage.json_files import format_json, load_json_object
 from langtailor.storage.tables import VOCABULARY, read_table
 from langtailor.surgery.base import Family, Layout
 from langtailor.surgery.registry import load_family
@@ -48,6 +49,7 @@ def write_tokenizer(
         CertificateError: the new tokenizer breaks a promise; nothing is written then.
         UnsupportedTokenizerError: the teacher's tokenizer belongs to no supported family.
     """
+    _LOG.info("writing the tokenizer")
     read_manifest(teacher, "teacher")
     layout = table_to_layout(read_table(vocabulary, "vocabulary", VOCABULARY)[0])
     family = load_family(teacher)
@@ -76,7 +78,7 @@ def write_files(family: Family, layout: Layout, teacher: Path, folder: Path) -> 
         folder: an existing folder.
     """
     files = family.write(layout)
-    written = {"tokenizer.json": _json_bytes(files.tokenizer), **files.others}
+    written = {"tokenizer.json": format_json(files.tokenizer), **files.others}
     written |= dict(_side_files(family, layout, files.tokenizer, teacher))
     for name, data in written.items():
         (folder / name).write_bytes(data)
@@ -93,10 +95,10 @@ def _side_files(family: Family, layout: Layout, spec: Mapping[str, Any], teacher
     gone = {token for token in family.tokens if token is not None and token not in new_id}
     for name in ("tokenizer_config.json", "special_tokens_map.json"):
         if (teacher / name).is_file():
-            yield name, _json_bytes(_without(_read(teacher / name), gone, new_id))
+            yield name, format_json(_without(load_json_object(teacher / name), gone, new_id))
     if (teacher / "added_tokens.json").is_file():
-        added = sorted(new_id.keys() & _read(teacher / "added_tokens.json").keys(), key=new_id.__getitem__)
-        yield "added_tokens.json", _json_bytes({token: new_id[token] for token in added})
+        added = sorted(new_id.keys() & load_json_object(teacher / "added_tokens.json").keys(), key=new_id.__getitem__)
+        yield "added_tokens.json", format_json({token: new_id[token] for token in added})
     if (teacher / "vocab.json").is_file() and "merges" in spec["model"]:
         yield "vocab.json", json.dumps(spec["model"]["vocab"], ensure_ascii=False).encode()
     if (teacher / "merges.txt").is_file() and "merges" in spec["model"]:
@@ -132,12 +134,3 @@ def _check_origin(family: Family, layout: Layout, vocabulary: Path) -> None:
     for token, i in zip(layout.tokens, layout.teacher_ids.tolist(), strict=True):
         if i >= 0 and (i >= len(family.tokens) or family.tokens[i] != token):
             raise ArtifactError(vocabulary, f"gives teacher id {i} to {token!r}, which the teacher does not")
-
-
-def _read(path: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return content
-
-
-def _json_bytes(value: Any) -> bytes:
-    return (json.dumps(value, ensure_ascii=False, indent=2) + "\n").encode()

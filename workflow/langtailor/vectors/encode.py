@@ -1,8 +1,8 @@
 """Computing the teacher's vectors once, shard by shard.
 
-As a corpus stands in the order train, validation, test, and quotas that are raised in one ratio only append to each
-split, they leave all full shards of training passages as they are. Snakemake cannot know this: it deletes the shards of
-a changed corpus and runs their jobs again. Each shard therefore has a second name (a hard link) in the *shard cache*, a
+The rows of a corpus are in the order train, validation, test, and raising all quotas by one ratio only appends to each
+split. So all full shards of training passages stay as they are. Snakemake cannot know this: it deletes the shards of a
+changed corpus and runs their jobs again. Each shard therefore has a second name (a hard link) in the *shard cache*, a
 folder that no rule declares, and is reused from there when teacher, settings, code and passages are the same.
 """
 
@@ -21,17 +21,15 @@ from numpy.typing import NDArray
 
 from langtailor.config.teacher import TeacherSettings
 from langtailor.config.vectors import VectorSettings
+from langtailor.corpus.reading import read_rows
 from langtailor.errors import ArtifactError, LangtailorError
 from langtailor.models.folder import ModelInfo, resolve_prompt
 from langtailor.models.loading import load_teacher
 from langtailor.storage.artifacts import Manifest, canonical_json, directory_digest, read_manifest
 from langtailor.storage.code_digest import module_digest
-from langtailor.storage.tables import CORPUS, read_batches
 from langtailor.vectors.store import DIGEST_BYTES, KIND, VectorShard, text_digests, texts_read, write_shard
 
 _LOG = logging.getLogger("langtailor")
-#: Passages that are read from the corpus at once.
-_READ_ROWS = 1_024
 
 
 def encode_shard(
@@ -44,14 +42,14 @@ def encode_shard(
     out: Path,
     cache: Path | None = None,
 ) -> None:
-    """Compute and store the vectors of one shard, or reuse it from the shard cache where it would be the same.
+    """Compute and store the vectors of one shard, or reuse the shard from the cache where it would be the same.
 
     Args:
         corpus: ``corpus/{lang}.parquet``.
-        shard: its number; it holds the rows from ``shard * settings.shard_passages``. A shard past the end of a short
-            language holds none.
+        shard: its number; it holds the rows from ``shard * settings.shard_passages`` on. A shard past the end of a
+            short corpus is empty.
         teacher: the teacher's folder.
-        teacher_settings: how the teacher reads.
+        teacher_settings: prompt, length limit and precision of the teacher.
         settings: size of shards and batches.
         device: ``cpu`` or ``cuda``.
         out: the shard's file.
@@ -62,9 +60,10 @@ def encode_shard(
     """
     from langtailor.models.encoder import Encoder
 
-    known = read_manifest(teacher, "teacher")
+    _LOG.info("reading the passages of %s", corpus.stem)
+    manifest = read_manifest(teacher, "teacher")
     info = ModelInfo.read(teacher)
-    table = _passages(corpus, shard * settings.shard_passages, settings.shard_passages)
+    table = read_rows(corpus, shard * settings.shard_passages, settings.shard_passages)
     texts, prompt = texts_read(table, teacher_settings.reads), resolve_prompt(info, teacher_settings)
     ids, splits = (pa.array(table[name].to_pylist(), pa.string()) for name in ("id", "split"))
     digests = text_digests(texts, prompt)
@@ -73,17 +72,17 @@ def encode_shard(
         "pooling": info.pooling,
         "max_length": teacher_settings.max_length or info.max_length,
     }
-    inputs = {"teacher": directory_digest(teacher), "commit": known.inputs.get("commit"), "shard": shard}
+    inputs = {"teacher": directory_digest(teacher), "commit": manifest.inputs.get("commit"), "shard": shard}
     cached = None if cache is None else _CachedShard.of(cache, shard, made_by, inputs, settings)
     if cached is not None and cached.reuse(out, [ids, splits, digests]):
-        _LOG.info("%s passages are those of the shard that was here before: reused from the cache", f"{len(texts):,}")
+        _LOG.info("reused from the shard cache: %s passages", f"{len(texts):,}")
         return
     vectors, tokens, padding = np.empty((0, info.dimension), np.float16), 0, 0.0
     if texts:
         encoder = Encoder(load_teacher(teacher, teacher_settings, device), prompt, settings.batch_tokens)
         vectors = _to_float16(encoder.encode(texts, f"encoding {corpus.stem}/{shard:05d}"), out)
         tokens, padding = encoder.tokens, round(encoder.padding_share, 4)
-        _LOG.info("%s passages, %s tokens, padded by %.1f %%", f"{len(texts):,}", f"{tokens:,}", 100 * padding)
+        _LOG.info("%s passages, %s tokens, %.1f %% padding", f"{len(texts):,}", f"{tokens:,}", 100 * padding)
     facts = {"tokens": tokens, "padding_share": padding}
     write_shard(out, ids, splits, digests, vectors, Manifest(KIND, made_by, inputs, facts))
     if cached is not None:
@@ -92,11 +91,11 @@ def encode_shard(
 
 @dataclass(frozen=True)
 class _CachedShard:
-    """Second name of a shard, which says what made it.
+    """A shard's entry in the cache; its name holds a digest of what made it.
 
     Attributes:
-        path: the name.
-        others: pattern of the names of the same shard made otherwise.
+        path: the entry.
+        others: pattern of the entries of the same shard made by something else.
     """
 
     path: Path
@@ -106,20 +105,19 @@ class _CachedShard:
     def of(
         cls, folder: Path, shard: int, made_by: dict[str, Any], inputs: dict[str, Any], settings: VectorSettings
     ) -> Self:
-        """The name for this teacher, these settings and this code."""
-        made = canonical_json([made_by, inputs, settings.batch_tokens, module_digest("vectors.encode")])
-        key = hashlib.blake2b(made.encode(), digest_size=DIGEST_BYTES).hexdigest()
+        """The entry for this teacher, these settings and this code."""
+        made_from = canonical_json([made_by, inputs, settings.batch_tokens, module_digest("vectors.encode")])
+        key = hashlib.blake2b(made_from.encode(), digest_size=DIGEST_BYTES).hexdigest()
         return cls(folder / f"{shard:05d}.{key}.arrow", f"{shard:05d}.*.arrow")
 
     def reuse(self, out: Path, passages: list[pa.Array]) -> bool:
-        """Put the cached shard in its place, if there is a whole one of these ids, splits and digests."""
+        """Link the cached shard to its place, if there is an intact one of these ids, splits and digests."""
         try:
             shard = VectorShard.open(self.path)
         except ArtifactError:
             return False
-        if not all(
-            have.equals(want) for have, want in zip([shard.ids, shard.splits, shard.digests], passages, strict=True)
-        ):
+        cached = [shard.ids, shard.splits, shard.digests]
+        if not all(column.equals(expected) for column, expected in zip(cached, passages, strict=True)):
             return False
         out.parent.mkdir(parents=True, exist_ok=True)
         out.unlink(missing_ok=True)
@@ -128,27 +126,14 @@ class _CachedShard:
         return True
 
     def store(self, out: Path) -> None:
-        """Give a new shard its second name, in place of those of its predecessors."""
+        """Enter a new shard, in place of its predecessors."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         for other in self.path.parent.glob(self.others):
             other.unlink()
         try:
             self.path.hardlink_to(out)
         except OSError as error:
-            _LOG.info("%s is not cached for later runs: this disk has no hard links (%s)", out, error)
-
-
-def _passages(corpus: Path, start: int, count: int) -> pa.Table:
-    """Consecutive rows of a corpus, of which no more is kept in memory."""
-    parts, position = [], 0
-    for batch in read_batches(corpus, "corpus", CORPUS, _READ_ROWS):
-        if position >= start + count:
-            break
-        first, last = max(start - position, 0), min(start + count - position, len(batch))
-        if first < last:
-            parts.append(batch.slice(first, last - first))
-        position += len(batch)
-    return pa.Table.from_batches(parts, CORPUS)
+            _LOG.info("%s is not cached for later runs: the file system has no hard links (%s)", out, error)
 
 
 def _to_float16(vectors: NDArray[np.float32], out: Path) -> NDArray[np.float16]:

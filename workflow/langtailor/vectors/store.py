@@ -22,13 +22,14 @@ from numpy.typing import NDArray
 
 from langtailor.errors import ArtifactError
 from langtailor.storage.artifacts import Manifest, atomic_file
+from langtailor.storage.checksums import matches_checksum
 from langtailor.storage.tables import damage_named, manifest_of, with_manifest
 
 _LOG = logging.getLogger("langtailor")
 KIND = "vectors"
 DIGEST_BYTES = 16
-#: Numbers that torch converts without a second thread. To wake one takes as long as to convert so many, and a hundred times
-#: as long where another process has its core.
+#: Numbers that torch converts on one thread. Waking another takes as long as converting so many, and a hundred times as long
+#: where another process has its core.
 _ONE_THREAD = 32_767
 
 
@@ -70,14 +71,20 @@ class VectorShard:
         if not schema.equals(_schema(dimension), check_metadata=False):
             raise ArtifactError(path, f"has other columns than a shard of vectors: {schema.names}")
         vectors = batch["vector"].flatten().to_numpy(zero_copy_only=True).reshape(-1, dimension)
-        if verify and _checksum(batch["id"], batch["split"], batch["text_digest"], vectors) != manifest.facts["sha256"]:
+        shard = cls(path, batch["id"], batch["split"], batch["text_digest"], vectors, manifest)
+        # A job has hashed the whole file already.
+        if verify and not matches_checksum(path) and shard.checksum() != manifest.facts["sha256"]:
             raise ArtifactError(path, "holds vectors that do not match their checksum")
-        return cls(path, batch["id"], batch["split"], batch["text_digest"], vectors, manifest)
+        return shard
+
+    def checksum(self) -> str:
+        """SHA-256 over all columns, as the manifest has it."""
+        return _checksum(self.ids, self.splits, self.digests, self.vectors)
 
     def only(self, split: str) -> VectorShard:
         """The part of the shard that belongs to one split: consecutive rows, still mapped and not copied."""
-        mine = np.flatnonzero(pc.equal(self.splits, split).to_numpy(zero_copy_only=False))
-        start, count = (int(mine[0]), len(mine)) if len(mine) else (0, 0)
+        rows = np.flatnonzero(pc.equal(self.splits, split).to_numpy(zero_copy_only=False))
+        start, count = (int(rows[0]), len(rows)) if len(rows) else (0, 0)
         return replace(
             self,
             ids=self.ids.slice(start, count),
@@ -89,7 +96,7 @@ class VectorShard:
 
 @dataclass(frozen=True)
 class VectorStore:
-    """All shards of one language, or one split of them, read as one matrix.
+    """All shards of one language, or one split of them, as one matrix.
 
     Attributes:
         shards: the shards, in order.
@@ -141,17 +148,17 @@ class VectorStore:
         """
         import torch
 
-        taken = np.empty((len(rows), self.dimension), np.float16)
-        owner = np.searchsorted(self.starts, rows, side="right") - 1
-        for index in np.unique(owner):
-            mine = np.flatnonzero(owner == index)
-            taken[mine] = self.shards[index].vectors.take(rows[mine] - self.starts[index], axis=0)
-        # numpy widens float16 number by number; torch uses the processor's instructions for it.
-        widened = np.empty(taken.shape, np.float32)
+        selected = np.empty((len(rows), self.dimension), np.float16)
+        shard_of_row = np.searchsorted(self.starts, rows, side="right") - 1
+        for index in np.unique(shard_of_row):
+            in_shard = np.flatnonzero(shard_of_row == index)
+            selected[in_shard] = self.shards[index].vectors.take(rows[in_shard] - self.starts[index], axis=0)
+        # numpy converts float16 number by number; torch uses vector instructions.
+        converted = np.empty(selected.shape, np.float32)
         piece = max(1, _ONE_THREAD // max(self.dimension, 1))
-        for at in range(0, len(taken), piece):
-            torch.from_numpy(widened[at : at + piece]).copy_(torch.from_numpy(taken[at : at + piece]))
-        return widened
+        for at in range(0, len(selected), piece):
+            torch.from_numpy(converted[at : at + piece]).copy_(torch.from_numpy(selected[at : at + piece]))
+        return converted
 
     def check_ids(self, ids: pa.Array | pa.ChunkedArray) -> None:
         """Refuse a store whose passages are not these, row by row.
@@ -164,8 +171,8 @@ class VectorStore:
         """
         expected = ids.combine_chunks() if isinstance(ids, pa.ChunkedArray) else ids
         if len(expected) != len(self):
-            place = self.shards[-1].path if self.shards else Path("vectors")
-            raise ArtifactError(place, f"ends a store of {len(self):,} vectors for {len(expected):,} passages")
+            last = self.shards[-1].path if self.shards else Path("vectors")
+            raise ArtifactError(last, f"ends a store of {len(self):,} vectors for {len(expected):,} passages")
         for shard, start in zip(self.shards, self.starts[:-1].tolist(), strict=True):
             _check_equal(shard.path, "passage id", expected.slice(start, len(shard.ids)), shard.ids)
 
@@ -179,8 +186,8 @@ class VectorStore:
             ArtifactError: names the first shard and row that differ.
         """
         for shard, start in zip(self.shards, self.starts[:-1].tolist(), strict=True):
-            read, prompt = shard.manifest.made_by["reads"], shard.manifest.made_by["prompt"]
-            texts = texts_read(passages.slice(start, len(shard.ids)), read)
+            reads, prompt = shard.manifest.made_by["reads"], shard.manifest.made_by["prompt"]
+            texts = texts_read(passages.slice(start, len(shard.ids)), reads)
             _check_equal(shard.path, "text", text_digests(texts, prompt), shard.digests)
 
 
@@ -226,7 +233,7 @@ def texts_read(passages: pa.Table, reads: str) -> list[str]:
 
 
 def text_digests(texts: Sequence[str], prompt: str) -> pa.FixedSizeBinaryArray:
-    """Digest of each text as the teacher reads it, behind the prompt; see :func:`text_digest`."""
+    """Digest of each text as the teacher reads it, after the prompt; see :func:`text_digest`."""
     return pa.array([text_digest(prompt + text) for text in texts], pa.binary(DIGEST_BYTES))
 
 
@@ -249,9 +256,9 @@ def _checksum(ids: pa.Array, splits: pa.Array, digests: pa.Array, vectors: NDArr
     return digest.hexdigest()
 
 
-def _check_equal(path: Path, what: str, expected: pa.Array, found: pa.Array) -> None:
-    if expected.equals(found):
+def _check_equal(path: Path, what: str, expected: pa.Array, stored: pa.Array) -> None:
+    if expected.equals(stored):
         return
-    pairs = zip(expected.to_pylist(), found.to_pylist(), strict=False)
-    row = next((row for row, (a, b) in enumerate(pairs) if a != b), min(len(expected), len(found)))
+    pairs = zip(expected.to_pylist(), stored.to_pylist(), strict=False)
+    row = next((row for row, (a, b) in enumerate(pairs) if a != b), min(len(expected), len(stored)))
     raise ArtifactError(path, f"was made from another corpus: the {what} of row {row} differs")

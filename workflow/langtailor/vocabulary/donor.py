@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from langtailor.config.vocabulary import GraftSettings
-from langtailor.errors import ConfigError
+from langtailor.errors import ArtifactError, ConfigError
+from langtailor.storage.json_files import load_json_object
 
 _KEY = "vocabulary.graft.donor"
 
@@ -36,6 +36,6 @@ def load_donor(settings: GraftSettings, work: Path) -> dict[str, Any] | None:
 
         file = download_file(settings.donor, "tokenizer.json", settings.donor_revision, work)
     try:
-        return dict(json.loads(file.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
+        return load_json_object(file)
+    except ArtifactError as error:
         raise ConfigError(_KEY, f"{settings.donor!r} has no readable tokenizer.json ({error})") from error

@@ -11,17 +11,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import islice, pairwise
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tokenizers import Tokenizer
 
-from langtailor.corpus.reading import passages
+from langtailor.corpus.reading import read_texts
 from langtailor.errors import ConfigError
+from langtailor.models.tokenizer_file import tokenizer_of
 from langtailor.surgery.base import Family
 from langtailor.surgery.unknowns import unknown_id, unknown_spans
-from langtailor.surgery.wordwise import whole
 
 if TYPE_CHECKING:
     from langtailor.vocabulary.selection import Selection
@@ -64,7 +64,7 @@ def choose_share(
     Raises:
         ConfigError: no share gives a vocabulary.
     """
-    texts = {lang: list(islice(_validation(path), _PASSAGES)) for lang, path in corpora.items()}
+    texts = {lang: read_texts(path, "validation", _PASSAGES) for lang, path in corpora.items()}
     texts = {lang: found for lang, found in texts.items() if found}
     words = {lang: max(sum(len(text.split()) for text in found), 1) for lang, found in texts.items()}
     teacher = _spent(family.spec, texts)
@@ -113,14 +113,10 @@ def _middles(trials: Mapping[float, _Trial]) -> list[float]:
 
 def _spent(spec: Mapping[str, Any], texts: Mapping[str, list[str]]) -> dict[str, int]:
     """Tokens by language; unknown text counts a token a character, so that to forget text does not pay."""
-    tokenizer, unknown = whole(spec), unknown_id(spec)
+    tokenizer, unknown = tokenizer_of(spec), unknown_id(spec)
     return {lang: sum(_cost(tokenizer, unknown, found)) for lang, found in texts.items()}
 
 
 def _cost(tokenizer: Tokenizer, unknown: int | None, texts: list[str]) -> list[int]:
     found = tokenizer.encode_batch(texts, add_special_tokens=False)
     return [len(e.ids) + sum(end - start - 1 for start, end in unknown_spans(e, unknown)) for e in found]
-
-
-def _validation(corpus: Path) -> Any:
-    return (text for texts in passages(corpus, ["validation"]) for text in texts.to_pylist())

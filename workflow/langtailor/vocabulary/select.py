@@ -61,6 +61,7 @@ def select_vocabulary(
             kept is unknown.
         ArtifactError: counts or corpora are damaged.
     """
+    _LOG.info("loading the teacher's tokenizer")
     family = load_family(teacher)
     whole = settings.alphabet == "full"
     statistics = read_statistics(family, teacher, counts, corpora, weights, targets, whole_alphabet=whole)
@@ -73,6 +74,7 @@ def select_vocabulary(
     else:
         selection = selector.select(settings.graft.share)
     selector.check_filled(selection)
+    _LOG.info("writing the vocabulary")
     layout = family.layout(selection.ids, selection.grafts, -len(selection) % settings.pad_to_multiple_of)
     facts = _facts(family, selection, selector.floor_ids(selection), layout, statistics.uses) | {
         "marginal_curve": curve

@@ -74,6 +74,7 @@ class Selector:
         offered = round(share * size)
         self._check_size(offered)
         for _ in range(_ROUNDS):
+            _LOG.info("choosing %s tokens, up to %s of them new", f"{size:,}", f"{offered:,}")
             kept = self._keep(size - offered, share)
             grafts: list[Graft] = []
             if offered:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -12,15 +11,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from langtailor.corpus.reading import passages
-from langtailor.counts.count import load_for_counting, read_counts
-from langtailor.counts.presplit import PROBE, Presplit
-from langtailor.counts.words import WeightedTexts
+from langtailor.counts.count import read_counts
+from langtailor.counts.words import WordReader
+from langtailor.models.tokenizer_file import tokenizer_of
 from langtailor.surgery.base import Family, Ids
-from langtailor.surgery.registry import model_of
 from langtailor.surgery.spelling import spelling_of
 from langtailor.surgery.unknowns import unknown_id
-from langtailor.surgery.wordwise import bare, encoded, whole
+from langtailor.surgery.word_models import encode_words, model_of, word_tokenizer
 
 _LOG = logging.getLogger("langtailor")
 Uses = Mapping[str, NDArray[np.int64]]
@@ -64,32 +61,16 @@ def read_statistics(
     Raises:
         ArtifactError: counts or corpora are damaged.
     """
-    _, cuts = load_for_counting(teacher)
-    by_row = {lang: read_counts(path).uses for lang, path in counts.items()}
+    _LOG.info("counting the words of %s", ", ".join(targets))
+    reader = WordReader.open(teacher)
+    by_row = {lang: read_counts(path).counts for lang, path in counts.items()}
     uses = {lang: _by_token(found, len(family.tokens)) for lang, found in by_row.items()}
     rows = max(len(found) for found in by_row.values())
-    words = _words(family, cuts, [corpora[lang] for lang in targets])
+    words = reader.word_counts([corpora[lang] for lang in targets], ["train"], family.words)
     alphabet = family.alphabet_ids() if whole_alphabet else _used_alphabet(family, uses)
-    fragile = _fragile_words(family, cuts, list(corpora.values()), alphabet)
+    fragile = _fragile_words(family, reader, list(corpora.values()), alphabet)
     _LOG.info("%s: %s distinct pieces of text in the target languages", family.name, f"{len(words):,}")
     return CorpusStatistics(uses, weights, words, rows, alphabet, fragile)
-
-
-def _words(family: Family, cuts: Presplit, corpora: Iterable[Path]) -> Counter[str]:
-    """What :meth:`Family.words` finds in the train splits.
-
-    A text that stands for many is read once for each binary digit of its weight.
-    """
-    total: Counter[str] = Counter()
-    texts = [text for corpus in corpora for text in WeightedTexts(passages(corpus, ["train"]), cuts)]
-    for digit in range(max((weight for _, weight in texts), default=0).bit_length()):
-        found = family.words(text for text, weight in texts if weight > 0 and weight >> digit & 1)
-        for word, count in found.items():
-            total[word] += count << digit
-    surplus = sum(weight for _, weight in texts if weight < 0)
-    for word, count in family.words([PROBE] if surplus else []).items():
-        total[word] += surplus * count
-    return +total
 
 
 def _used_alphabet(family: Family, uses: Uses) -> Ids:
@@ -103,20 +84,20 @@ def _used_alphabet(family: Family, uses: Uses) -> Ids:
     return np.setdiff1d(alphabet, idle).astype(np.int32)
 
 
-def _fragile_words(family: Family, cuts: Presplit, corpora: Iterable[Path], alphabet: Ids) -> list[str]:
+def _fragile_words(family: Family, reader: WordReader, corpora: Iterable[Path], alphabet: Ids) -> list[str]:
     """Distinct pieces, sorted, that the mandatory tokens alone cannot write; none where bytes write any text."""
     if unknown_id(family.spec) is None or spelling_of(family.spec) is not None:
         return []
     mandatory = np.union1d(family.special_ids(), alphabet).astype(np.int32)
     pruned = family.write(family.layout(mandatory, (), 0)).tokenizer
-    unknown, tokenizer = unknown_id(pruned), whole(pruned)
+    unknown, tokenizer = unknown_id(pruned), tokenizer_of(pruned)
     hidden: set[str] = set()
     for corpus in corpora:
-        texts = [text for text, _ in WeightedTexts(passages(corpus, ["train", "validation"]), cuts)]
-        hidden.update(text for text, ids in zip(texts, encoded(tokenizer, texts), strict=True) if unknown in ids)
+        texts = list(reader.distinct_texts([corpus], ["train", "validation"]))
+        hidden.update(text for text, ids in zip(texts, encode_words(tokenizer, texts), strict=True) if unknown in ids)
     words = sorted(family.words(sorted(hidden)))
-    model = bare(model_of(pruned))
-    return [word for word, ids in zip(words, encoded(model, words), strict=True) if unknown in ids]
+    model = word_tokenizer(model_of(pruned))
+    return [word for word, ids in zip(words, encode_words(model, words), strict=True) if unknown in ids]
 
 
 def _by_token(uses: NDArray[np.int64], tokens: int) -> NDArray[np.int64]:

@@ -2,7 +2,7 @@
 
 Read in this order: ``merges`` (how the encoder merges, and why a closed subset of the vocabulary segments as the whole
 did), ``surgery/spelling.py``, ``pieces`` (where text can be cut), ``reader`` and ``grafts`` (new tokens), ``family``
-(the protocol), ``sentencepiece_file``.
+(the protocol). The file ``tokenizer.model`` is written by ``surgery/sentencepiece_model.py``.
 """
 
 from langtailor.surgery.bpe.family import BytePairFamily

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from langtailor.errors import UnsupportedTokenizerError
 from langtailor.surgery.base import Graft, Ids, Layout, TokenizerFiles
 from langtailor.surgery.bpe import grafts as grafting
-from langtailor.surgery.bpe import sentencepiece_file
 from langtailor.surgery.bpe.merges import Derivations, MergeTable, parse_merges
 from langtailor.surgery.bpe.pieces import Cutter, provable_cuts
-from langtailor.surgery.bpe.reader import Habits, Reader, batches
+from langtailor.surgery.bpe.reader import Habits, Reader
 from langtailor.surgery.donor_tokens import donor_uses
+from langtailor.surgery.sentencepiece_model import rewrite_sentencepiece
 from langtailor.surgery.spec import (
     added_tokens,
     assert_bijection,
@@ -30,6 +30,7 @@ from langtailor.surgery.spec import (
     tokens_by_id,
 )
 from langtailor.surgery.spelling import BYTE_TOKENS, FallbackSpelling, Spelling, spelling_of
+from langtailor.surgery.word_models import encode_words
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -186,7 +187,7 @@ class BytePairFamily:
         spec["model"]["merges"] = self._in_file_format(self._new_pairs(layout))
         others = {}
         if self._sentencepiece_model is not None:
-            others["tokenizer.model"] = sentencepiece_file.rewrite(self._sentencepiece_model, layout, self._special)
+            others["tokenizer.model"] = rewrite_sentencepiece(self._sentencepiece_model, layout, self._special)
         return TokenizerFiles(spec, others)
 
     def unreachable(self, layout: Layout) -> list[str]:
@@ -201,28 +202,14 @@ class BytePairFamily:
             for new, (token, teacher_id) in enumerate(zip(layout.tokens, layout.teacher_ids.tolist(), strict=True))
             if token in layout.grafts or (0 <= teacher_id < len(reachable) and reachable[teacher_id])
         ]
-        encoder = self._encoder(layout, ignore_merges=False)
-        lost: list[str] = []
-        for batch in batches(claimed):
-            encoded = encoder.encode_batch_fast([token for _, token in batch], add_special_tokens=False)
-            lost += [token for (new, token), found in zip(batch, encoded, strict=True) if found.ids != [new]]
-        return lost
+        rows = encode_words(self._encoder(layout, ignore_merges=False), (token for _, token in claimed))
+        return [token for (new, token), ids in zip(claimed, rows, strict=True) if ids != [new]]
 
     # -- text -------------------------------------------------------------------------------------------------------
 
     def words(self, texts: Iterable[str]) -> Counter[str]:
         """Pieces that no token crosses, in the vocabulary's spelling, with their uses; an added token is a piece."""
         return Counter(self._cutter.pieces(texts))
-
-    def piece_ids(self, pieces: Iterable[str]) -> Iterator[list[int]]:
-        """Teacher ids of each piece of :meth:`words`; in a text's order they are the text's ids without specials.
-
-        A piece that is spelled like an added token is taken for it.
-        """
-        for batch in batches(pieces):
-            encoded = self._teacher_encoder.encode_batch_fast(batch, add_special_tokens=False)
-            for piece, found in zip(batch, encoded, strict=True):
-                yield [self._ids[piece]] if piece in self._added else found.ids
 
     def propose_grafts(
         self, kept: Ids, words: Mapping[str, int], limit: int, min_count: int, donor: Mapping[str, Any] | None
@@ -300,10 +287,6 @@ class BytePairFamily:
             uses[self.spelling.spell(surface)] += count
         often = [token for token, count in uses.items() if count >= min_count and token]
         return sorted(often, key=lambda token: (-uses[token], token))
-
-    @cached_property
-    def _teacher_encoder(self) -> Tokenizer:
-        return self._model(self._vocab, self._pairs)
 
     def _encoder(self, layout: Layout, *, ignore_merges: bool | None = None) -> Tokenizer:
         return self._model(layout.new_id, self._new_pairs(layout), ignore_merges=ignore_merges)

@@ -61,7 +61,7 @@ class Symbols:
         name = self.names[left] + self.names[right]
         return None if name in self.taken else name
 
-    def bare(self, row: Iterable[int]) -> list[int]:
+    def missing(self, row: Iterable[int]) -> list[int]:
         """The characters of a row that are no tokens yet, each once."""
         names = self.names
         return [s for s in dict.fromkeys(row) if self.characters.get(names[s]) == s and names[s] not in self.taken]
@@ -215,13 +215,13 @@ def adopt(
         row = list(segmentation)
         appended.run(row)
         known = len(symbols.names)
-        bare = symbols.bare(row)
+        missing = symbols.missing(row)
         plan = _plan(row, sequences, symbols, wanted)
-        fits = plan is not None and len(grafts) + len(bare) + len(plan) <= limit
+        fits = plan is not None and len(grafts) + len(missing) + len(plan) <= limit
         if not fits or plan is None or _uses(row, plan, sequences, uses) < min_count:
             del symbols.names[known:]
             continue
-        grafts += [_adopted(symbols, symbol, uses[symbol], None, wanted) for symbol in bare]
+        grafts += [_adopted(symbols, symbol, uses[symbol], None, wanted) for symbol in missing]
         for left, right, product in plan:
             merge, count = (symbols.names[left], symbols.names[right]), sequences.count(left, right)
             grafts.append(_adopted(symbols, product, count, merge, wanted))

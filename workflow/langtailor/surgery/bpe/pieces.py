@@ -12,15 +12,16 @@ import copy
 import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from itertools import chain, islice, pairwise
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any
 
+from langtailor.storage.batching import batched
 from langtailor.surgery.spec import added_tokens
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-_BATCH = 1_000
+_TEXTS_AT_ONCE = 1_000
 
 
 class Cutter:
@@ -32,17 +33,16 @@ class Cutter:
     """
 
     def __init__(self, spec: Mapping[str, Any], cuts: re.Pattern[str] | None) -> None:
-        first = _bare(spec)
+        first = _without_vocabulary(spec)
         self._normalizer, self._cuts = first.normalizer, cuts
-        self._pre_tokenizers = (_bare(_later_segments(spec)).pre_tokenizer, first.pre_tokenizer)
+        self._pre_tokenizers = (_without_vocabulary(_later_segments(spec)).pre_tokenizer, first.pre_tokenizer)
         entries = added_tokens(spec).values()
         self._raw = _Splitter([(e["content"], e) for e in entries if not e["normalized"]])
         self._normalised = _Splitter([(self._normalise(e["content"]), e) for e in entries if e["normalized"]])
 
     def pieces(self, texts: Iterable[str]) -> Iterator[str]:
         """The pieces of all texts, in order."""
-        remaining = iter(texts)
-        while batch := list(islice(remaining, _BATCH)):
+        for batch in batched(texts, _TEXTS_AT_ONCE):
             for segments in self._raw.split(batch):
                 for start, segment, added in segments:
                     if added is not None:
@@ -129,7 +129,7 @@ def _none_of(characters: Collection[str]) -> str:
     return f"[^{''.join(re.escape(c) for c in sorted(characters))}]" if characters else r"[\s\S]"
 
 
-def _bare(spec: Mapping[str, Any]) -> Tokenizer:
+def _without_vocabulary(spec: Mapping[str, Any]) -> Tokenizer:
     """The tokenizer without its vocabulary, for its normalizer and pre-tokenizer."""
     from tokenizers import Tokenizer
 

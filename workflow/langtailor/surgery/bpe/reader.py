@@ -6,16 +6,15 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice, pairwise
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from langtailor.surgery.bpe.grafts import Sequences, Symbols
 from langtailor.surgery.spelling import BYTE_TOKENS
+from langtailor.surgery.word_models import encode_words
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-T = TypeVar("T")
-_BATCH = 10_000
 _HABIT = 1e-3
 
 
@@ -38,10 +37,9 @@ class Reader:
 
     def rows(self, pieces: Iterable[str]) -> Iterator[tuple[str, list[int]]]:
         """Each piece with its symbols; none where parts of it are unknown or reserved."""
-        for batch in batches(pieces):
-            encoded = self._encoder.encode_batch_fast(batch, add_special_tokens=False)
-            for piece, found in zip(batch, encoded, strict=True):
-                yield piece, self._row(piece, found.ids)
+        pieces = list(pieces)
+        for piece, ids in zip(pieces, encode_words(self._encoder, pieces), strict=True):
+            yield piece, self._row(piece, ids)
 
     def sequences(self, words: Mapping[str, int], joins: Callable[[str, str], bool]) -> Sequences:
         """The words as symbol sequences, cut where ``joins`` forbids a graft to hold both neighbours."""
@@ -54,8 +52,8 @@ class Reader:
                     uses[tuple(row[start:at])] += count
                     start = at
             uses[tuple(row[start:])] += count
-        bare = set(self.symbols.characters.values())
-        return Sequences({row: n for row, n in uses.items() if len(row) > 1 or (row and row[0] in bare)})
+        missing = set(self.symbols.characters.values())
+        return Sequences({row: n for row, n in uses.items() if len(row) > 1 or (row and row[0] in missing)})
 
     def _row(self, piece: str, ids: list[int]) -> list[int]:
         names = self.symbols.names
@@ -118,10 +116,3 @@ class Habits:
             return "\n"
         category = unicodedata.category(character)[0]
         return {"M": "L", "S": "P"}.get(category, category)
-
-
-def batches(items: Iterable[T]) -> Iterator[list[T]]:
-    """The items in lists of a size that the library encodes at once."""
-    remaining = iter(items)
-    while batch := list(islice(remaining, _BATCH)):
-        yield batch

@@ -1,0 +1,122 @@
+"""The card says of the model what its files and its evaluation say."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from langtailor.evaluation.comparison import Comparison, Difference
+from langtailor.evaluation.scores import Score
+from langtailor.models.folder import ModelInfo
+from langtailor.storage.artifacts import Manifest, read_manifest, seal_directory
+from langtailor.student.card import CardFacts, publish_student
+from tests.models import make_tiny_bert_teacher, make_tiny_gemma_teacher
+from tests.reading import front_matter, markdown_tables
+
+
+def score(value, low=None, high=None):
+    return Score("x", value, low, high, 100)
+
+
+def compared(task, metric, group, values, to_teacher=None):
+    scores = dict(zip(("teacher", "clone", "student"), values, strict=True))
+    return Comparison(task, metric, group, scores, to_teacher, Difference(99.0, 98.0, 100.0))
+
+
+COMPARISONS = [
+    compared(
+        "sts",
+        "spearman",
+        None,
+        (score(80.0, 78.5, 81.25), score(20.0, 18.0, 22.0), score(70.0, 68.0, 72.0)),
+        Difference(-10.0, -12.0, -8.0),
+    ),
+    compared("bitext", "accuracy", "forward", (score(50.0), score(5.0), score(51.0)), Difference(1.0, -2.0, 4.0)),
+    compared("fertility", "tokens per word", "tr", (score(3.0), score(2.5), score(2.0))),
+]
+SETTINGS = {"vocabulary": {"size": 420, "graft": {"share": 0.25}}, "distillation": {"epochs": 2}}
+
+
+def publish(root, model="who/what", facts=(), inputs=(), **teacher):
+    """Publish a student that has another size than its teacher, and return its card."""
+    make_tiny_gemma_teacher(root / "teacher")
+    seal_directory(root / "teacher", Manifest("teacher", inputs=dict(inputs), facts=dict(facts)))
+    make_tiny_bert_teacher(root / "distilled")
+    (root / "distilled" / "training.jsonl").write_text("{}\n")
+    seal_directory(root / "distilled", Manifest("distilled", facts={"kept_step": 7}))
+    settings = {"model": model, "prompt": None, "reads": "text", **teacher}
+    told = CardFacts("a run", "tailored", ["tr"], ["de", "tr"], settings, SETTINGS)
+    publish_student(root / "distilled", root / "teacher", told, COMPARISONS, root / "student")
+    return (root / "student" / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return tmp_path_factory.mktemp("card")
+
+
+@pytest.fixture(scope="module")
+def card(root):
+    return publish(root, facts={"license": "apache-2.0"}, inputs={"commit": "c0ffee"}, prompt="query: ", reads="pair")
+
+
+def test_the_front_matter_names_languages_teacher_and_licence(card):
+    assert front_matter(card) == {
+        "library_name": "sentence-transformers",
+        "pipeline_tag": "sentence-similarity",
+        "language": ["de", "tr"],
+        "tags": ["sentence-transformers", "feature-extraction", "sentence-similarity", "langtailor"],
+        "base_model": "who/what",
+        "license": "apache-2.0",
+    }
+
+
+def test_a_teacher_of_a_local_folder_is_no_model_of_the_hub(tmp_path):
+    matter = front_matter(publish(tmp_path, model=str(tmp_path / "teacher"), inputs={"commit": None}))
+    assert not {"base_model", "license"} & matter.keys()
+
+
+def test_sizes_stand_under_the_model_that_has_them(card, root):
+    teacher, student = (ModelInfo.read(root / name) for name in ("teacher", "student"))
+    sizes = markdown_tables(card)[0]
+    assert sizes.head == ["", "teacher", "this model"]
+    assert teacher.parameters != student.parameters
+    assert sizes.cells() == {
+        "parameters": [f"{teacher.parameters:,}", f"{student.parameters:,}"],
+        "vocabulary": [f"{teacher.vocabulary_size:,}", f"{student.vocabulary_size:,}"],
+        "dimensions": ["32", "32"],
+        "longest text, tokens": [str(teacher.max_length), str(student.max_length)],
+    }
+
+
+def test_every_score_stands_under_its_model_and_the_rest_follows_from_them(card):
+    table = markdown_tables(card)[1]
+    assert table.head[3:] == ["teacher", "clone", "this model", "retained", "difference to the teacher"]
+    assert table.rows == [
+        [
+            "sts",
+            "spearman",
+            "",
+            "80.00 (78.50 to 81.25)",
+            "20.00 (18.00 to 22.00)",
+            "70.00 (68.00 to 72.00)",
+            "87.5 %",
+            "-10.00",
+        ],
+        ["bitext", "accuracy", "forward", "50.00", "5.00", "51.00", "102.0 %", "+1.00 (noise)"],
+        ["fertility", "tokens per word", "tr", "3.00", "2.50", "2.00", "", ""],
+    ]
+
+
+def test_the_card_tells_teacher_commit_prompt_and_settings(card):
+    assert "made from `who/what` at commit `c0ffee`" in card
+    assert "carried the prompt `query: `" in card
+    assert "reads the aligned text of a passage" in card
+    assert yaml.safe_load(card.split("```yaml\n")[1].split("```")[0]) == SETTINGS
+
+
+def test_the_published_folder_is_the_trained_one_with_a_card(card, root):
+    names = {path.relative_to(root / "student").as_posix() for path in (root / "student").rglob("*") if path.is_file()}
+    trained = {p.relative_to(root / "distilled").as_posix() for p in (root / "distilled").rglob("*") if p.is_file()}
+    assert names == trained | {"README.md"}
+    assert read_manifest(root / "student", "student").facts == {"kept_step": 7}

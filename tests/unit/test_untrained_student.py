@@ -1,0 +1,62 @@
+"""A training that did not help is named where a reader looks: on the model card and on the report's page."""
+
+from __future__ import annotations
+
+import pytest
+
+from langtailor.config.base import SPLITS
+from langtailor.report.corpus import CorpusRow
+from langtailor.report.page import Page, VariantPart, write_report
+from langtailor.report.training import training_note
+from langtailor.storage.artifacts import Manifest, seal_directory
+from langtailor.student.card import CardFacts, publish_student
+from tests.models import make_tiny_bert_teacher
+
+
+@pytest.mark.parametrize(("kept_step", "untrained"), [(0, True), (1, False), (500, False)])
+def test_the_card_says_whether_the_model_is_the_untrained_clone(tmp_path, kept_step, untrained):
+    for name, manifest in (
+        ("teacher", Manifest("teacher", inputs={"commit": None})),
+        ("model", Manifest("distilled", facts={"kept_step": kept_step})),
+    ):
+        make_tiny_bert_teacher(tmp_path / name)
+        seal_directory(tmp_path / name, manifest)
+    facts = CardFacts(
+        "run", "tailored", ["tr"], ["en", "tr"], {"model": "who/what", "prompt": None, "reads": "text"}, {}
+    )
+    publish_student(tmp_path / "model", tmp_path / "teacher", facts, [], tmp_path / "student")
+    card = (tmp_path / "student" / "README.md").read_text(encoding="utf-8")
+    assert ("Training did not help: " in card) is untrained
+    assert ("this model is the untrained clone" in card) is untrained
+    assert "the result was trained to give the teacher's vectors." in card
+
+
+def variant(note: str) -> VariantPart:
+    nothing: dict = dict.fromkeys(
+        (
+            "tiles",
+            "scores",
+            "score_plots",
+            "token_columns",
+            "token_rows",
+            "graft_rows",
+            "share_rows",
+            "checks",
+            "sizes",
+        ),
+        (),
+    )
+    plots = dict.fromkeys(("composition_plot", "fertility_plot", "share_plot"), "<svg></svg>")
+    sizes = dict.fromkeys(("vocabulary_size", "teacher_vocabulary_size", "parameters"), 1)
+    return VariantPart("tailored", **nothing, **plots, **sizes, training_note=note, training_plots=(), settings="")
+
+
+@pytest.mark.parametrize(("kept_step", "untrained"), [(0, True), (1, False), (500, False)])
+def test_the_page_says_whether_the_student_is_the_untrained_clone(tmp_path, kept_step, untrained):
+    corpus = [CorpusRow("tr", "sample", dict.fromkeys(SPLITS, 1), dict.fromkeys(SPLITS, 1), 1, 1, "nothing")]
+    part = variant(training_note({"kept_step": kept_step}))
+    write_report(Page("title", "", ["tr"], [], corpus, "<svg></svg>", None, [part], []), tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    training = page[page.index("<h3>Training</h3>") :]
+    assert ("Training did not help: " in training) is untrained
+    assert ("the student is the untrained clone" in training) is untrained

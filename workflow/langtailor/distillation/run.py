@@ -1,0 +1,239 @@
+"""One training run, from its start or its last checkpoint to its end."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
+
+from langtailor.config.distillation import DistillationSettings
+from langtailor.distillation.checkpoints import Checkpoints, RunProgress, Snapshot
+from langtailor.distillation.data import Data, Passages
+from langtailor.distillation.gradients import BatchGradient
+from langtailor.distillation.metrics import Metrics
+from langtailor.distillation.objectives import Objective
+from langtailor.distillation.optimizer import load_optimizer_state, make_optimizer, optimizer_state, set_rates
+from langtailor.distillation.outcome import not_finite, run_facts, warn_if_unhelpful
+from langtailor.distillation.schedule import Phase, phase_at, plan_phases, rate_factor
+from langtailor.distillation.stream import Stream
+from langtailor.distillation.student import State, Student
+from langtailor.distillation.validation import Validator
+from langtailor.errors import ConfigError, TrainingError
+from langtailor.progress import Progress
+
+_LOG = logging.getLogger("langtailor")
+
+
+class Run:
+    """A training run.
+
+    Args:
+        accelerator: knows the other processes.
+        student: the model.
+        data: what it is trained on.
+        settings: how.
+        seed: of the order of passages and of dropout.
+        store: its checkpoints.
+        folder: where the live metrics go.
+
+    Attributes:
+        metrics: the metrics so far.
+
+    Raises:
+        ConfigError: the settings do not fit the data or the model.
+    """
+
+    def __init__(
+        self,
+        accelerator: Accelerator,
+        student: Student,
+        data: Data,
+        settings: DistillationSettings,
+        seed: int,
+        store: Checkpoints,
+        folder: Path,
+    ) -> None:
+        check_fit(data, student, settings, accelerator.num_processes)
+        self._accelerator, self._student, self._settings = accelerator, student, settings
+        self._train, self._store = data.train, store
+        self._stream = _stream(data.train, settings, seed)
+        self._steps = max(1, math.ceil(settings.epochs * self._stream.epoch_length / settings.batch_size))
+        self._phases = plan_phases(settings, self._steps, new_rows=bool(student.new_rows.any()))
+        self._current: tuple[Phase, torch.optim.AdamW] | None = None
+        self._done = RunProgress(micro_batch_tokens=settings.micro_batch_tokens)
+        self._best: State | None = None
+        with accelerator.main_process_first():
+            snapshot = store.load()
+        lines = self._resume(snapshot) if snapshot else ()
+        self.metrics = Metrics(folder if accelerator.is_main_process else None, lines, tensorboard=settings.tensorboard)
+        objective = Objective(settings.objective)
+        self._gradient = BatchGradient(accelerator, student, objective, data.train, self._done.micro_batch_tokens, seed)
+        self._validator = _validator(accelerator, student, objective, data, settings)
+
+    def finish(self) -> dict[str, Any]:
+        """Train to the end, leave the kept weights in the student, and return the facts about the run."""
+        settings = self._settings
+        with Progress("distilling", (self._steps - self._done.step) * settings.batch_size, "passage") as progress:
+            if self._done.step == 0:
+                self._validate()
+            self._student.train(True)
+            while self._done.step < self._steps and not self._is_stale():
+                loss = self._step()
+                if self._done.step % settings.validate_every == 0 or self._done.step == self._steps:
+                    self._validate()
+                if self._done.step % settings.checkpoint_every == 0 and self._done.step < self._steps:
+                    self._save()
+                progress.update(settings.batch_size, f"loss {loss:.5f}{self._best_note()}")
+        self.metrics.close()
+        if self._best is not None:
+            self._student.load(self._best)
+        kept_step = self._done.step if self._best is None else self._done.best_step
+        records = self.metrics.records()
+        if self._accelerator.is_main_process:
+            warn_if_unhelpful(settings.keep, kept_step, records)
+        return run_facts(self._steps, self._done.step, kept_step, settings.batch_size, records)
+
+    def _step(self) -> float:
+        """Take one step and return its loss."""
+        started, step, settings = time.monotonic(), self._done.step, self._settings
+        phase, optimizer = self._enter(step)
+        rows = self._stream.take(step * settings.batch_size, settings.batch_size)
+        terms = self._gradient(rows, step)
+        self._student.densify_gradient(phase.trainable)
+        norm = torch.nn.utils.clip_grad_norm_(self._student.model.parameters(), settings.clip_norm)
+        # The only point of a step that waits for the device.
+        values = torch.stack([*terms.values(), norm]).tolist()
+        measured: dict[str, float] = dict(zip([*terms, "gradient_norm"], values, strict=True))
+        if not all(map(math.isfinite, values)):
+            raise not_finite(step + 1, self._steps, measured, self._train.names(rows))
+        rates = set_rates(optimizer, rate_factor(settings, phase, step, self._steps))
+        optimizer.step()
+        optimizer.zero_grad()
+        self._done = replace(self._done, step=step + 1, micro_batch_tokens=self._gradient.budget)
+        seconds = time.monotonic() - started
+        self.metrics.record(
+            step + 1,
+            {"epoch": self._epoch(), **measured, "learning_rate": rates},
+            {"passages_per_s": len(rows) / seconds, "tokens_per_s": int(self._train.lengths[rows].sum()) / seconds},
+        )
+        return measured["loss"]
+
+    def _enter(self, step: int) -> tuple[Phase, torch.optim.AdamW]:
+        """The phase of a step and its optimiser; every phase starts with new moments."""
+        phase = phase_at(self._phases, step)
+        if self._current is None or self._current[0] != phase:
+            self._student.unfreeze(phase.trainable)
+            # A distributed wrapper is bound to the trainable parameters; the last phase's has to go first.
+            self._student.wrap(self._student.model)
+            self._accelerator.free_memory()
+            self._student.wrap(self._accelerator.prepare_model(self._student.model))
+            self._current = phase, make_optimizer(self._student, self._settings)
+            _LOG.info("from step %s on: training %s", f"{phase.start:,}", phase.trainable)
+        return self._current
+
+    def _validate(self) -> None:
+        """Validate, and keep the weights if they are the best so far."""
+        if self._validator is None:
+            return
+        _LOG.info("validating after step %s", f"{self._done.step:,}")
+        validation = self._validator(self._gradient.budget)
+        if not math.isfinite(validation.overall.loss):
+            raise TrainingError(
+                f"after step {self._done.step} of {self._steps} the validation loss is {validation.overall.loss}: lower "
+                "distillation.learning_rate or take precision float32"
+            )
+        self.metrics.record(self._done.step, {"epoch": self._epoch(), "validation": validation.to_json()})
+        if self._settings.keep == "last":
+            return
+        value = self._main_process_value(validation.cost(self._settings.keep))
+        if self._done.best_value is None or value < self._done.best_value:
+            self._done = replace(self._done, best_step=self._done.step, best_value=value, stale=0)
+            self._best = self._student.state()
+        else:
+            self._done = replace(self._done, stale=self._done.stale + 1)
+
+    def _main_process_value(self, value: float) -> float:
+        """The main process's value, so that all processes decide alike."""
+        return float(broadcast_object_list([value])[0])
+
+    def _is_stale(self) -> bool:
+        return self._settings.patience is not None and self._done.stale >= self._settings.patience
+
+    def _save(self) -> None:
+        if self._accelerator.is_main_process:
+            assert self._current is not None
+            best = None if self._done.best_step == self._done.step else self._best
+            state = optimizer_state(self._current[1], self._student)
+            self._store.save(Snapshot(self._done, self._student.state(), state, best, self.metrics.lines))
+
+    def _resume(self, snapshot: Snapshot) -> list[str]:
+        """Restore the state of a checkpoint; returns its metrics."""
+        self._done = snapshot.progress
+        self._student.load(snapshot.model)
+        best = snapshot.model if self._done.best_step == self._done.step else snapshot.best
+        self._best = None if best is None else dict(best)
+        phase, optimizer = self._enter(self._done.step)
+        if self._done.step > phase.start:
+            load_optimizer_state(optimizer, self._student, snapshot.optimizer)
+        _LOG.info("resuming from the checkpoint of step %s of %s", f"{self._done.step:,}", f"{self._steps:,}")
+        return snapshot.metrics
+
+    def _epoch(self) -> float:
+        return round(self._done.step * self._settings.batch_size / self._stream.epoch_length, 4)
+
+    def _best_note(self) -> str:
+        if self._done.best_value is None:
+            return ""
+        return f", best {self._settings.keep} {abs(self._done.best_value):.5f} at step {self._done.best_step:,}"
+
+
+def check_fit(data: Data, student: Student, settings: DistillationSettings, processes: int) -> None:
+    """Refuse settings that do not fit the data, the model or the number of processes.
+
+    Raises:
+        ConfigError: names the setting.
+    """
+    languages = sorted(data.inputs["tokens"])
+    if unknown := sorted(set(settings.language_weights) - set(languages)):
+        raise ConfigError("distillation.language_weights", f"found {unknown[0]!r}, which is not one of {languages}")
+    if settings.keep != "last" and not len(data.validation):
+        raise ConfigError(
+            "distillation.keep",
+            f"found {settings.keep!r}, but the validation split is empty; take `last` or raise the validation quotas",
+        )
+    if settings.batch_size % processes:
+        raise ConfigError(
+            "distillation.batch_size",
+            f"found {settings.batch_size}, which {processes} processes cannot divide evenly; take a multiple",
+        )
+    width, stored_width = student.model.get_embedding_dimension(), data.train.dimension
+    if width != stored_width:
+        raise ConfigError("teacher.model", f"the stored vectors have {stored_width} dimensions, the clone's {width}")
+    Objective(settings.objective).check_dimension(stored_width)
+
+
+def _validator(
+    accelerator: Accelerator, student: Student, objective: Objective, data: Data, settings: DistillationSettings
+) -> Validator | None:
+    if not len(data.validation):
+        return None
+    most, sts_dev_set = settings.validation_passages, data.sts_dev_set
+    return Validator(accelerator, student, objective, data.validation, settings.batch_size, most, sts_dev_set)
+
+
+def _stream(train: Passages, settings: DistillationSettings, seed: int) -> Stream:
+    sizes = [rows.stop - rows.start for rows in train.languages.values()]
+    weights = [settings.language_weights.get(lang, 1.0) for lang in train.languages]
+    stream = Stream(sizes, weights, seed)
+    if not stream.epoch_length:
+        raise ConfigError(
+            "distillation.language_weights", f"found {settings.language_weights}: no passage is left to train on"
+        )
+    return stream

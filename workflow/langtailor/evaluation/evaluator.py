@@ -1,0 +1,84 @@
+"""A model that is evaluated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from langtailor.config.teacher import TeacherSettings
+from langtailor.errors import ConfigError
+from langtailor.evaluation.encoding import encode_texts
+from langtailor.models.folder import ModelInfo, resolve_prompt
+from langtailor.models.loading import load_teacher
+from langtailor.models.similarity import Similarity
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+
+class Evaluator:
+    """One model, ready to be evaluated.
+
+    Args:
+        model: a sentence-transformers folder.
+        teacher: how the teacher is read; clone and student are read the same way.
+        resamples: bootstrap resamples behind each interval.
+        seed: seeds the bootstrap; the same for all models, so that their figures are paired.
+        device: ``cpu`` or ``cuda``.
+
+    Attributes:
+        folder: the model's folder.
+        prompt: put before each text.
+        similarity: how the model compares vectors.
+    """
+
+    def __init__(self, model: Path, teacher: TeacherSettings, resamples: int, seed: int, device: str) -> None:
+        self.folder, self.resamples, self.seed = model, resamples, seed
+        self._info = ModelInfo.read(model)
+        self.prompt = resolve_prompt(self._info, teacher)
+        self.similarity = Similarity(self._info.similarity)
+        self._teacher, self._device = teacher, device
+
+    @cached_property
+    def model(self) -> SentenceTransformer:
+        """The model, loaded when first needed: some tasks need only its tokenizer."""
+        return load_teacher(self.folder, self._teacher, self._device)
+
+    def vectors(
+        self,
+        texts: Sequence[str],
+        label: str,
+        prompt: str | None = None,
+        width: int | None = None,
+        similarity: Similarity | None = None,
+    ) -> NDArray[np.float32]:
+        """Vectors of texts, ready to be compared.
+
+        Args:
+            texts: the texts.
+            label: what the progress line says.
+            prompt: put before each text: the name of one of the model's prompts, or the prompt itself; ``None`` takes
+                the teacher's.
+            width: keep only so many of the first components.
+            similarity: how they will be compared; ``None`` means as the model says.
+
+        Returns:
+            float32, shape (texts, d); rows of length 1 for the cosine.
+
+        Raises:
+            ConfigError: ``width`` is more than the model has.
+        """
+        if width is not None and width > self._info.dimension:
+            raise ConfigError(
+                "evaluation.tasks",
+                f"truncate_dim {width} is more than the {self._info.dimension} dimensions of {self.folder}",
+            )
+        text_before = self.prompt if prompt is None else self._info.prompts.get(prompt, prompt)
+        prepare = (similarity or self.similarity).prepare
+        vectors = prepare(encode_texts(self.model, texts, text_before, label))
+        return vectors if width is None else prepare(vectors[:, :width])

@@ -1,0 +1,93 @@
+"""What an evaluation task is: its settings, what it reads, and the scores that it gives a model."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pydantic import Field
+
+from langtailor.config.evaluation import Task
+from langtailor.corpus.reading import read_corpus
+from langtailor.evaluation.evaluator import Evaluator
+from langtailor.evaluation.scores import Floats, Score
+from langtailor.models.similarity import Similarity
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the workflow hands to a task, as its needs say.
+
+    Attributes:
+        corpora: corpus by language.
+        vectors: shards of the teacher's stored vectors by language.
+    """
+
+    corpora: Mapping[str, Path] = field(default_factory=dict)
+    vectors: Mapping[str, Sequence[Path]] = field(default_factory=dict)
+
+    def test_split(self) -> Iterator[tuple[str, pa.Table]]:
+        """The test split of each language, with the columns ``text`` and ``pair``."""
+        for lang, corpus in self.corpora.items():
+            yield lang, read_corpus(corpus, "test", columns=["text", "pair"])
+
+
+@dataclass(frozen=True)
+class TaskResult:
+    """What a task found out about a model; see :class:`~langtailor.evaluation.scores.Evaluation`.
+
+    Attributes:
+        scores: the figures, the main one first; none where there is nothing to evaluate on.
+        items: figures per item by group.
+        gold: what the items are correlated with.
+    """
+
+    scores: tuple[Score, ...]
+    items: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    gold: tuple[float, ...] = ()
+
+
+class EvaluationTask(Task):
+    """A task that can be run. Each kind is a module of :mod:`langtailor.evaluation.tasks`."""
+
+    @abstractmethod
+    def evaluate(self, evaluator: Evaluator, inputs: Inputs) -> TaskResult:
+        """Evaluate a model.
+
+        Args:
+            evaluator: the model.
+            inputs: what the task needs.
+
+        Raises:
+            SourceError: a file cannot be used.
+            ConfigError: a setting does not fit the model.
+        """
+
+
+class VectorTask(EvaluationTask):
+    """A task on vectors of texts."""
+
+    truncate_dim: Annotated[int, Field(ge=1)] | None = None
+    """Compare only so many of the vectors' first components, as users of a Matryoshka model do; `null` compares all."""
+
+    def encode(
+        self,
+        evaluator: Evaluator,
+        texts: Sequence[str],
+        label: str,
+        prompt: str | None = None,
+        similarity: Similarity | None = None,
+    ) -> NDArray[np.float32]:
+        """Vectors of texts, truncated as the task says; see :meth:`Evaluator.vectors`."""
+        return evaluator.vectors(texts, label, prompt, self.truncate_dim, similarity)
+
+
+def rounded(values: Floats) -> tuple[float, ...]:
+    """Figures per item as a result holds them."""
+    return tuple(np.round(values, 6).tolist())

@@ -1,0 +1,58 @@
+"""Clustering of frozen vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from langtailor.config.base import UserPath
+from langtailor.config.evaluation import TaskNeeds, task_kind
+from langtailor.evaluation.evaluator import Evaluator
+from langtailor.evaluation.labelled import LabelledTask
+from langtailor.evaluation.scores import Score
+from langtailor.evaluation.task import Inputs, TaskResult
+
+#: Runs of k-means from other starting points, whose mean is reported.
+_STARTS = 10
+
+
+@task_kind
+class ClusteringTask(LabelledTask):
+    """Whether k-means finds again which texts belong together: v-measure."""
+
+    kind: Literal["clustering"]
+    path: UserPath
+    """A CSV, TSV, JSON Lines or Parquet file."""
+
+    def needs(self, languages: Sequence[str]) -> TaskNeeds:
+        return TaskNeeds(files=(self.path,))
+
+    def evaluate(self, evaluator: Evaluator, inputs: Inputs) -> TaskResult:
+        texts, labels = self.read(self.path)
+        return TaskResult(clustering_scores(self.encode(evaluator, texts, "encoding"), labels, evaluator.seed))
+
+
+def clustering_scores(vectors: NDArray[np.float32], labels: Sequence[str], seed: int) -> tuple[Score, ...]:
+    """V-measure, times 100, of k-means with as many clusters as there are labels (Rosenberg and Hirschberg 2007).
+
+    Args:
+        vectors: float32, shape (n, d).
+        labels: their labels.
+        seed: of the starting points.
+
+    Returns:
+        The mean over ten starts.
+    """
+    from sklearn.cluster import KMeans
+    from sklearn.metrics import v_measure_score
+
+    measures = [
+        v_measure_score(
+            list(labels), KMeans(len(set(labels)), n_init=1, random_state=seed + start).fit_predict(vectors)
+        )
+        for start in range(_STARTS)
+    ]
+    return (Score("v-measure", round(100 * float(np.mean(measures)), 4), None, None, len(labels)),)

@@ -1,0 +1,64 @@
+"""From a configuration to checked settings: the one way in, which first registers the kinds of evaluation tasks.
+
+Run as a module it describes the settings (``make schema``): ``python -m langtailor.planning.configuration config``.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from langtailor.config.command_line import with_typed_arguments
+from langtailor.config.loading import validated_settings
+from langtailor.config.reference import reference_text
+from langtailor.config.run import Settings
+from langtailor.config.schema import schema_text
+from langtailor.config.yaml_file import ConfigFile
+from langtailor.errors import ConfigError
+from langtailor.evaluation.tasks import register_tasks
+
+
+def load_settings(config: Any, files: Sequence[Path] = (), arguments: Mapping[str, Any] | None = None) -> Settings:
+    """Turn a configuration into settings.
+
+    Args:
+        config: the configuration, merged from files and arguments.
+        files: the files that it was read from, in the order in which they were merged.
+        arguments: what was merged last, as the command line has it (Snakemake's ``--config``).
+
+    Raises:
+        ConfigError: names the key, what was found, what is allowed and what to write.
+    """
+    register_tasks()
+    written = [ConfigFile.read(Path(file)) for file in files]
+    for file in written:
+        file.refuse_repeated_keys()
+    return validated_settings(with_typed_arguments(config, arguments) if arguments else config, written)
+
+
+def read_settings(file: Path) -> Settings:
+    """The settings that a file describes.
+
+    Raises:
+        ConfigError: the file cannot be read, or a value is wrong.
+    """
+    try:
+        config = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(str(file), f"cannot be read as a configuration: {error}") from error
+    return load_settings(config, [file])
+
+
+def descriptions() -> dict[str, str]:
+    """Files that describe the settings, by name in ``config/``."""
+    register_tasks()
+    return {"schema.yaml": schema_text(), "README.md": reference_text()}
+
+
+if __name__ == "__main__":
+    for name, text in descriptions().items():
+        (Path(sys.argv[1]) / name).write_text(text, encoding="utf-8")

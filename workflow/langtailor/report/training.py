@@ -1,0 +1,73 @@
+"""Section of the page: the training."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from langtailor.distillation.outcome import is_untrained
+from langtailor.report import plots
+from langtailor.report.plots import Plot
+
+Record = Mapping[str, Any]
+
+
+def read_records(log: Path) -> list[Record]:
+    """The records of a ``training.jsonl``."""
+    return [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+
+
+def training_note(facts: Mapping[str, Any]) -> str:
+    """A sentence for a training that did not help; empty for one that did.
+
+    Args:
+        facts: of the trained model's manifest.
+    """
+    if not is_untrained(facts):
+        return ""
+    return "Training did not help: no validation was better than the untrained clone's, so the student is the untrained clone."
+
+
+def training_plots(records: Sequence[Record], facts: Mapping[str, Any]) -> list[Plot]:
+    """Loss, cosines by language and, where it was measured, the correlation on the STS dev set.
+
+    Args:
+        records: of the run's ``training.jsonl``.
+        facts: of the trained model's manifest.
+    """
+    steps = [record for record in records if "validation" not in record]
+    validations = [record for record in records if "validation" in record]
+    loss = {
+        "train": _curve(steps, "loss"),
+        "validation": _curve(validations, "validation", "loss"),
+    }
+    kept = (
+        f"{facts['steps']:,} of {facts['planned_steps']:,} steps; the weights of step {facts['kept_step']:,} were kept"
+    )
+    drawn = [Plot(plots.curves(loss, "step", "loss"), f"Loss. {kept}.")]
+    if cosines := _cosine_curves(validations):
+        caption = "Mean cosine to the teacher on the validation split."
+        drawn.append(Plot(plots.curves(cosines, "step", "cosine"), caption))
+    if validations and "sts" in validations[0]["validation"]:
+        sts = {"validation": _curve(validations, "validation", "sts")}
+        caption = "Spearman's correlation on the STS dev set."
+        drawn.append(Plot(plots.curves(sts, "step", "Spearman"), caption))
+    return drawn
+
+
+def _cosine_curves(validations: Sequence[Record]) -> dict[str, plots.Curve]:
+    languages = sorted(validations[0]["validation"]["languages"]) if validations else []
+    return {f"validation {lang}": _curve(validations, "validation", "languages", lang, "cosine") for lang in languages}
+
+
+def _curve(records: Sequence[Record], *keys: str) -> plots.Curve:
+    """Steps, and the value below these keys of each record."""
+    return [record["step"] for record in records], [_value(record, keys) for record in records]
+
+
+def _value(record: Any, keys: Sequence[str]) -> float:
+    for key in keys:
+        record = record[key]
+    return float(record)
