@@ -30,12 +30,12 @@ def run_task(name: str, task: EvaluationTask, evaluator: Evaluator, inputs: Inpu
         SourceError: a file cannot be used, or there is nothing to evaluate on.
         ConfigError: a setting does not fit the model.
     """
-    found = task.evaluate(evaluator, inputs)
-    if not found.scores:
+    outcome = task.evaluate(evaluator, inputs)
+    if not outcome.scores:
         raise SourceError(f"evaluation task {name}: the corpus has no test passage to evaluate on")
     versions = {package: version(package) for package in _VERSIONS}
     model = directory_digest(evaluator.folder)
-    result = Evaluation(name, task.kind, model, found.scores, found.items, found.gold, versions)
+    result = Evaluation(name, task.kind, model, outcome.scores, outcome.items, outcome.gold, versions)
     result.write(out)
     _LOG.info("%s: %s %.2f over %d items", name, result.main.metric, result.main.value, result.main.n)
     return result
