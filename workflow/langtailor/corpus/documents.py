@@ -7,6 +7,7 @@ same order and then others. Later stages rely on this, so that a raised quota ad
 from __future__ import annotations
 
 import heapq
+import logging
 import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from langtailor.storage.artifacts import Manifest
 from langtailor.storage.spool import Row, record_batches, spooled
 from langtailor.storage.tables import DOCUMENTS, table_writer
 
+_LOG = logging.getLogger("langtailor")
 #: Documents asked for per passage wanted: some are dropped, some make several. Local ones cost next to nothing.
 _HUB_SURPLUS = 1.3
 _LOCAL_SURPLUS = 3.0
@@ -95,7 +97,10 @@ def _sample(
             with _local_sample(sample_corpus(source_lang), wanted, seed, work) as sample:
                 yield sample
         case FilesSource():
-            with _local_sample(files_corpus(source, source_lang), wanted, seed, work) as sample:
+            corpus = files_corpus(source, source_lang)
+            for name, reason in corpus.left_out.items():
+                _LOG.warning("%s is left out of %s: %s", name, _place(source, source_lang), reason)
+            with _local_sample(corpus, wanted, seed, work) as sample:
                 yield sample
         case HubSource():
             from langtailor.corpus.dataset_sample import sample_documents
