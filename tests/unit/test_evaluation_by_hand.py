@@ -8,7 +8,6 @@ import pytest
 from sentence_transformers import SentenceTransformer
 
 from langtailor.config.teacher import TeacherSettings
-from langtailor.evaluation.encoding import unit
 from langtailor.evaluation.evaluator import Evaluator
 from langtailor.evaluation.task import Inputs
 from langtailor.evaluation.tasks.agreement import AgreementTask
@@ -16,6 +15,7 @@ from langtailor.evaluation.tasks.bitext import bitext_scores
 from langtailor.evaluation.tasks.fertility import FertilityTask
 from langtailor.evaluation.tasks.retrieval import retrieval_scores
 from langtailor.evaluation.tasks.speed import SpeedTask
+from langtailor.models.similarity import unit
 from langtailor.storage.artifacts import Manifest
 from langtailor.storage.tables import CORPUS, write_table
 from langtailor.vectors.store import text_digest, write_shard

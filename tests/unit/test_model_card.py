@@ -20,7 +20,8 @@ def score(value, low=None, high=None):
 
 def compared(task, metric, group, values, to_teacher=None):
     scores = dict(zip(("teacher", "clone", "student"), values, strict=True))
-    return Comparison(task, metric, group, scores, to_teacher, Difference(99.0, 98.0, 100.0))
+    lower = metric == "tokens per word"
+    return Comparison(task, metric, group, scores, to_teacher, Difference(99.0, 98.0, 100.0), less_is_better=lower)
 
 
 COMPARISONS = [
@@ -61,7 +62,11 @@ def card(root):
 
 
 def test_the_front_matter_names_languages_teacher_and_licence(card):
-    assert front_matter(card) == {
+    matter = front_matter(card)
+    (index,) = matter.pop("model-index")
+    results = {(r["task"]["type"], r["metrics"][0]["type"]): r["metrics"][0]["value"] for r in index["results"]}
+    assert {value for (_, metric), value in results.items() if metric == "spearman"} == {70.0}
+    assert matter == {
         "library_name": "sentence-transformers",
         "pipeline_tag": "sentence-similarity",
         "language": ["de", "tr"],

@@ -130,8 +130,8 @@ def plain(teacher, clone, student):
 COMPARISONS = [
     Comparison("agreement", "cosine", "all", scores(1.0, 0.25, 0.75), None, Difference(0.5, 0.4, 0.6)),
     Comparison("agreement", "cosine", "de", scores(0.9, 0.3, 0.6), None, None),
-    Comparison("fertility", "tokens per word", "de", plain(2.0, 4.0, 3.0), None, None),
-    Comparison("fertility", "tokens per word", "tr", plain(3.0, 6.0, 1.5), None, None),
+    Comparison("fertility", "tokens per word", "de", plain(2.0, 4.0, 3.0), None, None, less_is_better=True),
+    Comparison("fertility", "tokens per word", "tr", plain(3.0, 6.0, 1.5), None, None, less_is_better=True),
     Comparison(
         "bitext",
         "accuracy",
@@ -147,6 +147,7 @@ COMPARISONS = [
         plain(-2.0, -1.0, -3.0),
         Difference(-1.0, -1.5, -0.5),
         Difference(1.5, 1.25, 1.75),
+        less_is_better=True,
     ),
 ]
 
@@ -258,7 +259,7 @@ def test_the_vocabulary_table_takes_each_figure_from_its_own_field(page):
         "characters a token: teacher",
         "student",
         "passages whose tokens were all kept",
-        "of these cut alike",
+        "of these segmented identically",
         "untouched by grafts",
     ]
     assert table.rows == [
@@ -285,9 +286,9 @@ def test_the_share_that_was_taken_and_the_fixed_one_are_marked(page):
 def test_the_certificates_counts_stand_beside_what_they_count(page):
     assert page.table("Certificate").cells() == {
         "family": ["WordPiece"],
-        "passages whose tokens were all kept, and cut alike": ["1,249 of 1,250"],
+        "passages of kept tokens, segmented identically": ["1,249 of 1,250"],
         "tokens that no text reaches": ["5"],
-        "texts that do not come back": ["2 of 1,300"],
+        "texts that do not round-trip": ["2 of 1,300"],
         "unknown tokens, teacher and student": ["17 and 11"],
         "transformers gives the same ids": ["99 of 100"],
     }
@@ -409,7 +410,7 @@ def test_variants_stand_side_by_side_with_their_own_figures(two, tmp_path):
     better = [
         Comparison("agreement", "cosine", "all", scores(1.0, 0.25, 0.875), None, None),
         *COMPARISONS[1:3],
-        Comparison("fertility", "tokens per word", "tr", plain(3.0, 6.0, 1.25), None, None),
+        Comparison("fertility", "tokens per word", "tr", plain(3.0, 6.0, 1.25), None, None, less_is_better=True),
         Comparison("bitext", "accuracy", "both directions", scores(80.0, 20.0, 70.0), None, None),
         COMPARISONS[5],
     ]
