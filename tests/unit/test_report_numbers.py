@@ -130,8 +130,8 @@ def plain(teacher, clone, student):
 COMPARISONS = [
     Comparison("agreement", "cosine", "all", scores(1.0, 0.25, 0.75), None, Difference(0.5, 0.4, 0.6)),
     Comparison("agreement", "cosine", "de", scores(0.9, 0.3, 0.6), None, None),
-    Comparison("fertility", "tokens per word", "de", plain(2.0, 4.0, 3.0), None, None),
-    Comparison("fertility", "tokens per word", "tr", plain(3.0, 6.0, 1.5), None, None),
+    Comparison("fertility", "tokens per word", "de", plain(2.0, 4.0, 3.0), None, None, True),
+    Comparison("fertility", "tokens per word", "tr", plain(3.0, 6.0, 1.5), None, None, True),
     Comparison(
         "bitext",
         "accuracy",
@@ -147,6 +147,7 @@ COMPARISONS = [
         plain(-2.0, -1.0, -3.0),
         Difference(-1.0, -1.5, -0.5),
         Difference(1.5, 1.25, 1.75),
+        less_is_better=True,
     ),
 ]
 
@@ -258,7 +259,7 @@ def test_the_vocabulary_table_takes_each_figure_from_its_own_field(page):
         "characters a token: teacher",
         "student",
         "passages whose tokens were all kept",
-        "of these cut alike",
+        "of these segmented identically",
         "untouched by grafts",
     ]
     assert table.rows == [
@@ -285,9 +286,9 @@ def test_the_share_that_was_taken_and_the_fixed_one_are_marked(page):
 def test_the_certificates_counts_stand_beside_what_they_count(page):
     assert page.table("Certificate").cells() == {
         "family": ["WordPiece"],
-        "passages whose tokens were all kept, and cut alike": ["1,249 of 1,250"],
+        "passages of kept tokens, segmented identically": ["1,249 of 1,250"],
         "tokens that no text reaches": ["5"],
-        "texts that do not come back": ["2 of 1,300"],
+        "texts that do not round-trip": ["2 of 1,300"],
         "unknown tokens, teacher and student": ["17 and 11"],
         "transformers gives the same ids": ["99 of 100"],
     }
@@ -392,7 +393,7 @@ def test_the_plots_of_training_have_the_losses_and_cosines_that_were_logged(page
 
 
 def test_the_curve_of_shares_has_the_tokens_spent(page):
-    (points,) = lines(page.plot("Tokens spent on the validation text")).values()
+    (points,) = lines(page.plot("Tokens of the validation text")).values()
     np.testing.assert_allclose(scaled([x for x, _ in points]), [0, 0.5, 1], atol=1e-4)
     np.testing.assert_allclose(scaled([y for _, y in points]), [1, 0, 0.5], atol=1e-4)
 
