@@ -128,6 +128,15 @@ def test_no_batch_exceeds_the_budget_and_all_are_counted(folders):
     assert encoder.padding_share < 0.05
 
 
+def test_texts_of_similar_length_share_a_window(folders, monkeypatch):
+    """Sorted before they are cut into windows, texts of each length meet; in their own order each window has all."""
+    monkeypatch.setattr("langtailor.models.encoder._WINDOW", 10)
+    texts = [" ".join(WORDS[: 1 + 9 * (number % 10)]) for number in range(100)]
+    encoder = Encoder(load(folders["bert"]), "", 2_048)
+    encoder.encode(texts, "test")
+    assert encoder.padding_share == 0
+
+
 def test_many_windows_keep_the_order(folders, monkeypatch):
     monkeypatch.setattr("langtailor.models.encoder._WINDOW", 7)
     model = load(folders["bert"])

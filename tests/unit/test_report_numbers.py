@@ -393,7 +393,7 @@ def test_the_plots_of_training_have_the_losses_and_cosines_that_were_logged(page
 
 
 def test_the_curve_of_shares_has_the_tokens_spent(page):
-    (points,) = lines(page.plot("Tokens spent on the validation text")).values()
+    (points,) = lines(page.plot("Tokens of the validation text")).values()
     np.testing.assert_allclose(scaled([x for x, _ in points]), [0, 0.5, 1], atol=1e-4)
     np.testing.assert_allclose(scaled([y for _, y in points]), [1, 0, 0.5], atol=1e-4)
 

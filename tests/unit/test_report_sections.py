@@ -35,7 +35,7 @@ def drawn(monkeypatch) -> list[tuple[str, tuple[Any, ...]]]:
 def compared(task: str, metric: str, group: str | None, teacher: float, clone: float, student: float) -> Comparison:
     values = {"teacher": teacher, "clone": clone, "student": student}
     scores = {model: Score(metric, value, None, None, 9, group) for model, value in values.items()}
-    return Comparison(task, metric, group, scores, None, None)
+    return Comparison(task, metric, group, scores, None, None, metric in ("tokens per word", "uniformity"))
 
 
 COMPARISONS = [

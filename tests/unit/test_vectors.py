@@ -188,6 +188,16 @@ def test_a_cached_shard_is_not_taken_for_another(teacher, corpus, tmp_path, enco
     assert file.samefile(out), "only the last shard of a number is cached"
 
 
+def test_the_shards_of_a_language_are_cached_side_by_side(teacher, corpus, tmp_path, encoders):
+    cache, outs = tmp_path / "cache", [tmp_path / f"{shard}.arrow" for shard in range(2)]
+    for _ in range(2):
+        for shard, out in enumerate(outs):
+            out.unlink(missing_ok=True)
+            encode(corpus, teacher, out, shard, cache=cache)
+    assert encoders.made == 2
+    assert all(out.stat().st_nlink == 2 for out in outs)
+
+
 def test_a_shard_past_the_end_is_empty_and_valid(teacher, corpus, tmp_path):
     path = encode(corpus, teacher, tmp_path / "empty.arrow", shard=9)
     shard = VectorShard.open(path)

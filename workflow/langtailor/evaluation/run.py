@@ -30,6 +30,7 @@ def run_task(name: str, task: EvaluationTask, evaluator: Evaluator, inputs: Inpu
         SourceError: a file cannot be used, or there is nothing to evaluate on.
         ConfigError: a setting does not fit the model.
     """
+    _LOG.info("task %s (%s)", name, task.kind)
     outcome = task.evaluate(evaluator, inputs)
     if not outcome.scores:
         raise SourceError(f"evaluation task {name}: the corpus has no test passage to evaluate on")

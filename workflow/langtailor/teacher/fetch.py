@@ -71,6 +71,7 @@ def fetch_teacher(settings: TeacherSettings, out: Path) -> None:
     with atomic_directory(out) as folder:
         commit = _fetch_into(folder, settings, downloads)
         merge_adapter(folder, settings, _local_folder)
+        _LOG.info("checking the teacher's modules, tokenizer and weights")
         _check_modules(folder, settings)
         _check_tokenizer(folder, settings)
         info = accept_teacher(folder, settings)
