@@ -175,7 +175,9 @@ def test_a_tokenizer_of_a_foreign_type_is_refused_and_one_without_a_type_left_to
     if kind is not None:
         spec["model"]["type"] = kind
     file.write_text(json.dumps(spec), encoding="utf-8")
-    refused = pytest.raises(UnsupportedTokenizerError, match="of type 'WordLevel'; BPE, Unigram, WordPiece can be cut")
+    refused = pytest.raises(
+        UnsupportedTokenizerError, match="of type 'WordLevel'; BPE, Unigram, WordPiece can be pruned"
+    )
     with nullcontext() if kind is None else refused:
         fetch_teacher(TeacherSettings(model=str(bert)), tmp_path / "teacher")
 

@@ -66,9 +66,8 @@ class JsonArray:
                 if len(self._text) > MOST_BYTES:
                     raise too_long(f"{self._path}, record {self._number}") from error
                 continue
-            if end < len(self._text) or not self._read(1):  # the last digits of a number may be missing
-                self._at = end
-                return value
+            self._at = end
+            return value
 
     def _next_character(self) -> str:
         """The next character that is no white space; empty at the end of the file."""

@@ -107,7 +107,7 @@ def _card(
         facts=facts,
         source=source,
         untrained=is_untrained(trained.facts),
-        teacher_name=_shown_name(facts.teacher["model"]),
+        teacher_name=_public_name(facts.teacher["model"]),
         info=info,
         teacher_info=teacher_info,
         rows=comparisons,
@@ -144,6 +144,6 @@ def _eval_result(row: Comparison) -> EvalResult:
     )
 
 
-def _shown_name(model: str) -> str:
+def _public_name(model: str) -> str:
     """A model as the card names it: of a folder, which lies on somebody's machine, its own name alone."""
     return Path(model).name if is_local(model) and not model.startswith("package:") else model

@@ -220,5 +220,5 @@ def _processor_hint(folder: Path) -> str:
 
 def _listed(names: Collection[str]) -> str:
     """The first few of the names, and how many more there are."""
-    shown = ", ".join(list(names)[:_SHOWN])
-    return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN} more"
+    first = ", ".join(list(names)[:_SHOWN])
+    return first if len(names) <= _SHOWN else f"{first} and {len(names) - _SHOWN} more"

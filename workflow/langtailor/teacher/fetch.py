@@ -65,7 +65,7 @@ def fetch_teacher(settings: TeacherSettings, out: Path) -> None:
     Raises:
         ConfigError: the model cannot be found, or its folder is none of sentence-transformers with safetensors weights.
         HubError: the Hub refuses or cannot be reached.
-        UnsupportedTokenizerError: its tokenizer is of a type that cannot be cut.
+        UnsupportedTokenizerError: its tokenizer is of a type that cannot be pruned.
     """
     _LOG.info("fetching the teacher %s", settings.model)
     downloads = out.parent / ".download"
@@ -185,8 +185,8 @@ def _copy(names: Iterable[str], source: Path, folder: Path) -> None:
 
 def _needed(present: Iterable[str], model: str) -> list[str]:
     """Which of a model's files are taken, sorted; refuses a model that lacks what is needed."""
-    shown = sorted(name for name in present if not _is_aside(PurePosixPath(name)))
-    taken = [name for name in shown if not any(fnmatchcase(name, pattern) for pattern in _NOT_WEIGHTS)]
+    names = sorted(name for name in present if not _is_foreign(PurePosixPath(name)))
+    taken = [name for name in names if not any(fnmatchcase(name, pattern) for pattern in _NOT_WEIGHTS)]
     if "modules.json" not in taken:
         raise ConfigError(
             _KEY,
@@ -196,7 +196,7 @@ def _needed(present: Iterable[str], model: str) -> list[str]:
     if "tokenizer.json" not in taken:
         raise ConfigError(_KEY, f"{model!r} has no tokenizer.json beside modules.json: a fast tokenizer is needed")
     safe = {PurePosixPath(name).parent for name in taken if name.endswith(".safetensors")}
-    pickled = [name for name in shown if fnmatchcase(PurePosixPath(name).name, _PICKLED)]
+    pickled = [name for name in names if fnmatchcase(PurePosixPath(name).name, _PICKLED)]
     if unsafe := [name for name in pickled if PurePosixPath(name).parent not in safe]:
         raise ConfigError(
             _KEY,
@@ -208,7 +208,7 @@ def _needed(present: Iterable[str], model: str) -> list[str]:
     return taken
 
 
-def _is_aside(name: PurePosixPath) -> bool:
+def _is_foreign(name: PurePosixPath) -> bool:
     """Whether a file belongs to something else than the model as we use it."""
     if name.name == MANIFEST_NAME or any(fnmatchcase(name.name, pattern) for pattern in _NOT_MODEL):
         return True
@@ -218,11 +218,11 @@ def _is_aside(name: PurePosixPath) -> bool:
 def _check_tokenizer(folder: Path, settings: TeacherSettings) -> None:
     """Refuse at once what no family of :mod:`langtailor.surgery` would take once the corpus is there."""
     sentencepiece_files(folder)
-    found = load_json(folder / "tokenizer.json").get("model", {}).get("type")
-    if found is not None and found not in _TOKENIZER_MODELS:  # old files do not name the type
+    kind = load_json(folder / "tokenizer.json").get("model", {}).get("type")
+    if kind is not None and kind not in _TOKENIZER_MODELS:  # old files do not name the type
         raise UnsupportedTokenizerError(
-            f"the tokenizer of {settings.model!r} has a model of type {found!r}; {', '.join(_TOKENIZER_MODELS)} can be "
-            "cut and grafted. Choose another teacher"
+            f"the tokenizer of {settings.model!r} has a model of type {kind!r}; {', '.join(_TOKENIZER_MODELS)} can be "
+            "pruned and grafted. Choose another teacher"
         )
 
 
@@ -240,7 +240,7 @@ def _check_modules(folder: Path, settings: TeacherSettings) -> None:
             "sentence-transformers did. Load it with SentenceTransformer, save it with save_pretrained, and give "
             "that folder",
         )
-    if not settings.trust_remote_code and (code := _own_code(folder, modules)):
+    if not settings.trust_remote_code and (code := _custom_code(folder, modules)):
         raise ConfigError(
             "teacher.trust_remote_code",
             f"{settings.model!r} comes with Python code of its own ({code}), which is run only if you set this to "
@@ -248,7 +248,7 @@ def _check_modules(folder: Path, settings: TeacherSettings) -> None:
         )
 
 
-def _own_code(folder: Path, modules: Sequence[Mapping[str, Any]]) -> str | None:
+def _custom_code(folder: Path, modules: Sequence[Mapping[str, Any]]) -> str | None:
     """The first class that only the model's own code defines, if any."""
     for module in modules:
         if not str(module["type"]).startswith("sentence_transformers."):
