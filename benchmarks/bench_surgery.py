@@ -94,13 +94,13 @@ def _rewritten(
 ) -> tuple[BytePairFamily, str, Any]:
     """From the teacher's file to the student's; returns the family, the file and the layout."""
     draw = np.random.default_rng(SEED)
-    uses = {lang: np.minimum(draw.zipf(1.3, options.teacher_rows), 10**9) for lang in ("en", "tr")}
+    counts = {lang: np.minimum(draw.zipf(1.3, options.teacher_rows), 10**9) for lang in ("en", "tr")}
     settings = VocabularySettings(size=options.rows, min_count=0, graft=GraftSettings(share=grafts / options.rows))
     with clock("load"):
         family = BytePairFamily.from_spec(json.loads(text), {}, None)
     with clock("select"):
         statistics = CorpusStatistics(
-            uses, dict.fromkeys(uses, 1.0), words, options.teacher_rows, family.alphabet_ids()
+            counts, dict.fromkeys(counts, 1.0), words, options.teacher_rows, family.alphabet_ids()
         )
         selection = Selector(family, statistics, settings, None).select(settings.graft.share)
     with clock("layout"):
@@ -116,7 +116,7 @@ def _grafted(text: str, options: Any, clock: Clock) -> None:
     """All stages with new tokens, up to the new table."""
     table = torch.randn(options.teacher_rows, options.width, generator=torch.Generator().manual_seed(SEED))
     family, _, layout = _rewritten(text, _words(options.words), options.grafts, options, clock)
-    with clock("look for unreachable tokens"):
+    with clock("check for unreachable tokens"):
         lost = family.unreachable(layout)
     if lost:
         raise SystemExit(f"{len(lost)} unreachable: {lost[:5]}")

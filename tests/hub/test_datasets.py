@@ -309,6 +309,20 @@ def test_blank_documents_are_passed_over(hub: Hub, tmp_path: Path) -> None:
     assert {(d.id, d.pair) for d in documents} == {(str(i), f"Artikel {i}") for i in range(0, 90, 6)}
 
 
+def test_fields_of_a_column_are_named_by_their_path(hub: Hub, tmp_path: Path) -> None:
+    translation = [None if i % 9 == 0 else {"tr": f"Madde {i}", "en": f"Article {i}", "de": "x"} for i in range(90)]
+    hub.dataset("wiki/pedia", {"2023.tr/train-0.parquet": parquet(0, 90, translation=translation)})
+    fields = {"text_field": "translation.tr", "pair_field": "translation.en"}
+    documents, _ = sample(tmp_path / "a", 90, **fields)
+    assert {(d.id, d.text, d.pair) for d in documents} == {
+        (str(i), f"Madde {i}", f"Article {i}") for i in range(90) if i % 9
+    }
+    with pytest.raises(SourceError, match=r"no column 'translation\.fr'; it has id, title, text, translation\.tr, "):
+        sample(tmp_path / "b", 10, text_field="translation.fr")
+    with pytest.raises(SourceError, match=r"column 'translation' of .* holds struct<.*> where text is needed"):
+        sample(tmp_path / "c", 10, text_field="translation")
+
+
 def test_documents_without_ids_are_numbered_by_their_place(hub: Hub, tmp_path: Path) -> None:
     hub.dataset("wiki/pedia", {"2023.tr/train-0.parquet": parquet(0, 90, group=40, id=None)})
     documents, _ = sample(tmp_path, 90, id_field=None)

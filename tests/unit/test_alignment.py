@@ -26,7 +26,7 @@ def test_the_classic_example_is_solved():
     links = align(ids([das, haus], [das, buch], [ein, buch]), ids([the, house], [the, book], [a, book]), 4, 4)
     best = {token: max(links_of(links, token).items(), key=lambda item: item[1])[0] for token in range(4)}
     assert best == {das: the, haus: house, buch: book, ein: a}
-    assert links.uses.tolist() == [2, 1, 2, 1]
+    assert links.pair_counts.tolist() == [2, 1, 2, 1]
 
 
 def plain_model_one(sources, targets, iterations):

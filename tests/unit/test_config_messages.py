@@ -238,6 +238,7 @@ def test_a_hundred_thousand_jobs_can_be_planned():
         ("run: a\nseed: 1\nrun: b\n", "config `run`: stands twice in .*, in lines 1 and 3"),
         ("a:\n  b:\n    - {c: 1}\n    - {c: 2, c: 3}\n", "config `a.b.c`: stands twice in .*, in lines 4 and 4"),
         ('variants: {x: {}, "x": {}}', "config `variants.x`"),
+        ('{\n\t"run": "a",\n\t"run": "b"}', "config `run`: stands twice in .*, in lines 2 and 3"),
     ],
 )
 def test_a_key_that_stands_twice_is_named_with_its_lines(tmp_path, text, says):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import json
+import lzma
+import tracemalloc
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from langtailor.config.corpus import FilesSource, HubSource, Quotas, SampleSource
+from langtailor.corpus import json_array, text_file
 from langtailor.corpus import local_files as local
 from langtailor.corpus.document import Document
 from langtailor.corpus.documents import documents_wanted, fetch_documents
@@ -148,6 +152,145 @@ def test_lines_may_be_very_long(place: Place) -> None:
     assert [len(text) for text in texts(place.fetch(place.source("a.txt")))] in ([4, 10_000_000], [10_000_000, 4])
 
 
+def compressed(data: bytes, suffix: str) -> bytes:
+    if suffix == ".zst":
+        return bytes(pa.Codec("zstd").compress(data, asbytes=True))
+    return {"": bytes, ".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress}[suffix](data)
+
+
+def parquet_bytes(**columns: Sequence[Any]) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table({key: list(values) for key, values in columns.items()}), sink)
+    return bytes(sink.getvalue())
+
+
+FORMATS: dict[str, bytes] = {
+    ".txt": b"bir\niki\n",
+    ".jsonl": b'{"text": "bir"}\n{"text": "iki"}\n',
+    ".json": b'[{"text": "bir"},\n {"text": "iki"}]\n',
+    ".csv": b"id,text\n1,bir\n2,iki\n",
+    ".tsv": b"bir\tone\niki\ttwo\n",
+    ".parquet": parquet_bytes(text=["bir", "iki"]),
+}
+
+
+@pytest.mark.parametrize("compression", ["", ".gz", ".bz2", ".xz", ".zst"])
+@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("upper", [False, True])
+def test_every_format_is_read_compressed_or_not_in_any_case(
+    place: Place, suffix: str, compression: str, upper: bool
+) -> None:
+    name = f"a{suffix}{compression}"
+    name = name.upper() if upper else name
+    (place.folder / name).write_bytes(compressed(FORMATS[suffix], compression))
+    documents = place.read(name)
+    assert [(document.id, document.text) for document in documents] == [(f"{name}:1", "bir"), (f"{name}:2", "iki")]
+
+
+def test_what_is_left_out_of_a_folder_is_named_with_the_reason(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("a.txt", "b.TXT", "notes.docx", ".hidden.txt"):
+        place.write(f"mix/{name}", "metin\n")
+    (place.folder / "mix" / "c.txt.zst").write_bytes(b"x")
+    assert len(place.fetch(place.source("mix"))) == 2
+    said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert [message.partition(" is left out of ")[0] for message in said] == [".hidden.txt", "c.txt.zst", "notes.docx"]
+    assert said[0].endswith("mix: hidden") and said[1].endswith("mix: not compressed as .zst")
+    assert "mix: none of .txt, .jsonl," in said[2]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("chunk", [1, 2, 3, 4, 5, 1 << 20])
+def test_lines_end_with_a_line_feed_a_carriage_return_or_both(
+    place: Place, monkeypatch: pytest.MonkeyPatch, end: str, chunk: int
+) -> None:
+    monkeypatch.setattr(text_file, "CHUNK_BYTES", chunk)
+    place.write("a.txt", end.join(["bir", "", "iki\u2028x", "üç", ""]))
+    place.write("a.jsonl", end.join(['{"text": "bir"}', '{"text": "iki"}']))
+    place.write("a.csv", end.join(["text", "bir", f'"iki{end}satır"', ""]))
+    assert texts(place.read("a.txt")) == ["bir", "", "iki\u2028x", "üç"]
+    assert texts(place.read("a.jsonl")) == ["bir", "iki"]
+    assert texts(place.read("a.csv")) == ["bir", f"iki{end}satır"]
+
+
+def test_a_field_in_a_field_is_named_by_its_path(place: Place) -> None:
+    rows = [
+        {"translation": {"tr": "bir", "en": "one"}, "meta": {"ids": {"n": 1}}},
+        {"translation": {"tr": None, "en": "two"}, "meta": {"ids": {"n": 2}}},
+        {"translation": None, "meta": {"ids": {"n": 3}}},
+    ]
+    place.write("a.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    place.write("b.json", json.dumps(rows))
+    pq.write_table(pa.Table.from_pylist(rows), place.folder / "c.parquet")
+    for name in ("a.jsonl", "b.json", "c.parquet"):
+        fields = {"text_field": "translation.tr", "pair_field": "translation.en", "id_field": "meta.ids.n"}
+        assert place.read(name, **fields) == [
+            Document("1", "bir", "one"),
+            Document("2", "", "two"),
+            Document("3", "", ""),
+        ]
+
+
+def test_a_name_with_a_dot_is_a_name(place: Place) -> None:
+    place.write("a.jsonl", '{"text.tr": "bir", "text": {"tr": "iki"}}\n')
+    place.write_parquet("b.parquet", **{"text.tr": ["bir"]})
+    assert (
+        texts(place.read("a.jsonl", text_field="text.tr") + place.read("b.parquet", text_field="text.tr"))
+        == ["bir"] * 2
+    )
+
+
+def test_csv_has_a_header_and_quotes(place: Place) -> None:
+    place.write("a.csv", '\ufeffid,source,target\n7,"bir, ""iki""","one, ""two"""\n\n8,"üç\ndört",\n')
+    fields = {"text_field": "source", "pair_field": "target", "id_field": "id"}
+    assert place.read("a.csv", **fields) == [Document("7", 'bir, "iki"', 'one, "two"'), Document("8", "üç\ndört", "")]
+    assert [document.id for document in place.read("a.csv", text_field="source")] == ["a.csv:1", "a.csv:2"]
+
+
+records = st.lists(st.fixed_dictionaries({"text": st.text(st.characters(codec="utf-8"), max_size=20)}), max_size=6)
+
+
+@given(records, st.integers(1, 40), st.sampled_from([None, 0, 2]), st.booleans())
+def test_an_array_of_records_is_read_in_pieces_of_any_size(
+    tmp_path_factory: pytest.TempPathFactory,
+    rows: list[dict[str, str]],
+    chunk: int,
+    indent: int | None,
+    ascii_only: bool,
+) -> None:
+    place = Place(tmp_path_factory.mktemp("array"))
+    place.write("a.json", f"\n {json.dumps(rows, indent=indent, ensure_ascii=ascii_only)} \n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(text_file, "CHUNK_BYTES", chunk)
+        patch.setattr(json_array, "CHUNK_BYTES", chunk)
+        assert texts(place.read("a.json")) == [row["text"] for row in rows]
+
+
+def test_a_json_file_may_have_a_record_a_line(place: Place) -> None:
+    place.write("a.json", '{"text": "bir"}\n{"text": "iki"}\n')
+    place.write("b.json", "")
+    assert texts(place.read("a.json") + place.read("b.json")) == ["bir", "iki"]
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.jsonl", "a.json", "a.csv", "a.tsv"])
+def test_a_record_of_gigabytes_is_refused_by_its_line_without_being_read(place: Place, name: str) -> None:
+    heads = {
+        "a.jsonl": b'{"text": "bir"}\n',
+        "a.json": b'[{"text": "bir"},\n{"text": "',
+        "a.csv": b"text\n",
+        "a.tsv": b"a\tb\n",
+    }
+    with (place.folder / name).open("wb") as file:
+        file.write(heads.get(name, b"bir\n"))
+        if name == "a.json":  # whose strings hold no NUL
+            file.write(b"x" * 140_000_000)
+        file.truncate(5 << 30)  # takes no room on the disk
+    tracemalloc.start()
+    with pytest.raises(SourceError, match=rf"{name}, (line|record) 2: is longer than 100 MB"):
+        place.read(name)
+    assert tracemalloc.get_traced_memory()[1] < 600_000_000
+    tracemalloc.stop()
+
+
 # What cannot be read
 
 
@@ -167,8 +310,31 @@ def test_lines_may_be_very_long(place: Place) -> None:
         ("a.jsonl", '{"text": "a"}\n', {"id_field": "id"}, r"line 1: has no field 'id'"),
         ("a.jsonl", '{"text": "a", "id": null}\n', {"id_field": "id"}, r"line 1, field 'id': is None where an id"),
         ("a.jsonl", '{"text": "a"}\n', {"pair_field": "en"}, r"line 1: has no field 'en'"),
+        ("a.jsonl", '{"a": {"en": "x"}}\n', {"text_field": "a.tr"}, r"line 1: has no field 'a\.tr'; 'a' has en"),
+        ("a.jsonl", '{"a": "x"}\n', {"text_field": "a.tr"}, r"line 1: has no field 'a\.tr'; 'a' has none"),
+        ("a.json", '[{"text": "a"}, ["b"]]', {}, r"a\.json, record 2: is a JSON list"),
+        ("a.json", '[{"text": "a"}, {"text": ]', {}, r"a\.json, record 2: is not JSON \(Expecting value"),
+        ("a.json", '[{"text": "a"}', {}, r"a\.json, record 1: is not JSON \(',' or '\]' is missing behind it"),
+        ("a.json", '[{"text": "a', {}, r"a\.json, record 1: is not JSON \(Unterminated"),
+        ("a.json", '[{"text": "a"},', {}, r"a\.json, record 2: is not JSON"),
+        ("a.json", '[{"text": "a"}] {}', {}, r"a\.json: is no JSON: something follows the array"),
+        ("a.json", "[" * 100_000, {}, r"a\.json, record 1: is not JSON"),
+        ("a.json", b'[{"text": "b\xe9d"}]', {}, r"a\.json: is not UTF-8"),
+        ("a.json", '{\n "text": "a"\n}', {}, r"a\.json, line 1: is not JSON"),
+        ("a.csv", "text,id\na,1\nb\n", {}, r"a\.csv, line 3: has 1 values where the header names 2 columns"),
+        ("a.csv", 'text\na\n"b\nc\n', {}, r"a\.csv, line 3: is not CSV \(unexpected end of data"),
+        ("a.csv", 'text\n"a" b\n', {}, r"a\.csv, line 2: is not CSV"),
+        ("a.csv", "body\na\n", {}, r"a\.csv, line 2: has no field 'text'; it has body"),
         ("a.parquet", b"no Parquet", {}, r"a\.parquet cannot be read"),
-        ("a.csv", "text\n", {}, r"a\.csv is none of \.parquet, \.jsonl"),
+        ("a.txt.zst", b"x", {}, r"a\.txt\.zst cannot be read"),
+        ("a.txt.xz", b"\xfd7zXZ\0broken", {}, r"a\.txt\.xz cannot be read"),
+        ("a.txt.bz2", b"BZhbroken", {}, r"a\.txt\.bz2 cannot be read"),
+        (
+            "a.doc",
+            "text\n",
+            {},
+            r"a\.doc is none of \.txt, \.jsonl, \.json, \.csv, \.tsv, \.parquet, each also with \.gz",
+        ),
         ("a.jsonl", "{}\n", {"pair_path": "a.jsonl"}, r"`pair_path`, which goes with one plain text file"),
         ("a/x.md", "", {}, r"holds no file that ends in .*found 1 other files"),
     ],
@@ -187,9 +353,10 @@ def test_a_missing_file_is_named_with_its_key(place: Place) -> None:
 
 
 def test_a_missing_column_is_named_with_those_there_are(place: Place) -> None:
-    place.write_parquet("a.parquet", body=["x"], title=["y"])
-    with pytest.raises(SourceError, match=r"a\.parquet: has no column 'text'; it has body, title"):
-        place.read("a.parquet")
+    place.write_parquet("a.parquet", body=["x"], title=[{"tr": "y"}])
+    for field in ("text", "title.en", "body.tr"):
+        with pytest.raises(SourceError, match=rf"a\.parquet: has no column '{field}'; it has body, title\.tr"):
+            place.read("a.parquet", text_field=field)
 
 
 def test_a_column_that_is_no_text_is_named_with_its_row(place: Place) -> None:

@@ -11,7 +11,7 @@ from langtailor.planning.estimate import Shard, Work, explain, makespan, read_wo
 from tests.workflow.conftest import ROOT
 
 WORK = Work(
-    left=(
+    pending=(
         Shard("tr", 0, 5, 600.0, counted=True),
         Shard("en", 0, 5, 600.0, counted=False),
         Shard("tr", 1, 5, 400.0, counted=True),
@@ -36,7 +36,7 @@ def test_workers_end_no_further_apart_than_one_shard_takes(jobs, workers):
 
 def test_the_estimate_names_work_time_and_cost():
     assert explain(WORK, rate=2.0, workers=2, price=3.6) == [
-        "5 shards of teacher vectors, 1 of them there; 20 passages left",
+        "5 shards of teacher vectors, 1 of them finished; 20 passages left",
         "2,000 tokens left (from the counts of 50 % of the passages), 600 of them in the longest, tr/00000",
         "8:20 on 2 at a time with 2 tokens/s each, 0.0 % over an even split",
         "costs 1.00 at 3.60 an hour for each",
@@ -49,13 +49,16 @@ def test_without_a_rate_that_of_the_shards_there_is_taken():
 
 def test_without_any_rate_the_estimate_asks_for_one():
     with pytest.raises(LangtailorError, match="--rate"):
-        explain(Work(WORK.left, 0, ()), None, 1, None)
+        explain(Work(WORK.pending, 0, ()), None, 1, None)
 
 
 def test_of_a_recipe_that_has_not_run_the_estimate_is_an_upper_bound():
     config = yaml.safe_load((ROOT / "config" / "turkish-200m.yaml").read_text(encoding="utf-8"))
     work = read_work(load_settings(config))
-    assert (len(work.left), work.done) == (104, 0)
-    assert sum(shard.passages for shard in work.left) == 2 * 140_000 + 38 * 14_000
-    assert {(shard.passages, shard.tokens) for shard in work.left} == {(10_000, 10_000 * 2_048), (4_000, 4_000 * 2_048)}
+    assert (len(work.pending), work.done) == (104, 0)
+    assert sum(shard.passages for shard in work.pending) == 2 * 140_000 + 38 * 14_000
+    assert {(shard.passages, shard.tokens) for shard in work.pending} == {
+        (10_000, 10_000 * 2_048),
+        (4_000, 4_000 * 2_048),
+    }
     assert "at most" in explain(work, 1e5, 8, None)[1]

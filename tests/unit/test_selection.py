@@ -250,7 +250,7 @@ def test_ranked_by_loss_what_the_floors_replace_worst_comes_first(workshop):
 
 
 def test_tokens_are_ranked_on_top_of_those_before_them():
-    from langtailor.vocabulary.candidates import _most_missed
+    from langtailor.vocabulary.candidates import _by_loss
 
     seen = []
 
@@ -260,7 +260,7 @@ def test_tokens_are_ranked_on_top_of_those_before_them():
 
     shares = np.linspace(2.0, 1.0, 300)
     shares[:100] = 0
-    order = _most_missed(shares, np.arange(100), loss)
+    order = _by_loss(shares, np.arange(100), loss)
     assert order.tolist() == list(range(100, 300))
     assert [len(kept) for kept in seen] == [100, 164, 228, 292]
     assert all(before < after for before, after in pairwise(seen))

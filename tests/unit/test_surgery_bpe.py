@@ -30,8 +30,9 @@ from tokenizers import (
 from langtailor.errors import UnsupportedTokenizerError
 from langtailor.surgery.base import Graft, Ids, Layout
 from langtailor.surgery.bpe import BytePairFamily
-from langtailor.surgery.bpe.merges import MergeTable, parse_merges
-from langtailor.surgery.bpe.pieces import provable_cuts
+from langtailor.surgery.bpe.merges import MergeTable
+from langtailor.surgery.bpe.model_section import parse_merges
+from langtailor.surgery.bpe.pieces import provable_boundaries
 from langtailor.surgery.spelling import BYTE_LETTERS, BYTE_TOKENS
 from langtailor.surgery.word_models import encode_words, model_of, word_tokenizer
 from tests.unit.surgery_teachers import byte_fallback_model, byte_fallback_spec
@@ -430,7 +431,7 @@ def piece_ids(bound: BytePairFamily, pieces: list[str]) -> list[int]:
 @given(text=texts())
 def test_the_ids_of_the_pieces_in_order_are_the_ids_of_the_text(name: str, text: str) -> None:
     bound = family(name)
-    pieces = list(bound._cutter.pieces([text]))
+    pieces = list(bound._splitter.pieces([text]))
     whole = teacher(name).encode(text, add_special_tokens=False).ids
     assert piece_ids(bound, pieces) == whole
     assert bound.words([text]) == Counter(pieces)
@@ -441,7 +442,7 @@ def test_pieces_with_unknown_characters_have_the_ids_of_their_text() -> None:
     spec["model"]["vocab"] = {t: i for t, i in spec["model"]["vocab"].items() if t not in ("<0xF0>", "<0x0A>", "\n")}
     bound = BytePairFamily.from_spec(spec, {})
     for text in ("😺😺 ev 😺", "ev\nev", "\n😺\n"):
-        pieces = list(bound._cutter.pieces([text]))
+        pieces = list(bound._splitter.pieces([text]))
         whole = opened(spec).encode(text, add_special_tokens=False).ids
         assert piece_ids(bound, pieces) == whole
 
@@ -634,7 +635,7 @@ def test_words_stay_together_where_a_token_crosses() -> None:
 
 
 def test_nothing_is_cut_where_a_mark_may_be_unknown_or_pieces_are_looked_up_whole() -> None:
-    assert provable_cuts([], "▁", {"a"}) is None
+    assert provable_boundaries([], "▁", {"a"}) is None
     spec = json.loads(spec_text("gemma"))
     spec["model"]["ignore_merges"] = True
     assert BytePairFamily.from_spec(spec, {}).words(["iki ev"]) == {"iki▁ev": 1}

@@ -109,6 +109,16 @@ def test_a_module_leaves_the_default_target_and_the_users_files_where_they_are(w
         assert f"tailored/{path}" not in said
 
 
+def test_a_module_may_be_given_the_folder_of_the_run(workflow, tmp_path):
+    outer = Outer(tmp_path, workflow.config, repr(str(ROOT / "Snakefile")))
+    text = (tmp_path / "Snakefile").read_text(encoding="utf-8")
+    text = text.replace('prefix:\n        "tailored"', 'pathvars:\n        results="elsewhere"')
+    (tmp_path / "Snakefile").write_text(text.replace("tailored/results/small", "elsewhere"), encoding="utf-8")
+    said = outer.run("-n")
+    assert "elsewhere/logs/distil/tailored.log" in said
+    assert "results/small" not in said
+
+
 def plan_demo(folder: Path) -> str:
     command = [sys.executable, "-m", "snakemake", "-n", "--snakefile", str(ROOT / "workflow" / "Snakefile")]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False, env=os.environ)

@@ -97,8 +97,8 @@ if GPU_HERE:
 
 pathvars:
     results=str(SETTINGS.root),
-    logs=str(SETTINGS.root / "logs"),
-    benchmarks=str(SETTINGS.root / "benchmarks"),
+    logs="<results>/logs",
+    benchmarks="<results>/benchmarks",
 
 
 wildcard_constraints:

@@ -1,7 +1,7 @@
 """Which teacher tokens translate a new token: word alignment over sentence pairs.
 
-Where passages come with the text that the teacher reads for them (``teacher.reads: pair``), the two sides say what a new
-token means: it stands where the teacher has certain tokens. IBM Model 1 (Brown et al. 1993,
+Where passages come with the text that the teacher reads for them (``teacher.reads: pair``), the two sides give the
+meaning of a new token: it translates certain tokens of the teacher. IBM Model 1 (Brown et al. 1993,
 https://aclanthology.org/J93-2003) finds these links, once in each direction, and their product keeps what both agree
 on (Liang et al. 2006, https://aclanthology.org/N06-1014).
 """
@@ -24,10 +24,10 @@ from langtailor.models.tokenizer_file import open_tokenizer
 from langtailor.surgery.base import Ids
 
 _LOG = logging.getLogger("langtailor")
-#: Pairs of a token here and a token there that are looked at: they bound time and memory.
-_CELLS = 20_000_000
+#: Pairs of a token and a token of its translation that are read, which bounds time and memory.
+_TOKEN_PAIRS = 20_000_000
 _ITERATIONS = 8
-#: Links of one token that are kept, and the least share of its best link that a link has.
+#: The most links of one token that are kept, and the least probability of a link relative to the token's best one.
 _LINKS, _LEAST = 8, 0.05
 
 
@@ -39,22 +39,22 @@ class Links:
         student_ids: int32, shape (links,): new ids, ascending.
         teacher_ids: int32, shape (links,).
         probabilities: float32, shape (links,): sum to 1 over the links of a new id.
-        uses: int64, shape (V,): pairs in which each new id occurs.
+        pair_counts: int64, shape (V,): sentence pairs in which each new id occurs.
     """
 
     student_ids: Ids
     teacher_ids: Ids
     probabilities: NDArray[np.float32]
-    uses: NDArray[np.int64]
+    pair_counts: NDArray[np.int64]
 
 
 def align_corpora(corpora: Mapping[str, Path], teacher: Path, tokenizer: Path, size: int, teacher_size: int) -> Links:
     """Align the train passages of all languages with their pairs.
 
     Args:
-        corpora: ``corpus/{lang}.parquet`` by language; passages without a pair play no part.
-        teacher: folder of the teacher's tokenizer, which reads the pairs.
-        tokenizer: folder of the new tokenizer, which reads the passages.
+        corpora: ``corpus/{lang}.parquet`` by language; passages without a pair are skipped.
+        teacher: folder of the teacher's tokenizer, which encodes the pairs.
+        tokenizer: folder of the new tokenizer, which encodes the passages.
         size: number of new ids.
         teacher_size: number of the teacher's ids.
 
@@ -70,10 +70,10 @@ def align_corpora(corpora: Mapping[str, Path], teacher: Path, tokenizer: Path, s
         )
     new = encode(open_tokenizer(tokenizer), [text for text, _ in pairs])
     old = encode(open_tokenizer(teacher), [pair for _, pair in pairs])
-    cells = np.cumsum([len(here) * len(there) for here, there in zip(new, old, strict=True)])
-    taken = int(np.searchsorted(cells, _CELLS, side="right"))
-    _LOG.info("aligning %s of %s sentence pairs", f"{taken:,}", f"{len(pairs):,}")
-    return align(new[:taken], old[:taken], size, teacher_size)
+    token_pairs = np.cumsum([len(ids) * len(old_ids) for ids, old_ids in zip(new, old, strict=True)])
+    fitting = int(np.searchsorted(token_pairs, _TOKEN_PAIRS, side="right"))
+    _LOG.info("aligning %s of %s sentence pairs", f"{fitting:,}", f"{len(pairs):,}")
+    return align(new[:fitting], old[:fitting], size, teacher_size)
 
 
 def align(new: Sequence[Ids], old: Sequence[Ids], size: int, teacher_size: int) -> Links:
@@ -85,20 +85,21 @@ def align(new: Sequence[Ids], old: Sequence[Ids], size: int, teacher_size: int) 
         size: number of new ids.
         teacher_size: number of the teacher's ids.
     """
-    uses = np.zeros(size, np.int64)
+    pair_counts = np.zeros(size, np.int64)
     for ids in new:
-        uses[np.unique(ids)] += 1
-    keys, forth = _model_one(new, old, teacher_size)
-    back_keys, back = _model_one(old, new, size)
-    turned = back_keys % size * teacher_size + back_keys // size
-    order = np.argsort(turned)
-    # Both directions have seen the same pairs of tokens, but for what one of them gave up entirely.
-    both, here, there = np.intersect1d(keys, turned[order], assume_unique=True, return_indices=True)
-    return _strongest(both // teacher_size, both % teacher_size, forth[here] * back[order][there], uses)
+        pair_counts[np.unique(ids)] += 1
+    keys, forward = _model_one(new, old, teacher_size)
+    backward_keys, backward = _model_one(old, new, size)
+    transposed = backward_keys % size * teacher_size + backward_keys // size
+    order = np.argsort(transposed)
+    # Both directions have the same pairs of tokens, except those whose probability became zero in one of them.
+    both, at, backward_at = np.intersect1d(keys, transposed[order], assume_unique=True, return_indices=True)
+    score = forward[at] * backward[order][backward_at]
+    return _strongest(both // teacher_size, both % teacher_size, score, pair_counts)
 
 
 def _pairs(corpora: Mapping[str, Path]) -> Iterator[tuple[str, str]]:
-    """Passages with their pairs; the languages take turns, so that a part of them is a part of each."""
+    """Passages with their pairs; languages are interleaved, so that the first pairs are of all of them."""
     streams = [iter(read_text_pairs(path, "train")) for path in corpora.values()]
     while streams:
         turn = [(stream, next(stream, None)) for stream in streams]
@@ -117,38 +118,40 @@ def _model_one(
         size: number of target ids.
 
     Returns:
-        ``source · size + target`` of each pair of ids that occurred together, int64, ascending, and the probability of the
+        ``source · size + target`` of each pair of ids that occur together, int64, ascending, and the probability of the
         target given the source, float64. Those of the null token are left out.
     """
-    spans = np.array([len(source) + 1 for source in sources], np.int64)
-    lengths = np.array([len(target) for target in targets], np.int64)
-    # The null token is 0, so that all others move up by one.
-    lines = [np.append(source.astype(np.int64) + 1, 0) for source in sources]
-    cells = [np.tile(line, len(target)) for line, target in zip(lines, targets, strict=True)]
-    positions = np.repeat(spans, lengths)  # sources of each target position
-    owners = np.repeat(np.arange(len(positions)), positions)
-    wanted = np.concatenate([*targets, np.empty(0, np.int64)]).astype(np.int64)[owners]
-    keys, kinds = np.unique(np.concatenate([*cells, np.empty(0, np.int64)]) * size + wanted, return_inverse=True)
-    given = keys // size
-    chance = np.ones(len(keys))
+    source_lengths = np.array([len(source) + 1 for source in sources], np.int64)
+    target_lengths = np.array([len(target) for target in targets], np.int64)
+    # The null token is 0, so all others move up by one.
+    with_null = [np.append(source.astype(np.int64) + 1, 0) for source in sources]
+    source_ids = [np.tile(source, len(target)) for source, target in zip(with_null, targets, strict=True)]
+    # One entry for each pair of a target position and a source position.
+    sources_of_position = np.repeat(source_lengths, target_lengths)
+    position = np.repeat(np.arange(len(sources_of_position)), sources_of_position)
+    target_ids = np.concatenate([*targets, np.empty(0, np.int64)]).astype(np.int64)[position]
+    entry_keys = np.concatenate([*source_ids, np.empty(0, np.int64)]) * size + target_ids
+    keys, key_of_entry = np.unique(entry_keys, return_inverse=True)
+    source_of_key = keys // size
+    probability = np.ones(len(keys))
     for _ in range(_ITERATIONS):
-        expected = chance[kinds]
-        expected /= np.bincount(owners, expected)[owners]
-        counts = np.bincount(kinds, expected, minlength=len(keys))
-        chance = counts / np.bincount(given, counts)[given]
-    real = given > 0
-    return keys[real] - size, chance[real]
+        expected = probability[key_of_entry]
+        expected /= np.bincount(position, expected)[position]
+        counts = np.bincount(key_of_entry, expected, minlength=len(keys))
+        probability = counts / np.bincount(source_of_key, counts)[source_of_key]
+    not_null = source_of_key > 0
+    return keys[not_null] - size, probability[not_null]
 
 
 def _strongest(
-    student: NDArray[np.int64], teacher: NDArray[np.int64], score: NDArray[Any], uses: NDArray[np.int64]
+    student: NDArray[np.int64], teacher: NDArray[np.int64], score: NDArray[Any], pair_counts: NDArray[np.int64]
 ) -> Links:
-    """The best links of each new token, as shares of their sum."""
+    """The best links of each new token, normalised to a sum of 1."""
     order = np.lexsort((teacher, -score, student))
     student, teacher, score = student[order], teacher[order], score[order]
-    first = np.searchsorted(student, student)  # where each token's links begin: the best one
+    first = np.searchsorted(student, student)  # index of each token's best link
     kept = (np.arange(len(student)) - first < _LINKS) & (score > 0) & (score >= _LEAST * score[first])
     student, teacher, score = student[kept], teacher[kept], score[kept]
-    total = np.bincount(student, score, minlength=len(uses))
-    shares = (score / total[student]).astype(np.float32)
-    return Links(student.astype(np.int32), teacher.astype(np.int32), shares, uses)
+    total = np.bincount(student, score, minlength=len(pair_counts))
+    probabilities = (score / total[student]).astype(np.float32)
+    return Links(student.astype(np.int32), teacher.astype(np.int32), probabilities, pair_counts)

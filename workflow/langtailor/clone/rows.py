@@ -4,8 +4,8 @@ A :class:`Mapping` says of every new row which teacher rows it is the sum of, an
 from the input embeddings, and applied to every table that has a row per token: one gather and one segment sum in
 float32. Kept rows are copied without arithmetic, so they stay bit-identical in any precision.
 
-In the formulas, ``e(p)`` is the teacher's row of piece ``p`` and ``p₁ … pₖ`` are the pieces into which the teacher cuts
-the text of a new token, in the place where the token stands (:mod:`langtailor.surgery.segmentation`).
+In the formulas, ``e(p)`` is the teacher's row of piece ``p`` and ``p₁ … pₖ`` are the pieces into which the teacher
+segments a new token, in its position in a word (:mod:`langtailor.surgery.segmentation`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from langtailor.config.initialisation import InitialisationSettings
 from langtailor.surgery.base import Ids
 
 Rows = NDArray[np.int64]
-#: Rows composed at a time, and rows compared with all kept ones at a time: they bound the memory in between.
+#: Rows composed at a time, and rows compared with all kept ones at a time, which bounds the memory.
 _COMPOSED_AT_ONCE = 8_192
 _COMPARED_AT_ONCE = 512
 
@@ -67,7 +67,7 @@ class Mapping:
         """
         first = self.offsets[:-1]
         copied = (self.counts == 1) & (np.append(self.weights, 0)[first] == 1)
-        # One gather straight into the new table. Rows that are no copies get any row for now.
+        # One gather into the new table. Rows that are no copies are overwritten afterwards.
         source = np.where(copied, np.append(self.teacher_ids, 0)[first], 0)
         new = torch.index_select(table, 0, torch.from_numpy(source.astype(np.int64)))
         new[torch.from_numpy(np.flatnonzero(self.counts == 0))] = 0
@@ -76,33 +76,33 @@ class Mapping:
         return new
 
     def sums(self, table: torch.Tensor, rows: Rows) -> Iterator[tuple[Rows, torch.Tensor]]:
-        """Some of the new rows, part by part, as weighted sums.
+        """Weighted sums for some of the new rows, batch by batch.
 
         Args:
             table: as for :meth:`apply`.
             rows: new ids of rows that have entries, sorted.
 
         Yields:
-            The next of ``rows``, and their sums: float32, shape (n,) or (n, d).
+            The next of ``rows`` and their sums, float32, shape (n,) or (n, d).
         """
         counts = self.counts
         for start in range(0, len(rows), _COMPOSED_AT_ONCE):
-            part = rows[start : start + _COMPOSED_AT_ONCE]
-            ends = np.cumsum(counts[part])
-            starts = ends - counts[part]
-            entries = np.arange(ends[-1]) + np.repeat(self.offsets[part] - starts, counts[part])
-            ids, rows_of = self.teacher_ids[entries].astype(np.int64), table
+            batch = rows[start : start + _COMPOSED_AT_ONCE]
+            ends = np.cumsum(counts[batch])
+            starts = ends - counts[batch]
+            entries = np.arange(ends[-1]) + np.repeat(self.offsets[batch] - starts, counts[batch])
+            ids, source = self.teacher_ids[entries].astype(np.int64), table
             if table.dtype != torch.float32:
                 distinct, ids = np.unique(ids, return_inverse=True)
-                rows_of = table.index_select(0, torch.from_numpy(distinct)).float()
+                source = table.index_select(0, torch.from_numpy(distinct)).float()
             sums = torch.nn.functional.embedding_bag(
                 torch.from_numpy(ids),
-                rows_of.reshape(len(rows_of), -1),
+                source.reshape(len(source), -1),
                 torch.from_numpy(starts),
                 mode="sum",
                 per_sample_weights=torch.from_numpy(self.weights[entries]),
             )
-            yield part, sums.reshape(len(part), *table.shape[1:])
+            yield batch, sums.reshape(len(batch), *table.shape[1:])
 
 
 def compose(
@@ -114,13 +114,13 @@ def compose(
     settings: InitialisationSettings,
     links: Links | None = None,
 ) -> Mapping:
-    """Say how each row of the new table is made.
+    """The mapping that composes each row of the new table.
 
     Args:
         teacher_ids: int32, shape (V,): teacher id of each kept row, -1 for the others.
         pieces: teacher ids of the pieces of each row without a teacher id, in the order of their new ids. A row without
-            pieces, such as one that pads the table, stays zero: no text reaches it, and a zero row takes part in
-            no norm and wins no comparison.
+            pieces, such as one that pads the table, stays zero: no text is encoded as it, and a zero row changes no norm
+            and wins no comparison.
         characters: int64, shape (teacher rows,): characters of each teacher token that is a piece.
         ordinary: new ids of the kept rows that ``norm-matched`` measures and ``similarity`` combines.
         table: the teacher's input embeddings, shape (teacher rows, d).
@@ -133,23 +133,23 @@ def compose(
     if settings.method == "random":
         return _mean(teacher_ids, [()] * len(pieces))
     mean = _mean(teacher_ids, pieces)
-    fresh = np.flatnonzero((teacher_ids < 0) & (mean.counts > 0))
+    new_rows = np.flatnonzero((teacher_ids < 0) & (mean.counts > 0))
     match settings.method:
         case "length-weighted":
             return _length_weighted(mean, characters)
         case "norm-matched":
-            return _norm_matched(mean, fresh, ordinary, table)
+            return _norm_matched(mean, new_rows, ordinary, table)
         case "aligned":
             if links is None:
                 raise ValueError("aligned needs links")
-            return _aligned(mean, fresh, links, ordinary, table)
+            return _aligned(mean, new_rows, links, ordinary, table)
         case "similarity":
-            return _by_similarity(mean, fresh, ordinary, table, settings)
+            return _by_similarity(mean, new_rows, ordinary, table, settings)
     return mean
 
 
 def draw(new: torch.Tensor, rows: Rows, table: torch.Tensor, seed: int) -> None:
-    """Fill rows of a new table at random: the control that knows nothing of the tokens.
+    """Fill rows of a new table at random: the control condition, independent of the tokens.
 
     ``e(t) = μ + σ · z`` in each dimension, with the mean ``μ`` and standard deviation ``σ`` of the teacher's rows and
     ``z`` from the standard normal distribution.
@@ -177,16 +177,16 @@ def _mean(teacher_ids: Ids, pieces: Sequence[Sequence[int]]) -> Mapping:
     kept = teacher_ids >= 0
     counts = np.ones(len(teacher_ids), np.int64)
     counts[~kept] = [len(ids) for ids in pieces]
-    of_kept = np.repeat(kept, counts)
-    ids = np.empty(len(of_kept), np.int32)
-    ids[of_kept] = teacher_ids[kept]
-    ids[~of_kept] = np.fromiter(chain.from_iterable(pieces), np.int32)
+    is_of_kept = np.repeat(kept, counts)
+    ids = np.empty(len(is_of_kept), np.int32)
+    ids[is_of_kept] = teacher_ids[kept]
+    ids[~is_of_kept] = np.fromiter(chain.from_iterable(pieces), np.int32)
     weights = np.repeat(1 / np.maximum(counts, 1), counts).astype(np.float32)
     return Mapping(np.concatenate([[0], np.cumsum(counts)]), ids, weights)
 
 
 def _length_weighted(mean: Mapping, characters: NDArray[np.int64]) -> Mapping:
-    """``e(t) = Σᵢ |pᵢ| · e(pᵢ) / Σᵢ |pᵢ|``: each piece counts by its characters, so that long, telling pieces lead."""
+    """``e(t) = Σᵢ |pᵢ| · e(pᵢ) / Σᵢ |pᵢ|``: weighted by characters, so that long, informative pieces prevail."""
     owners = mean.owners
     lengths = characters[mean.teacher_ids].astype(np.float64)
     totals = np.bincount(owners, lengths, minlength=len(mean))
@@ -194,80 +194,82 @@ def _length_weighted(mean: Mapping, characters: NDArray[np.int64]) -> Mapping:
     return replace(mean, weights=(lengths / totals[owners]).astype(np.float32))
 
 
-def _norm_matched(mean: Mapping, fresh: Rows, ordinary: Rows, table: torch.Tensor) -> Mapping:
+def _norm_matched(mean: Mapping, new_rows: Rows, ordinary: Rows, table: torch.Tensor) -> Mapping:
     """``e(t) = m(t) · N / |m(t)|`` for the mean ``m(t)`` of the pieces and the kept rows' mean norm ``N``.
 
-    A mean of k rows that have little to do with one another is about ``√k`` too short: for orthogonal rows of norm N,
-    ``|m|² = N² / k``. Only the length is changed.
+    A mean of k nearly orthogonal rows is about ``√k`` too short: for orthogonal rows of norm N, ``|m|² = N² / k``. Only
+    the length is changed.
     """
-    kept = table[torch.from_numpy(_own_ids(mean, ordinary))].float()
+    kept = table[torch.from_numpy(_teacher_ids_of(mean, ordinary))].float()
     target = float(torch.linalg.vector_norm(kept, dim=1).mean())
     scale = np.ones(len(mean))
-    for rows, sums in mean.sums(table, fresh):
+    for rows, sums in mean.sums(table, new_rows):
         norms = torch.linalg.vector_norm(sums, dim=1).clamp_min(torch.finfo(torch.float32).tiny)
         scale[rows] = target / norms.numpy()
     return replace(mean, weights=(mean.weights * scale[mean.owners]).astype(np.float32))
 
 
 def _by_similarity(
-    mean: Mapping, fresh: Rows, ordinary: Rows, table: torch.Tensor, settings: InitialisationSettings
+    mean: Mapping, new_rows: Rows, ordinary: Rows, table: torch.Tensor, settings: InitialisationSettings
 ) -> Mapping:
     """``e(t) = Σⱼ softmaxⱼ(cos(m(t), e(j)) / τ) · e(j)`` over the kept tokens ``j`` nearest to the mean ``m(t)``.
 
     After FOCUS (Dobler and de Melo 2023, https://aclanthology.org/2023.emnlp-main.829), which combines tokens that both
-    vocabularies have by their similarity in an auxiliary space; here the teacher's own rows are that space. The softmax
+    vocabularies have by their similarity in an auxiliary space; here the teacher's rows are that space. The softmax
     over the nearest neighbours with a temperature is that of WECHSEL (Minixhofer et al. 2022,
     https://aclanthology.org/2022.naacl-main.293).
     """
-    candidates = _own_ids(mean, ordinary)
+    candidates = _teacher_ids_of(mean, ordinary)
     keys = torch.nn.functional.normalize(table[torch.from_numpy(candidates)].float(), dim=1)
-    near = min(settings.neighbours, len(candidates))
-    ids, weights = np.empty((len(fresh), near), np.int32), np.empty((len(fresh), near), np.float32)
+    neighbours = min(settings.neighbours, len(candidates))
+    shape = len(new_rows), neighbours
+    ids, weights = np.empty(shape, np.int32), np.empty(shape, np.float32)
     done = 0
-    for _, sums in mean.sums(table, fresh):
+    for _, sums in mean.sums(table, new_rows):
         queries = torch.nn.functional.normalize(sums, dim=1)
         for start in range(0, len(queries), _COMPARED_AT_ONCE):
-            found = (queries[start : start + _COMPARED_AT_ONCE] @ keys.T).topk(near, dim=1)
-            part = slice(done, done := done + len(found.indices))
-            ids[part] = candidates[found.indices.numpy()]
-            weights[part] = torch.softmax(found.values / settings.temperature, dim=1).numpy()
-    return _with_entries(mean, np.repeat(fresh, near), ids.reshape(-1), weights.reshape(-1))
+            nearest = (queries[start : start + _COMPARED_AT_ONCE] @ keys.T).topk(neighbours, dim=1)
+            batch = slice(done, done := done + len(nearest.indices))
+            ids[batch] = candidates[nearest.indices.numpy()]
+            weights[batch] = torch.softmax(nearest.values / settings.temperature, dim=1).numpy()
+    return _with_entries(mean, np.repeat(new_rows, neighbours), ids.reshape(-1), weights.reshape(-1))
 
 
-def _aligned(mean: Mapping, fresh: Rows, links: Links, ordinary: Rows, table: torch.Tensor) -> Mapping:
-    """``e(t) = λ · Σⱼ p(j | t) · e(j) + (1 - λ) · m(t)``, brought to the kept rows' mean norm.
+def _aligned(mean: Mapping, new_rows: Rows, links: Links, ordinary: Rows, table: torch.Tensor) -> Mapping:
+    """``e(t) = λ · Σⱼ p(j | t) · e(j) + (1 - λ) · m(t)``, scaled to the kept rows' mean norm.
 
-    ``p(j | t)`` says how often teacher token ``j`` translates ``t`` (:mod:`langtailor.clone.alignment`), and
-    ``λ = n / (n + 1)`` for the ``n`` sentence pairs in which ``t`` occurs: without any, the mean of the pieces is left.
+    ``p(j | t)`` is the probability that teacher token ``j`` translates ``t`` (:mod:`langtailor.clone.alignment`), and
+    ``λ = n / (n + 1)`` for the ``n`` sentence pairs in which ``t`` occurs: without any, only the mean of the pieces is
+    left.
     """
-    trust = (links.uses / (links.uses + 1))[links.student_ids]
-    new = np.isin(links.student_ids, fresh)
+    confidence = (links.pair_counts / (links.pair_counts + 1))[links.student_ids]
+    is_new = np.isin(links.student_ids, new_rows)
     linked = np.zeros(len(mean))
-    np.maximum.at(linked, links.student_ids[new], trust[new])
-    pieces = linked[mean.owners] > 0
-    owners = np.concatenate([links.student_ids[new].astype(np.int64), mean.owners[pieces]])
-    ids = np.concatenate([links.teacher_ids[new], mean.teacher_ids[pieces]])
-    weights = np.concatenate(
-        [links.probabilities[new] * trust[new], mean.weights[pieces] * (1 - linked[mean.owners[pieces]])]
-    )
-    return _norm_matched(_with_entries(mean, owners, ids, weights.astype(np.float32)), fresh, ordinary, table)
+    np.maximum.at(linked, links.student_ids[is_new], confidence[is_new])
+    is_piece = linked[mean.owners] > 0
+    owners = np.concatenate([links.student_ids[is_new].astype(np.int64), mean.owners[is_piece]])
+    ids = np.concatenate([links.teacher_ids[is_new], mean.teacher_ids[is_piece]])
+    link_weights = links.probabilities[is_new] * confidence[is_new]
+    piece_weights = mean.weights[is_piece] * (1 - linked[mean.owners[is_piece]])
+    weights = np.concatenate([link_weights, piece_weights]).astype(np.float32)
+    return _norm_matched(_with_entries(mean, owners, ids, weights), new_rows, ordinary, table)
 
 
-def _own_ids(mean: Mapping, kept: Rows) -> Rows:
+def _teacher_ids_of(mean: Mapping, kept: Rows) -> Rows:
     """Teacher ids of kept rows."""
     return mean.teacher_ids[mean.offsets[kept]].astype(np.int64)
 
 
 def _with_entries(mapping: Mapping, owners: Rows, ids: Ids, weights: NDArray[np.float32]) -> Mapping:
-    """The mapping with other entries for the rows that are named; all three of shape (entries,)."""
+    """The mapping with other entries for the rows ``owners``; all three arrays of shape (entries,)."""
     changed = np.zeros(len(mapping), bool)
     changed[owners] = True
-    stay = ~changed[mapping.owners]
-    all_owners = np.concatenate([mapping.owners[stay], owners])
+    unchanged = ~changed[mapping.owners]
+    all_owners = np.concatenate([mapping.owners[unchanged], owners])
     order = np.argsort(all_owners, kind="stable")
     offsets = np.cumsum(np.bincount(all_owners, minlength=len(mapping)))
     return Mapping(
         np.concatenate([[0], offsets]),
-        np.concatenate([mapping.teacher_ids[stay], ids])[order],
-        np.concatenate([mapping.weights[stay], weights])[order],
+        np.concatenate([mapping.teacher_ids[unchanged], ids])[order],
+        np.concatenate([mapping.weights[unchanged], weights])[order],
     )

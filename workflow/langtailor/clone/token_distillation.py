@@ -1,9 +1,10 @@
 """New embedding rows fitted by token distillation.
 
-After Dobler, Elliott and de Melo 2025 (arXiv 2505.20133): the row of a new token is trained until the model, reading the
-token, has the hidden states that it had when it read the token's old pieces. Everything else stays as it is, and no
-other model is needed. The paper does so for causal models and compares the positions from the new token on; an encoder
-looks both ways, so here every position is compared at which both segmentations end a piece of the same text.
+After Dobler, Elliott and de Melo 2025 (arXiv 2505.20133): the row of a new token is trained so that the model's hidden
+states for text with the token are those for the same text with the token's old pieces. All other weights are frozen, and
+no other model is needed. The paper does so for causal models and compares the positions from the new token on. An
+encoder's attention is bidirectional, so here all positions are compared at which both segmentations have a token
+boundary.
 
 Loss: ``mean over positions p of |h(p) - h'(p)|² / |h(p)|²`` with the last hidden states ``h`` of the teacher and
 ``h'`` of the clone.
@@ -33,21 +34,21 @@ from langtailor.progress import Progress
 _LOG = logging.getLogger("langtailor")
 #: Characters of a passage that are read: the meaning of a token needs a sentence, not a page.
 _CHARACTERS = 400
-#: Steps whose mean loss is told before and after.
-_TOLD = 20
+#: Steps over which the loss is averaged at the beginning and at the end.
+_AVERAGED_STEPS = 20
 
 Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Fit:
-    """New rows, and what fitting them did.
+    """Fitted rows and their loss.
 
     Attributes:
         rows: float32, shape (new rows, d).
         before: mean loss of the first steps.
         after: mean loss of the last steps.
-        passages: passages with a new token, from which the steps took theirs.
+        passages: passages with a new token, from which the batches are drawn.
     """
 
     rows: torch.Tensor
@@ -59,7 +60,7 @@ class Fit:
 def fit_rows(
     teacher: Path,
     clone: Path,
-    fresh: Rows,
+    new_rows: Rows,
     corpora: Mapping[str, Path],
     settings: TokenDistillationSettings,
     seed: int,
@@ -71,8 +72,8 @@ def fit_rows(
 
     Args:
         teacher: the teacher's folder.
-        clone: the clone's folder, its new rows made by another method.
-        fresh: ids of the new rows, ascending.
+        clone: the clone's folder; its new rows, made by another method, are where the fit starts.
+        new_rows: ids of the new rows, ascending.
         corpora: corpus by language; train passages with a new token are read.
         settings: steps, batch size and learning rate.
         seed: seeds the order of the passages.
@@ -86,7 +87,7 @@ def fit_rows(
     """
     old, new = (open_tokenizer(folder) for folder in (teacher, clone))
     _LOG.info("searching for passages with new tokens")
-    passages = _passages_with(fresh, new, corpora)
+    passages = _passages_with(new_rows, new, corpora)
     if not passages:
         raise ConfigError(
             "initialisation.token_distillation",
@@ -95,15 +96,18 @@ def fit_rows(
     teacher_model, clone_model = (
         load_sentence_transformer(folder, device, trust_remote_code=trust_remote_code) for folder in (teacher, clone)
     )
-    readers = _Reader(teacher_model.transformers_model), _Reader(clone_model.transformers_model, fresh)
-    rows = readers[1].rows
+    reference, fitted = (
+        _Transformer(teacher_model.transformers_model),
+        _Transformer(clone_model.transformers_model, new_rows),
+    )
+    rows = fitted.rows
     optimizer = torch.optim.AdamW([rows], lr=settings.learning_rate, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / settings.steps)
     losses: list[float] = []
     with Progress("fitting new rows", settings.steps, "step") as progress:
         for texts in _batches(passages, settings, seed):
             try:
-                loss = _loss(readers, old.encode_batch(texts), new.encode_batch(texts))
+                loss = _loss(reference, fitted, old.encode_batch(texts), new.encode_batch(texts))
             except torch.OutOfMemoryError as error:
                 raise ConfigError(
                     "initialisation.token_distillation.batch_size",
@@ -119,21 +123,29 @@ def fit_rows(
             schedule.step()
             losses.append(loss.item())
             progress.update(1, f"loss {losses[-1]:.4f}")
-    before, after = float(np.mean(losses[:_TOLD])), float(np.mean(losses[-_TOLD:]))
-    _LOG.info("%s new rows fitted: loss %.4f -> %.4f", f"{len(fresh):,}", before, after)
+    before, after = float(np.mean(losses[:_AVERAGED_STEPS])), float(np.mean(losses[-_AVERAGED_STEPS:]))
+    _LOG.info("%s new rows fitted: loss %.4f -> %.4f", f"{len(new_rows):,}", before, after)
     return Fit(rows.detach().cpu(), before, after, len(passages))
 
 
-class _Reader:
-    """A transformer that gives its last hidden states; with ``fresh`` rows of its table as trainable parameters."""
+class _Transformer:
+    """A transformer's last hidden states, with some rows of its embeddings as trainable parameters.
 
-    def __init__(self, transformer: Any, fresh: Rows | None = None) -> None:
+    Args:
+        transformer: the model of transformers; its own parameters are frozen.
+        trainable: ids of the trainable rows; ``None`` for none.
+
+    Attributes:
+        rows: the trainable rows, shape (rows, d).
+    """
+
+    def __init__(self, transformer: Any, trainable: Rows | None = None) -> None:
         self._transformer = transformer.requires_grad_(False)
         embedding = transformer.get_input_embeddings()
         self._table = embedding.weight.detach()
         self._name = next(name for name, value in transformer.named_parameters() if value is embedding.weight)
-        self._fresh = torch.from_numpy(fresh).to(self._table.device) if fresh is not None else None
-        self.rows = torch.nn.Parameter(self._table[self._fresh if fresh is not None else []].clone())
+        self._trainable = torch.from_numpy(trainable).to(self._table.device) if trainable is not None else None
+        self.rows = torch.nn.Parameter(self._table[self._trainable if trainable is not None else []].clone())
         self._pad = int(getattr(transformer.config, "pad_token_id", None) or 0)
 
     def __call__(self, encodings: Sequence[Encoding]) -> torch.Tensor:
@@ -146,10 +158,10 @@ class _Reader:
             mask[row, : len(encoding)] = 1
         device = self._table.device
         inputs = {"input_ids": ids.to(device), "attention_mask": mask.to(device)}
-        if self._fresh is None:
+        if self._trainable is None:
             with torch.no_grad():
                 return self._hidden(self._transformer(**inputs))
-        table = self._table.index_copy(0, self._fresh, self.rows)
+        table = self._table.index_copy(0, self._trainable, self.rows)
         return self._hidden(functional_call(self._transformer, {self._name: table}, kwargs=inputs))
 
     @staticmethod
@@ -158,45 +170,47 @@ class _Reader:
         return states
 
 
-def _loss(readers: tuple[_Reader, _Reader], old: Sequence[Encoding], new: Sequence[Encoding]) -> torch.Tensor:
-    texts, here, there = [], [], []
-    for text, pair in enumerate(zip(old, new, strict=True)):
-        for one, other in _shared_ends(*pair):
+def _loss(
+    reference: _Transformer, fitted: _Transformer, old: Sequence[Encoding], new: Sequence[Encoding]
+) -> torch.Tensor:
+    texts, old_positions, new_positions = [], [], []
+    for text, encodings in enumerate(zip(old, new, strict=True)):
+        for old_position, new_position in _shared_ends(*encodings):
             texts.append(text)
-            here.append(one)
-            there.append(other)
-    wanted = readers[0](old)[texts, here]
-    found = readers[1](new)[texts, there]
-    return ((found - wanted).square().sum(dim=1) / wanted.square().sum(dim=1).clamp_min(1e-12)).mean()
+            old_positions.append(old_position)
+            new_positions.append(new_position)
+    target = reference(old)[texts, old_positions]
+    states = fitted(new)[texts, new_positions]
+    return ((states - target).square().sum(dim=1) / target.square().sum(dim=1).clamp_min(1e-12)).mean()
 
 
 def _shared_ends(old: Encoding, new: Encoding) -> Iterator[tuple[int, int]]:
     """Positions of both segmentations that end at the same character."""
-    places = _ends(old)
-    return ((places[end], position) for end, position in _ends(new).items() if end in places)
+    old_ends = _ends(old)
+    return ((old_ends[end], position) for end, position in _ends(new).items() if end in old_ends)
 
 
 def _ends(encoding: Encoding) -> dict[int, int]:
-    """The position of the token that ends at each character; of several, such as bytes, the last."""
+    """The position of the token that ends at each character; of several, such as bytes, the last one."""
     spans = enumerate(zip(encoding.offsets, encoding.special_tokens_mask, strict=True))
     return {end: position for position, ((start, end), special) in spans if not special and end > start}
 
 
-def _passages_with(fresh: Rows, tokenizer: Tokenizer, corpora: Mapping[str, Path]) -> list[str]:
-    """Beginnings of train passages that hold a new token."""
+def _passages_with(new_rows: Rows, tokenizer: Tokenizer, corpora: Mapping[str, Path]) -> list[str]:
+    """Beginnings of train passages that contain a new token."""
     texts = [text[:_CHARACTERS] for corpus in corpora.values() for text in read_texts(corpus, "train")]
-    is_fresh = np.zeros(tokenizer.get_vocab_size(), bool)
-    is_fresh[fresh] = True
-    found = tokenizer.encode_batch_fast(texts)
-    return [text for text, encoding in zip(texts, found, strict=True) if is_fresh[encoding.ids].any()]
+    is_new = np.zeros(tokenizer.get_vocab_size(), bool)
+    is_new[new_rows] = True
+    encodings = tokenizer.encode_batch_fast(texts)
+    return [text for text, encoding in zip(texts, encodings, strict=True) if is_new[encoding.ids].any()]
 
 
 def _batches(passages: Sequence[str], settings: TokenDistillationSettings, seed: int) -> Iterator[list[str]]:
-    """One batch a step; the passages are gone through again and again, each time in another order."""
+    """One batch for each step, from epochs that are shuffled anew."""
     random = np.random.default_rng(seed)
-    waiting: list[int] = []
+    queue: list[int] = []
     for _ in range(settings.steps):
-        while len(waiting) < settings.batch_size:
-            waiting += random.permutation(len(passages)).tolist()
-        yield [passages[i] for i in waiting[: settings.batch_size]]
-        waiting = waiting[settings.batch_size :]
+        while len(queue) < settings.batch_size:
+            queue += random.permutation(len(passages)).tolist()
+        yield [passages[i] for i in queue[: settings.batch_size]]
+        queue = queue[settings.batch_size :]

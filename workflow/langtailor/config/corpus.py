@@ -33,13 +33,15 @@ class SampleSource(Section):
 
 
 class FilesSource(Section):
-    """Local files: Parquet, JSON Lines, plain text (a passage a line) or TSV (text, tab, aligned text)."""
+    """Local files: `.txt` (a passage a line), `.jsonl`, `.json`, `.csv`, `.tsv` (text, tab, aligned text) or `.parquet`."""
 
     kind: Literal["files"]
     path: Annotated[PathTemplate, Field(min_length=1)]
-    """A file or a folder of files; `{lang}` stands for the language. Relative to the working directory."""
+    """A file or a folder of files, which may be compressed (`.gz`, `.bz2`, `.xz`, `.zst`); `{lang}` stands for the language.
+    Relative to the working directory. A `.json` file holds one array of records, or a record a line, as `.jsonl` does; the
+    first line of a `.csv` file names its columns."""
     text_field: str = "text"
-    """Column (Parquet) or key (JSON Lines) of the text."""
+    """Column (Parquet, CSV) or key (JSON) of the text; `translation.tr` is the field `tr` of the field `translation`."""
     pair_field: str | None = None
     """Column or key of the aligned text, where there is one."""
     pair_path: PathTemplate | None = None
@@ -61,7 +63,7 @@ class HubSource(Section):
     split: str = "train"
     """Split of the data set that is read."""
     text_field: str = "text"
-    """Column of the text."""
+    """Column of the text; `translation.tr` is the field `tr` of the column `translation`."""
     pair_field: str | None = None
     """Column of the aligned text, where there is one."""
     id_field: str | None = "id"

@@ -101,7 +101,7 @@ def _advice(kind: str, value: Any, written: str | None) -> str:
             return f"; write {shown(value.lower() in ('true', 'yes', 'on'))} without quotes"
         case "tuple_type", str() | int() | float():
             return f"; write [{value}]"
-        case "dict_type" | "model_type", None:
+        case "dict_type" | "model_type", None | "":
             return "; write {} for the defaults"
     return ""
 

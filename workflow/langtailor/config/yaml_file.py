@@ -20,7 +20,7 @@ class ConfigFile:
 
     Attributes:
         path: the file.
-        root: its top node; ``None`` for an empty file and one that is not YAML, such as JSON with tabs.
+        root: its top node; ``None`` for an empty file and one that cannot be read.
     """
 
     path: Path
@@ -30,7 +30,9 @@ class ConfigFile:
     def read(cls, path: Path) -> Self:
         """Parse a file that has been read as a configuration before."""
         try:
-            return cls(path, yaml.compose(path.read_text(encoding="utf-8")))
+            text = path.read_text(encoding="utf-8")
+            # JSON may be indented by tabs, YAML may not.
+            return cls(path, yaml.compose(text.replace("\t", " ") if text.lstrip().startswith("{") else text))
         except (OSError, UnicodeDecodeError, yaml.YAMLError):
             return cls(path, None)
 

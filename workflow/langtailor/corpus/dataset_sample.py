@@ -27,6 +27,7 @@ from huggingface_hub.errors import HfHubHTTPError
 from langtailor.config.corpus import HubSource
 from langtailor.corpus.dataset_files import parquet_files
 from langtailor.corpus.document import Document, document_hash
+from langtailor.corpus.nested import column_at, paths_in, type_at
 from langtailor.errors import ArtifactError, SourceError
 from langtailor.progress import Progress
 from langtailor.sources.hub import resolve_revision
@@ -185,17 +186,17 @@ class _Reader:
         for name, field in self._fields.items():
             if field is None:
                 continue
-            if field not in schema.names:
+            kind = type_at(schema, field)
+            if kind is None:
                 none = "; `null` numbers the documents" if name == "id" else ""
                 raise SourceError(
-                    f"{self.label}: {file} has no column {field!r}; it has {', '.join(schema.names)}. "
+                    f"{self.label}: {file} has no column {field!r}; it has {', '.join(paths_in(schema))}. "
                     f"Set `{name}_field` of the source in `corpus.sources` to one of them{none}."
                 )
-            kind = schema.field(field).type
             if not (_is_text(kind) or (name == "id" and pa.types.is_integer(kind))):
                 raise SourceError(
                     f"{self.label}: column {field!r} of {file} holds {kind} where text is needed. "
-                    f"Set `{name}_field` of the source in `corpus.sources` to another of {', '.join(schema.names)}."
+                    f"Set `{name}_field` of the source in `corpus.sources` to another of {', '.join(paths_in(schema))}."
                 )
 
     def _read(self, group: _RowGroup) -> pa.Table:
@@ -213,17 +214,17 @@ class _Reader:
     def _usable(self, table: pa.Table, group: _RowGroup) -> pa.Table:
         """Rows with text (and pair, where there is a column for it), ordered by the hash of their ids."""
         source = self._source
-        text = table[source.text_field].cast(pa.string())
+        text = column_at(table, source.text_field).cast(pa.string())
         usable = _not_blank(text)
         if source.pair_field is None:
             pair = pa.nulls(table.num_rows, pa.string())
         else:
-            pair = table[source.pair_field].cast(pa.string())
+            pair = column_at(table, source.pair_field).cast(pa.string())
             usable = pc.and_(usable, _not_blank(pair))
         if source.id_field is None:
             ids = pa.array([f"{group.file}:{group.first + row}" for row in range(1, table.num_rows + 1)], pa.string())
         else:
-            ids = table[source.id_field].cast(pa.string())
+            ids = column_at(table, source.id_field).cast(pa.string())
         documents = pa.table([ids, text, pair], schema=DOCUMENTS).filter(usable)
         documents.validate(full=True)
         if documents["id"].null_count:

@@ -98,7 +98,10 @@ def _sample(
             with _local_sample(sample_corpus(source_lang), wanted, seed, work) as sample:
                 yield sample
         case FilesSource():
-            with _local_sample(files_corpus(source, source_lang), wanted, seed, work) as sample:
+            corpus = files_corpus(source, source_lang)
+            for name, reason in corpus.left_out.items():
+                _LOG.warning("%s is left out of %s: %s", name, _place(source, source_lang), reason)
+            with _local_sample(corpus, wanted, seed, work) as sample:
                 yield sample
         case HubSource():
             from langtailor.corpus.dataset_sample import sample_documents

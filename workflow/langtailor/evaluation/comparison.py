@@ -33,7 +33,7 @@ class Difference:
 
     @property
     def is_noise(self) -> bool:
-        """Whether the interval holds zero, so that the data do not tell the models apart."""
+        """Whether the interval holds zero, so that the data do not distinguish the models."""
         return self.low is None or self.high is None or self.low <= 0 <= self.high
 
 
@@ -109,22 +109,22 @@ def _difference(one: Evaluation, other: Evaluation, score: Score, resamples: int
     key = next(iter(one.items), None) if one.gold else score.group
     if key is None or key not in one.items:
         return None
-    ours: Floats = np.asarray(one.items[key], dtype=np.float64)
-    theirs: Floats = np.asarray(other.items[key], dtype=np.float64)
+    ones: Floats = np.asarray(one.items[key], dtype=np.float64)
+    others: Floats = np.asarray(other.items[key], dtype=np.float64)
     gold: Floats = np.asarray(one.gold, dtype=np.float64)
     if score.metric == "spearman":
 
         def statistic(rows: np.ndarray) -> Floats:
-            return 100 * (rowwise_spearman(ours[rows], gold[rows]) - rowwise_spearman(theirs[rows], gold[rows]))
+            return 100 * (rowwise_spearman(ones[rows], gold[rows]) - rowwise_spearman(others[rows], gold[rows]))
     elif one.gold:
         return None
     else:
 
         def statistic(rows: np.ndarray) -> Floats:
-            return np.asarray((ours - theirs)[rows].mean(axis=1), dtype=np.float64)
+            return np.asarray((ones - others)[rows].mean(axis=1), dtype=np.float64)
 
-    whole = float(statistic(np.arange(len(ours))[None, :])[0])
-    return Difference(whole, *interval(bootstrap(statistic, len(ours), resamples, seed)))
+    value = float(statistic(np.arange(len(ones))[None, :])[0])
+    return Difference(value, *interval(bootstrap(statistic, len(ones), resamples, seed)))
 
 
 def _check_same_items(results: Mapping[str, Evaluation], path: Path) -> None:

@@ -31,12 +31,12 @@ def run_task(name: str, task: EvaluationTask, evaluator: Evaluator, inputs: Inpu
         ConfigError: a setting does not fit the model.
     """
     _LOG.info("task %s (%s)", name, task.kind)
-    found = task.evaluate(evaluator, inputs)
-    if not found.scores:
+    outcome = task.evaluate(evaluator, inputs)
+    if not outcome.scores:
         raise SourceError(f"evaluation task {name}: the corpus has no test passage to evaluate on")
     versions = {package: version(package) for package in _VERSIONS}
     model = directory_digest(evaluator.folder)
-    result = Evaluation(name, task.kind, model, found.scores, found.items, found.gold, versions)
+    result = Evaluation(name, task.kind, model, outcome.scores, outcome.items, outcome.gold, versions)
     result.write(out)
     _LOG.info("%s: %s %.2f over %d items", name, result.main.metric, result.main.value, result.main.n)
     return result

@@ -1,4 +1,4 @@
-"""What an evaluation says, and how sure it is."""
+"""Scores, their bootstrap intervals, and the artifact that holds them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _KIND = "evaluation"
 ALL_LANGUAGES = "all"
 #: Resampled indices that take about a second.
 _SLOW = 100_000_000
-#: Resampled indices held at a time, so that memory stays flat whatever the number of items.
+#: Resampled indices in memory at once, whatever the number of items.
 _INDICES_AT_ONCE = 2_000_000
 
 Floats = NDArray[np.float64]

@@ -40,7 +40,7 @@ class Inputs:
 
 @dataclass(frozen=True)
 class TaskResult:
-    """What a task found out about a model; see :class:`~langtailor.evaluation.scores.Evaluation`.
+    """Scores of one model; see :class:`~langtailor.evaluation.scores.Evaluation`.
 
     Attributes:
         scores: the figures, the main one first; none where there is nothing to evaluate on.

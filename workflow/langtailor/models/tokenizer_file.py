@@ -1,4 +1,4 @@
-"""Opening a ``tokenizer.json`` for text of any length: without the truncation and padding that it may ask for."""
+"""The tokenizer of a model folder, opened for text of any length: without truncation and padding."""
 
 from __future__ import annotations
 
@@ -11,6 +11,21 @@ from langtailor.errors import ArtifactError
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
+
+#: Names of the files of a tokenizer in a model folder.
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "*.model",
+    "chat_template.jinja",
+    "chat_template.json",
+    "additional_chat_templates",
+)
 
 
 def open_tokenizer(folder: Path) -> Tokenizer:

@@ -1,1 +1,1 @@
-"""What can be said of a run before it starts."""
+"""Planning: the configuration of a run, an estimate of its cost, and the machine that plans it."""

@@ -1,8 +1,8 @@
-"""How long the teacher's vectors will take and what they will cost, told from the plan: ``make estimate``.
+"""An estimate of how long the teacher's vectors will take and what they will cost: ``make estimate``.
 
-Passages follow from the quotas. Tokens are known of a language that has been counted; others are taken to be as long as
-those, and where none is, every passage as long as ``corpus.chunk_tokens`` allows. The rate is given or that of the
-shards that are there.
+Passages follow from the quotas. The tokens of a language are known once it has been counted. Passages of other languages
+are taken to be as long as those, and where no language has been counted, as long as ``corpus.chunk_tokens`` allows. The
+rate is given, or that of the shards that exist.
 """
 
 from __future__ import annotations
@@ -56,12 +56,12 @@ class Work:
     """What is left to embed.
 
     Attributes:
-        left: shards that are not there, the one with the most tokens first.
-        done: number of those that are.
-        rates: tokens in a second of each shard that is there and was timed.
+        pending: shards that do not exist, the one with the most tokens first.
+        done: number of those that do.
+        rates: tokens per second of each shard that exists and was timed.
     """
 
-    left: tuple[Shard, ...]
+    pending: tuple[Shard, ...]
     done: int
     rates: tuple[float, ...]
 
@@ -79,10 +79,10 @@ def read_work(settings: Settings) -> Work:
         for lang in settings.corpus.languages
         for number, passages in enumerate(settings.shards(lang))
     ]
-    there = [shard for shard in planned if _vectors(settings, shard).is_file()]
-    left = [shard for shard in planned if shard not in there]
-    rates = tuple(rate for shard in there for rate in _rate(settings, shard))
-    return Work(tuple(sorted(left, key=lambda shard: -shard.tokens)), len(there), rates)
+    existing = [shard for shard in planned if _vectors(settings, shard).is_file()]
+    pending = [shard for shard in planned if shard not in existing]
+    rates = tuple(rate for shard in existing for rate in _rate(settings, shard))
+    return Work(tuple(sorted(pending, key=lambda shard: -shard.tokens)), len(existing), rates)
 
 
 def passage_tokens(settings: Settings) -> dict[str, float]:
@@ -112,27 +112,27 @@ def explain(work: Work, rate: float | None, workers: int, price: float | None) -
 
     Args:
         work: what is left.
-        rate: tokens in a second on one worker; ``None`` takes the median of the shards that are there.
+        rate: tokens per second of one worker; ``None`` takes the median of the shards that exist.
         workers: jobs at a time.
         price: of one worker for an hour.
 
     Raises:
         LangtailorError: no rate is given and no shard was timed.
     """
-    passages = sum(shard.passages for shard in work.left)
-    planned = len(work.left) + work.done
-    lines = [f"{planned:,} shards of teacher vectors, {work.done:,} of them there; {passages:,} passages left"]
-    if not work.left:
+    passages = sum(shard.passages for shard in work.pending)
+    planned = len(work.pending) + work.done
+    lines = [f"{planned:,} shards of teacher vectors, {work.done:,} of them finished; {passages:,} passages left"]
+    if not work.pending:
         return lines
-    tokens = sum(shard.tokens for shard in work.left)
-    counted = sum(shard.passages for shard in work.left if shard.counted) / passages
+    tokens = sum(shard.tokens for shard in work.pending)
+    counted = sum(shard.passages for shard in work.pending if shard.counted) / passages
     basis = f"from the counts of {100 * counted:.0f} % of the passages" if counted else "at most: none is counted yet"
-    longest = work.left[0]
+    longest = work.pending[0]
     lines.append(f"{tokens:,.0f} tokens left ({basis}), {longest.tokens:,.0f} of them in the longest, {longest.name}")
     if rate is None and not work.rates:
-        raise LangtailorError("no shard is there that was timed: give --rate, the tokens in a second on one worker")
+        raise LangtailorError("no finished shard was timed: give --rate, the tokens per second of one worker")
     pace = statistics.median(work.rates) if rate is None else rate
-    seconds = makespan((shard.tokens / pace for shard in work.left), workers)
+    seconds = makespan((shard.tokens / pace for shard in work.pending), workers)
     apart = seconds * workers * pace / tokens - 1
     lines.append(
         f"{clock(seconds)} on {workers} at a time with {pace:,.0f} tokens/s each, {100 * apart:.1f} % over an even split"
@@ -147,7 +147,7 @@ def _vectors(settings: Settings, shard: Shard) -> Path:
 
 
 def _rate(settings: Settings, shard: Shard) -> list[float]:
-    """Tokens in a second of a shard that is there, if it was timed: loading the teacher counts, too."""
+    """Tokens per second of a shard that exists, if it was timed: loading the teacher counts, too."""
     times = settings.root / "benchmarks" / "teacher_vectors" / f"{shard.name}.tsv"
     tokens = VectorShard.open(_vectors(settings, shard), verify=False).manifest.facts["tokens"]
     if not times.is_file() or not tokens:
@@ -167,7 +167,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Estimate how long the teacher's vectors of a run will take.")
     parser.add_argument("--configfile", type=Path, required=True, help="the run's configuration")
     parser.add_argument(
-        "--rate", type=_positive, help="tokens in a second on one worker; else that of the shards there"
+        "--rate", type=_positive, help="tokens per second of one worker; else that of the finished shards"
     )
     parser.add_argument("--workers", type=int, default=1, choices=range(1, 10_001), metavar="N", help="jobs at a time")
     parser.add_argument("--price", type=_positive, help="price of one worker for an hour")

@@ -11,11 +11,13 @@ from typing import Any
 
 import jinja2
 import yaml
+from huggingface_hub import EvalResult, ModelCardData
 
 from langtailor.config.teacher import is_local
 from langtailor.distillation.outcome import is_untrained
 from langtailor.evaluation.comparison import Comparison
 from langtailor.models.folder import ModelInfo
+from langtailor.models.model_card import described_origin
 from langtailor.storage.artifacts import (
     MANIFEST_NAME,
     SNAKEMAKE_MARK,
@@ -24,10 +26,17 @@ from langtailor.storage.artifacts import (
     read_manifest,
     seal_directory,
 )
+from langtailor.student.limits import unify_limits
 
 _LOG = logging.getLogger("langtailor")
 #: What training leaves beside the model and nobody needs to load it.
 _NOT_PUBLISHED = (MANIFEST_NAME, SNAKEMAKE_MARK)
+#: What the Hub calls a task, by the beginnings of its metrics' names.
+_TASK_TYPES = {
+    "semantic-similarity": ("spearman", "pearson"),
+    "information-retrieval": ("ndcg", "recall", "mrr", "map"),
+}
+_OTHER_TASK = "sentence-similarity"
 
 
 @dataclass(frozen=True)
@@ -69,7 +78,9 @@ def publish_student(model: Path, teacher: Path, facts: CardFacts, comparisons: S
     with atomic_directory(out) as folder:
         shutil.copytree(model, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*_NOT_PUBLISHED))
         info, teacher_info = ModelInfo.read(folder), ModelInfo.read(teacher)
-        card = _card(facts, source, trained, info, teacher_info, comparisons)
+        unify_limits(folder, info.max_length)
+        origin = facts.teacher["model"] if not is_local(facts.teacher["model"]) else described_origin(teacher)
+        card = _card(facts, source, trained, origin, info, teacher_info, comparisons)
         (folder / "README.md").write_text(card, encoding="utf-8")
         seal_directory(folder, Manifest("student", trained.made_by, trained.inputs, trained.facts))
     _LOG.info("published %s: %s parameters, %s tokens", out, f"{info.parameters:,}", f"{info.vocabulary_size:,}")
@@ -79,6 +90,7 @@ def _card(
     facts: CardFacts,
     source: Manifest,
     trained: Manifest,
+    origin: str | None,
     info: ModelInfo,
     teacher_info: ModelInfo,
     comparisons: Sequence[Comparison],
@@ -95,24 +107,43 @@ def _card(
         facts=facts,
         source=source,
         untrained=is_untrained(trained.facts),
+        teacher_name=_shown_name(facts.teacher["model"]),
         info=info,
         teacher_info=teacher_info,
         rows=comparisons,
-        front_matter=yaml.safe_dump(_front_matter(facts, source), sort_keys=False, allow_unicode=True).strip(),
+        front_matter=_front_matter(facts, source, origin, comparisons).to_yaml().strip(),
         settings=yaml.safe_dump(dict(facts.settings), sort_keys=False, allow_unicode=True).strip(),
     )
 
 
-def _front_matter(facts: CardFacts, source: Manifest) -> dict[str, Any]:
-    front: dict[str, Any] = {
-        "library_name": "sentence-transformers",
-        "pipeline_tag": "sentence-similarity",
-        "language": list(facts.languages),
-        "tags": ["sentence-transformers", "feature-extraction", "sentence-similarity", "langtailor"],
-    }
-    model = str(facts.teacher["model"])
-    if not is_local(model):
-        front["base_model"] = model
-    if licence := source.facts.get("license"):
-        front["license"] = licence
-    return front
+def _front_matter(
+    facts: CardFacts, source: Manifest, origin: str | None, comparisons: Sequence[Comparison]
+) -> ModelCardData:
+    """The card's metadata (https://huggingface.co/docs/hub/model-cards#model-card-metadata), scores included."""
+    return ModelCardData(
+        base_model=origin,
+        language=list(facts.languages),
+        library_name="sentence-transformers",
+        license=source.facts.get("license"),
+        pipeline_tag="sentence-similarity",
+        tags=["sentence-transformers", "feature-extraction", "sentence-similarity", "langtailor"],
+        model_name=f"{facts.run}-{facts.variant}",
+        eval_results=[_eval_result(row) for row in comparisons] or None,
+    )
+
+
+def _eval_result(row: Comparison) -> EvalResult:
+    return EvalResult(
+        task_type=next((task for task, metrics in _TASK_TYPES.items() if row.metric.startswith(metrics)), _OTHER_TASK),
+        dataset_type=row.task,
+        dataset_name=row.task if row.group is None else f"{row.task} ({row.group})",
+        dataset_config=row.group,
+        metric_type=row.metric.replace(" ", "_"),
+        metric_name=row.metric,
+        metric_value=round(row.scores["student"].value, 4),
+    )
+
+
+def _shown_name(model: str) -> str:
+    """A model as the card names it: of a folder, which lies on somebody's machine, its own name alone."""
+    return Path(model).name if is_local(model) and not model.startswith("package:") else model

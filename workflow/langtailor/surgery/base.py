@@ -1,12 +1,12 @@
 """What the rest of langtailor may ask of a tokenizer family.
 
-A *family* knows one kind of ``tokenizer.json`` (https://huggingface.co/docs/tokenizers): how its tokens are spelled,
-which of them must stay, what a token needs so that it can be reached, and how to write the file anew.
-Selection decides *which* tokens live; everything that depends on *how* the family works lives behind this protocol.
+A *family* handles one kind of ``tokenizer.json`` (https://huggingface.co/docs/tokenizers): how its tokens are
+spelled, which of them must be kept, which others a token requires to be reachable, and how to write the file.
+Selection decides *which* tokens are kept; everything that depends on *how* the family works is behind this protocol.
 
 Ids: a *teacher id* is a row of the teacher's embedding table, a *new id* a row of the student's.
-Spelling: tokens are handled in the vocabulary's own spelling (``▁ev``, ``##ler``, ``Ġev``); the *surface* of a token
-is the text it stands for.
+Spelling: tokens are handled in the vocabulary's spelling (``▁ev``, ``##ler``, ``Ġev``); the *surface* of a token is
+the text that it stands for.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ class Graft:
     """A token that the teacher does not have.
 
     Attributes:
-        token: in the family's own spelling.
-        count: uses in the target languages' train split, with the grafts before it in place.
+        token: in the family's spelling.
+        count: occurrences in the target languages' train split, with the grafts before it in place.
         merge: BPE: the two tokens, kept or grafted earlier, whose merge makes it.
         score: Unigram: log-probability on the teacher's scale.
-        origin: ``target-language``, or ``closure`` for an intermediate that only a later graft needs.
+        origin: ``target-language``, or ``closure`` for an intermediate that only a later graft requires.
     """
 
     token: str
@@ -50,7 +50,7 @@ class Layout:
         tokens: token by new id; no two are equal.
         teacher_ids: int32, shape (V,): teacher id by new id, -1 for grafts and padding.
         grafts: the grafted tokens by token, in no particular order.
-        padding: the tokens that only pad the table.
+        padding: the tokens that only pad the table to a multiple.
     """
 
     tokens: tuple[str, ...]
@@ -81,7 +81,7 @@ class TokenizerFiles:
 
 
 class Family(Protocol):
-    """One tokenizer family, bound to one teacher's tokenizer."""
+    """A tokenizer family, bound to one teacher's tokenizer."""
 
     #: The family's name in messages and manifests, for example ``byte-level BPE``.
     name: str
@@ -91,75 +91,75 @@ class Family(Protocol):
     tokens: Sequence[str | None]
 
     def special_ids(self) -> Ids:
-        """Ids that must stay: special and added tokens, unknown, those in the post-processor. Sorted."""
+        """Ids that must be kept: special and added tokens, unknown, those of the post-processor. Sorted."""
         ...
 
     def alphabet_ids(self) -> Ids:
-        """Ids without which some text cannot be written: bytes, the byte-level alphabet. Sorted; may be empty."""
+        """Ids without which some text cannot be encoded: bytes, the byte-level alphabet. Sorted; may be empty."""
         ...
 
-    def letter_ids(self) -> Ids:
-        """Those of the alphabet that stand for one character each: without them only text with this character suffers.
+    def character_ids(self) -> Ids:
+        """Ids of the alphabet that stand for one character each; dropping one affects text with this character alone.
 
-        Sorted; empty for families that write any character in bytes.
+        Sorted; empty for families that encode any character in bytes.
         """
         ...
 
     def placeholder_ids(self) -> Ids:
-        """Ids of slots that no text reaches (``[unused5]``, ``<unused7>``, image slots). Sorted."""
+        """Ids of placeholders that no text is encoded as (``[unused5]``, ``<unused7>``, image tokens). Sorted."""
         ...
 
     def requirements(self, token_id: int, kept: Container[int] = ()) -> tuple[int, ...]:
-        """Teacher ids that must be kept with this one so that it stays reachable, but those that are.
+        """Teacher ids that must be kept with this one so that it stays reachable, without those already kept.
 
         For BPE these are the products of its derivation.
 
         Args:
             token_id: the token.
-            kept: ids that are kept with all that they require.
+            kept: ids that are kept together with all that they require.
         """
         ...
 
     def surfaces(self, tokens: Sequence[str]) -> list[str | None]:
-        """The text each token stands for; ``None`` for specials and for bytes that are no text alone."""
+        """The text of each token; ``None`` for special tokens and for bytes that are no text by themselves."""
         ...
 
     def layout(self, kept: Ids, grafts: Sequence[Graft], padding: int) -> Layout:
-        """Order kept tokens, grafts and padding rows into new ids.
+        """Give new ids to kept tokens, grafts and padding rows.
 
         Args:
             kept: sorted teacher ids, closed under :meth:`requirements`, special and alphabet ids included.
             grafts: best first; each ``merge`` names kept tokens or earlier grafts.
-            padding: unused rows at the end.
+            padding: number of padding rows.
         """
         ...
 
     def write(self, layout: Layout) -> TokenizerFiles:
-        """The new tokenizer's files. Everything that does not name a token or an id stays as it was."""
+        """The new tokenizer's files. Whatever does not name a token or an id is copied from the teacher's."""
         ...
 
     def unreachable(self, layout: Layout) -> list[str]:
-        """Grafts, and kept tokens that the teacher reaches, that no text reaches in the new tokenizer."""
+        """Tokens that no text is encoded as by the new tokenizer: grafts, and kept tokens that the teacher reaches."""
         ...
 
     def words(self, texts: Iterable[str]) -> Counter[str]:
-        """Cut texts, after normalisation and pre-tokenization, where no token of the family can cross, and count.
+        """Split normalised and pre-tokenized texts at boundaries that no token spans, and count the pieces.
 
-        The pieces are in the family's own spelling (``▁ev``, ``Ġev``; WordPiece: the word itself). Where the
-        vocabulary gives no proof of such a cut, a piece is as long as it must be, up to the whole text.
+        The pieces are in the family's spelling (``▁ev``, ``Ġev``; WordPiece: the word itself). Where no boundary can
+        be proved, a piece is as long as it must be, up to the whole text.
         """
         ...
 
     def propose_grafts(
         self, kept: Ids, words: Mapping[str, int], limit: int, min_count: int, donor: Mapping[str, Any] | None
     ) -> list[Graft]:
-        """New tokens for the target languages, best first; every prefix of the list can be grafted alone.
+        """New tokens for the target languages, best first; every prefix of the list can be grafted by itself.
 
         Args:
             kept: as for :meth:`layout`.
-            words: what :meth:`words` found in the target languages' train split.
-            limit: the most tokens wanted, intermediates included.
-            min_count: uses under which a token is not proposed (intermediates excepted).
+            words: the words of the target languages' train split with their counts, as :meth:`words` gives them.
+            limit: the most tokens to propose, intermediates included.
+            min_count: the least count of a proposed token (intermediates excepted).
             donor: ``tokenizer.json`` of a given tokenizer whose tokens are the candidates; ``None`` trains.
         """
         ...

@@ -1,7 +1,7 @@
-"""What a donor's tokenizer would use on given text, as plain text.
+"""How often a donor's tokenizer uses its tokens on given text.
 
-Any family may be the donor of any other: tokens meet by their surface, in which a leading space marks the start of a
-word.
+Any family may be the donor of any other: tokens are compared by their surface, in which a leading space marks the
+start of a word.
 """
 
 from __future__ import annotations
@@ -17,32 +17,31 @@ from langtailor.surgery.spelling import FallbackSpelling, space_mark, spelling_o
 from langtailor.surgery.word_models import encode_words
 
 
-def donor_uses(donor: Mapping[str, Any], texts: Mapping[str, int]) -> Counter[str]:
-    """Uses of the donor's tokens on the texts, by surface; added tokens and parts of characters are left out.
+def donor_counts(donor: Mapping[str, Any], texts: Mapping[str, int]) -> Counter[str]:
+    """Counts of the donor's tokens on the texts, by surface; added tokens and parts of characters are left out.
 
     Args:
         donor: content of its ``tokenizer.json``.
-        texts: distinct texts (words with their leading space) with their uses.
+        texts: distinct texts (words with their leading space) with their counts.
 
     Raises:
-        UnsupportedTokenizerError: the donor's model is of a kind that is not known here.
+        UnsupportedTokenizerError: the donor's model is of a type that is not supported.
     """
     surfaces = _surfaces(donor)
-    uses: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for ids, count in zip(encode_words(tokenizer_of(donor), texts), texts.values(), strict=True):
         for token_id in ids:
             if (surface := surfaces[token_id]) is not None:
-                uses[surface] += count
-    return uses
+                counts[surface] += count
+    return counts
 
 
 def _surfaces(donor: Mapping[str, Any]) -> list[str | None]:
-    """Surface by id; ``None`` for added tokens, bytes and gaps."""
+    """Surface by id; ``None`` for added tokens, bytes and ids without a token."""
     model = donor["model"]
     kind = model.get("type", "BPE" if "merges" in model else None)
     if kind == "WordPiece":
-        prefix = model["continuing_subword_prefix"]
-        vocab = model["vocab"]
+        prefix, vocab = model["continuing_subword_prefix"], model["vocab"]
 
         def surface(token: str) -> str | None:
             return token.removeprefix(prefix) if token.startswith(prefix) else " " + token

@@ -1,8 +1,8 @@
-"""Which of many candidate tokens are worth their row, judged by real segmentation of a lexicon.
+"""Choosing among many candidate tokens by segmenting a lexicon with them.
 
-WordPiece and Unigram choose among all tokens at once, so a candidate's worth is not known until the whole set segments
-the
-text: longer candidates take uses from shorter ones. The set is therefore cut in rounds, and counted anew after each.
+WordPiece and Unigram segment a word with all of their tokens at once. So the count of a candidate depends on the other
+candidates: longer ones take occurrences from shorter ones. The set is therefore reduced in rounds, and counted again
+after each.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Counts = NDArray[np.int64]
 SEPARATOR = "\0"
 _LINE_WORDS = 5_000
 _BATCH_LINES = 64
-#: Share of the candidates that survives a round while there are too many.
+#: Share of the candidates that stays after a round while there are too many.
 _SHRINKING = 0.75
 
 
@@ -33,39 +33,38 @@ class Lexicon:
     """Distinct words with their counts, ready to be segmented again and again.
 
     Args:
-        words: words after normalisation and pre-tokenization, with their uses.
+        words: normalised, pre-tokenized words with their counts.
     """
 
     def __init__(self, words: Mapping[str, int]) -> None:
         # Words of equal count share a line, so that one count weighs the whole line.
         by_count = sorted((count, word) for word, count in words.items() if SEPARATOR not in word)
         self._lines = [
-            (count, SEPARATOR.join(chunk))
+            (count, SEPARATOR.join(batch))
             for count, group in groupby(by_count, key=lambda item: item[0])
-            for chunk in batched((word for _, word in group), _LINE_WORDS)
+            for batch in batched((word for _, word in group), _LINE_WORDS)
         ]
 
-    def uses(self, model: models.Model, size: int) -> Counts:
-        """Uses of every id when the model segments the words; int64, shape (size,)."""
+    def count_tokens(self, model: models.Model, size: int) -> Counts:
+        """How often each id occurs in the model's segmentation of the words; int64, shape (size,)."""
         from tokenizers import Tokenizer, pre_tokenizers
 
         tokenizer = Tokenizer(model)
         tokenizer.pre_tokenizer = pre_tokenizers.Split(SEPARATOR, "removed")
         total = np.zeros(size, np.int64)
         for batch in batched(self._lines, _BATCH_LINES):
-            encoded = tokenizer.encode_batch_fast([line for _, line in batch], add_special_tokens=False)
-            for (count, _), found in zip(batch, encoded, strict=True):
-                np.add.at(total, np.array(found.ids, np.int64), count)
+            encodings = tokenizer.encode_batch_fast([line for _, line in batch], add_special_tokens=False)
+            for (count, _), encoding in zip(batch, encodings, strict=True):
+                np.add.at(total, np.array(encoding.ids, np.int64), count)
         return total
 
 
 def repeated(words: Mapping[str, int], most: int) -> Iterator[str]:
-    """Lines that hold each word as often as it is used, for trainers that take no counts.
+    """Lines in which each word is repeated by its count, for trainers that take no counts.
 
     Args:
-        words: words with their uses.
-        most: when there are more uses in all, they are scaled down to about this many, each word staying at least
-        once.
+        words: words with their counts.
+        most: where the counts sum up to more, they are scaled down to about this sum, each to one at least.
     """
     scale = max(1.0, sum(words.values()) / most)
     for word, count in words.items():
@@ -75,34 +74,34 @@ def repeated(words: Mapping[str, int], most: int) -> Iterator[str]:
             left -= _LINE_WORDS
 
 
-def settle(
+def choose_candidates(
     candidates: Sequence[str],
     savings: Callable[[Sequence[str]], Counts],
-    uses: Callable[[Sequence[str]], Counts],
+    counts: Callable[[Sequence[str]], Counts],
     limit: int,
     min_count: int,
 ) -> list[tuple[str, int]]:
-    """Reduce candidates to at most ``limit`` that are each used at least ``min_count`` times beside one another.
+    """Reduce candidates to at most ``limit`` that each occur at least ``min_count`` times beside one another.
 
     Args:
         candidates: distinct tokens.
-        savings: for tokens, int64 of their number: tokens that one use of each saves.
-        uses: for tokens, int64 of their number: uses when exactly these are added to the vocabulary.
-        limit: the most tokens wanted.
-        min_count: the least uses.
+        savings: for tokens, how many tokens one occurrence of each saves; int64, one a token.
+        counts: for tokens, their counts when exactly these are added to the vocabulary; int64, one a token.
+        limit: the most tokens to choose.
+        min_count: the least count.
 
     Returns:
-        Tokens with their uses, those that save most first, ties by name.
+        Tokens with their counts, those that save most first, ties by name.
     """
-    alive = np.array(sorted(candidates), dtype=object)
-    saved = savings(alive.tolist()) if len(alive) else np.zeros(0, np.int64)
-    alive, saved = alive[saved > 0], saved[saved > 0]
-    while len(alive):
-        used = uses(alive.tolist())
-        order = np.argsort(-used * saved, kind="stable")
-        survivors = order[used[order] >= min_count][: max(limit, int(len(alive) * _SHRINKING))]
-        if len(survivors) == len(alive) <= limit:
-            return [(alive[i], int(used[i])) for i in order.tolist()]
-        survivors.sort()
-        alive, saved = alive[survivors], saved[survivors]
+    tokens = np.array(sorted(candidates), dtype=object)
+    saved = savings(tokens.tolist()) if len(tokens) else np.zeros(0, np.int64)
+    tokens, saved = tokens[saved > 0], saved[saved > 0]
+    while len(tokens):
+        count = counts(tokens.tolist())
+        order = np.argsort(-count * saved, kind="stable")
+        best = order[count[order] >= min_count][: max(limit, int(len(tokens) * _SHRINKING))]
+        if len(best) == len(tokens) <= limit:
+            return [(tokens[i], int(count[i])) for i in order.tolist()]
+        best.sort()
+        tokens, saved = tokens[best], saved[best]
     return []

@@ -1,4 +1,4 @@
-"""Finds the family of a teacher's tokenizer. The one place that lists the families."""
+"""Finding the family of a teacher's tokenizer. The one place that lists the families."""
 
 from __future__ import annotations
 
@@ -51,6 +51,6 @@ def load_family(model_dir: Path) -> Family:
 
 
 def _sentencepiece_files(folder: Path) -> Mapping[str, bytes]:
-    """Files ``*.model`` that hold a SentencePiece model; tiktoken's, under the same name, are left out."""
+    """The files ``*.model`` that are SentencePiece models; tiktoken's, under the same name, are skipped."""
     files = ((path.name, path.read_bytes()) for path in sorted(folder.glob("*.model")))
     return {name: data for name, data in files if is_sentencepiece(data)}

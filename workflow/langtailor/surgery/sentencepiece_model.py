@@ -76,9 +76,9 @@ def is_sentencepiece(data: bytes) -> bool:
 def rewrite_sentencepiece(model: bytes, layout: Layout, special: Collection[str] = ()) -> bytes:
     """The teacher's model file with the pieces of a new vocabulary.
 
-    Two ways of numbering are known. Where the teacher's piece ``i`` is its token ``i`` (Gemma, Llama, T5), piece ``i``
+    There are two ways of numbering. Where the teacher's piece ``i`` is its token ``i`` (Gemma, Llama, T5), piece ``i``
     is token ``i`` of the layout again. Where they differ (fairseq's, in XLM-R: ``<unk>`` first, no ``<pad>``, no
-    ``<mask>``), kept pieces stay in the file's own order, and grafts and padding follow in the layout's.
+    ``<mask>``), kept pieces stay in the file's order, and grafts and padding follow in the layout's.
 
     Kept pieces keep score and type. A graft has its own score or, in BPE where the order of scores is the order of
     merges, one below all others.

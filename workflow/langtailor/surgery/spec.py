@@ -1,7 +1,7 @@
 """The parts of ``tokenizer.json`` that every family shares: added tokens, post-processor and padding.
 
-They name tokens by content *and* by id, and the libraries accept files in which the two disagree without a word.
-So ids are always looked up anew by content here, and a part of unknown shape is refused.
+They name tokens by content *and* by id, and the libraries silently accept files in which the two disagree. So ids are
+always looked up by content here, and a part of unknown type is refused.
 
 Source: https://huggingface.co/docs/tokenizers/api/post-processors and the serialised form in the sources of
 ``tokenizers`` (``tokenizers/src/processors``, ``tokenizers/src/tokenizer/added_vocabulary.rs``).
@@ -10,14 +10,18 @@ Source: https://huggingface.co/docs/tokenizers/api/post-processors and the seria
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
+import numpy as np
+
 from langtailor.errors import CertificateError, UnsupportedTokenizerError
+from langtailor.surgery.base import Ids
 
 _PLAIN_PROCESSORS = frozenset({"ByteLevel"})
 _PAIR_PROCESSORS = frozenset({"BertProcessing", "RobertaProcessing"})
-# Names that the classes of transformers give to roles by default; a missing one is appended behind the last row.
+# Names that the classes of transformers give to roles by default; a missing one is appended after the last row.
 _DEFAULT_NAMES = frozenset(
     f"{left}{role}{right}"
     for left, right in (("<", ">"), ("[", "]"))
@@ -34,7 +38,7 @@ def processor_tokens(spec: Mapping[str, Any]) -> set[str]:
     """Every token that the post-processor may put around a text.
 
     Raises:
-        UnsupportedTokenizerError: the post-processor is of a kind that is not known here.
+        UnsupportedTokenizerError: the post-processor is of a type that is not supported.
     """
     tokens: set[str] = set()
     for processor in _processors(spec.get("post_processor")):
@@ -46,7 +50,7 @@ def processor_tokens(spec: Mapping[str, Any]) -> set[str]:
 
 
 def config_tokens(tokenizer_config: Mapping[str, Any]) -> set[str]:
-    """Every token that ``tokenizer_config.json`` gives a part to: ``bos_token``, ``extra_special_tokens`` and so on."""
+    """Every token that ``tokenizer_config.json`` gives a role: ``bos_token``, ``extra_special_tokens`` and so on."""
     tokens: set[str] = set()
     for key, value in tokenizer_config.items():
         if key.endswith(("_token", "special_tokens")):
@@ -55,9 +59,9 @@ def config_tokens(tokenizer_config: Mapping[str, Any]) -> set[str]:
 
 
 def special_tokens(spec: Mapping[str, Any], tokenizer_config: Mapping[str, Any]) -> set[str]:
-    """Tokens with a part to play: flagged special, or named in the config, post-processor or padding, or by default.
+    """Tokens with a role: flagged special, or named by the config, the post-processor, the padding, or by default.
 
-    Names that the tokenizer does not have may be among them.
+    May contain names that the tokenizer does not have.
     """
     flagged = {content for content, entry in added_tokens(spec).items() if entry["special"]}
     padding = {spec["padding"]["pad_token"]} if spec.get("padding") else set()
@@ -65,7 +69,7 @@ def special_tokens(spec: Mapping[str, Any], tokenizer_config: Mapping[str, Any])
 
 
 def tokens_by_id(vocab: Mapping[str, int], spec: Mapping[str, Any]) -> list[str | None]:
-    """Token by id, over the model's vocabulary and the added tokens; ids that no token has hold ``None``.
+    """Token by id, over the model's vocabulary and the added tokens; ``None`` where no token has the id.
 
     Args:
         vocab: id by token of the model.
@@ -103,10 +107,10 @@ def remap_shared(spec: Mapping[str, Any], new_id: Mapping[str, int]) -> dict[str
         new_id: new id by token, added tokens included.
 
     Raises:
-        UnsupportedTokenizerError: the post-processor is of a kind that is not known here.
+        UnsupportedTokenizerError: the post-processor is of a type that is not supported.
         CertificateError: the post-processor or the padding names a token that has no new id.
     """
-    # The model holds nearly all of the file, and the family puts a new vocabulary in its place.
+    # The model is nearly all of the file, and the family replaces its vocabulary.
     new = {part: dict(value) if part == "model" else copy.deepcopy(value) for part, value in spec.items()}
     kept = [entry for entry in new.get("added_tokens") or () if entry["content"] in new_id]
     for entry in kept:
@@ -137,8 +141,19 @@ def assert_bijection(vocab: Mapping[str, int]) -> None:
     raise CertificateError(f"new vocabulary: no token has id {gap}, though there are {len(vocab)} tokens")
 
 
+def sorted_ids(tokens: Iterable[str], ids: Mapping[str, int]) -> Ids:
+    """Ids of those of the tokens that have one, sorted; int32."""
+    return np.array(sorted({ids[token] for token in tokens if token in ids}), np.int32)
+
+
+def unused_names(shape: str, count: int, taken: Collection[str]) -> list[str]:
+    """Names that are not taken, made of ``shape`` with a number in place of ``{}``."""
+    names = (name for n in range(len(taken) + count) if (name := shape.format(n)) not in taken)
+    return list(islice(names, count))
+
+
 def _processors(processor: Any) -> Iterator[dict[str, Any]]:
-    """The processor, or the members of a sequence of processors at any depth."""
+    """The processor, or the members of a sequence of processors at any depth, in order."""
     if processor is None:
         return
     kind = processor["type"]

@@ -1,9 +1,9 @@
-"""How the two kinds of BPE write text into token names, and back.
+"""How the two kinds of BPE spell text as tokens.
 
-- *Byte-level*: each byte of the UTF-8 text has a printable letter of its own (``Ġ`` is the space), so any text is
-  made of 256 letters (Radford et al. 2019; ``bytes_char`` in ``tokenizers/src/pre_tokenizers/byte_level.rs``).
-- *Byte fallback*: tokens are plain text with ``▁`` for the space; a character without a token of its own is written as
-  the byte tokens ``<0x00>`` ... ``<0xFF>`` (Kudo and Richardson 2018, SentencePiece's ``byte_fallback``).
+- *Byte-level*: each byte of the UTF-8 text is mapped to a printable letter (``Ġ`` is the space), so any text is made
+  of 256 letters (Radford et al. 2019; ``bytes_char`` in ``tokenizers/src/pre_tokenizers/byte_level.rs``).
+- *Byte fallback*: tokens are plain text with ``▁`` for the space; a character without a token is encoded as the byte
+  tokens ``<0x00>`` ... ``<0xFF>`` (Kudo and Richardson 2018, SentencePiece's ``byte_fallback``).
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ _BYTE_OF = {letter: byte for byte, letter in enumerate(BYTE_LETTERS)}
 
 
 class Spelling(Protocol):
-    """How one kind of BPE writes text into token names."""
+    """How one kind of BPE spells text as tokens."""
 
-    #: Tokens without which some text cannot be written.
+    #: Tokens without which some text cannot be encoded.
     alphabet: tuple[str, ...]
 
     def surface(self, token: str) -> str | None:
-        """The text a token stands for; ``None`` when it is no whole text."""
+        """The text of a token; ``None`` where its bytes are no valid text."""
         ...
 
     def spell(self, text: str) -> str:
-        """Text in the vocabulary's spelling."""
+        """The text in the vocabulary's spelling."""
         ...
 
 
 class ByteLevelSpelling:
-    """One letter a byte."""
+    """One letter for each byte."""
 
     alphabet = BYTE_LETTERS
 
     def surface(self, token: str) -> str | None:
-        """The decoded bytes; ``None`` where they are no UTF-8 or the token is not written in byte letters."""
+        """The decoded bytes; ``None`` where they are not UTF-8, or the token is not spelled in byte letters."""
         try:
             return bytes(_BYTE_OF[letter] for letter in token).decode()
         except (KeyError, UnicodeDecodeError):
@@ -60,7 +60,7 @@ class FallbackSpelling:
     """Plain text with a mark for the space.
 
     Args:
-        mark: what stands for the space, usually ``▁``.
+        mark: the space mark, usually ``▁``.
     """
 
     def __init__(self, mark: str) -> None:
@@ -69,7 +69,7 @@ class FallbackSpelling:
         self.alphabet = (*BYTE_TOKENS, mark)
 
     def surface(self, token: str) -> str | None:
-        """The token with spaces for marks; ``None`` for byte tokens, which stand for parts of characters."""
+        """The token with spaces for marks; ``None`` for byte tokens, which are parts of characters."""
         return None if token in _BYTE_TOKEN_SET else token.replace(self.mark, " ")
 
     def spell(self, text: str) -> str:
@@ -81,9 +81,9 @@ _BYTE_TOKEN_SET = frozenset(BYTE_TOKENS)
 
 
 def spelling_of(spec: Mapping[str, Any]) -> Spelling | None:
-    """The spelling of a BPE ``tokenizer.json``; ``None`` when it writes bytes in neither way."""
-    parts = (*components(spec, "pre_tokenizer"), *components(spec, "normalizer"))
-    if any(part["type"] == "ByteLevel" for part in parts):
+    """The spelling of a BPE ``tokenizer.json``; ``None`` when it encodes bytes in neither way."""
+    both = (*components(spec, "pre_tokenizer"), *components(spec, "normalizer"))
+    if any(component["type"] == "ByteLevel" for component in both):
         return ByteLevelSpelling()
     if spec["model"].get("byte_fallback"):
         return FallbackSpelling(space_mark(spec))
@@ -91,23 +91,23 @@ def spelling_of(spec: Mapping[str, Any]) -> Spelling | None:
 
 
 def space_mark(spec: Mapping[str, Any]) -> str:
-    """What the normalizer or the pre-tokenizer writes for a space; the space itself where neither changes it."""
-    for part in (*components(spec, "normalizer"), *components(spec, "pre_tokenizer")):
-        if part["type"] == "Replace" and part["pattern"] == {"String": " "}:
-            return str(part["content"])
-        if part["type"] == "Metaspace":
-            return str(part["replacement"])
+    """What the normalizer or the pre-tokenizer replaces a space by; the space itself where neither does."""
+    for component in (*components(spec, "normalizer"), *components(spec, "pre_tokenizer")):
+        if component["type"] == "Replace" and component["pattern"] == {"String": " "}:
+            return str(component["content"])
+        if component["type"] == "Metaspace":
+            return str(component["replacement"])
     return " "
 
 
 def components(spec: Mapping[str, Any], section: str) -> Iterator[Mapping[str, Any]]:
-    """The parts of ``normalizer`` or ``pre_tokenizer``, sequences unrolled."""
-    waiting = [spec.get(section)]
-    while waiting:
-        part = waiting.pop(0)
-        if part is None:
+    """The components of ``normalizer`` or ``pre_tokenizer`` in order, sequences flattened."""
+    pending = [spec.get(section)]
+    while pending:
+        component = pending.pop(0)
+        if component is None:
             continue
-        if part["type"] == "Sequence":
-            waiting = [*(part.get("normalizers") or part.get("pretokenizers") or ()), *waiting]
+        if component["type"] == "Sequence":
+            pending = [*(component.get("normalizers") or component.get("pretokenizers") or ()), *pending]
         else:
-            yield part
+            yield component

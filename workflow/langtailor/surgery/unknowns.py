@@ -1,7 +1,7 @@
 """Text that would become unknown, and the tokens that prevent it.
 
-A family without bytes to fall back on can lose a character with its last token. Which tokens that are depends on the
-text; this finds them for given words, by segmenting them with the teacher and with what is kept of it.
+A family without byte fallback can lose a character with its last token. Which tokens that are depends on the text;
+they are found for given words by segmenting these with the teacher and with the pruned vocabulary.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from langtailor.surgery.word_models import encode_words, model_of, word_tokenize
 if TYPE_CHECKING:
     from tokenizers import Encoding
 
+#: Start and end in characters.
 Spans = list[tuple[int, int]]
 
 
 def unknown_id(spec: Mapping[str, Any]) -> int | None:
-    """Id of the token for unknown text; ``None`` where the model has none."""
+    """Id of the unknown token; ``None`` where the model has none."""
     model = spec["model"]
     if "unk_id" in model:
         return int(model["unk_id"])
@@ -38,32 +39,34 @@ def needed_to_stay_known(family: Family, kept: Ids, words: Iterable[str]) -> Ids
         words: words as :meth:`~langtailor.surgery.base.Family.words` gives them.
 
     Returns:
-        Sorted ids, none of them in ``kept``; empty for families that write any text in bytes.
+        Sorted ids, none of them in ``kept``; empty for families that encode any text in bytes.
     """
     teacher_unknown = unknown_id(family.spec)
     if teacher_unknown is None:
         return np.zeros(0, np.int32)
-    teacher, known, distinct = word_tokenizer(model_of(family.spec)), kept, sorted(set(words))
+    teacher, ids, distinct = word_tokenizer(model_of(family.spec)), kept, sorted(set(words))
     while True:
-        spec = family.write(family.layout(known, (), 0)).tokenizer
+        spec = family.write(family.layout(ids, (), 0)).tokenizer
         pruned, unknown = word_tokenizer(model_of(spec)), unknown_id(spec)
-        hidden = [word for word, ids in zip(distinct, encode_words(pruned, distinct), strict=True) if unknown in ids]
-        spans = (unknown_spans(pruned.encode(word), unknown) for word in hidden)
-        pairs = zip(hidden, spans, strict=True)
-        lost = {i for word, found in pairs for i in lost_tokens(teacher.encode(word), found, teacher_unknown)}
-        missing = {needed for i in lost for needed in (i, *family.requirements(i))} - set(known.tolist())
+        at_risk = [word for word, row in zip(distinct, encode_words(pruned, distinct), strict=True) if unknown in row]
+        lost = {
+            i
+            for word in at_risk
+            for i in lost_tokens(teacher.encode(word), unknown_spans(pruned.encode(word), unknown), teacher_unknown)
+        }
+        missing = {required for i in lost for required in (i, *family.requirements(i))} - set(ids.tolist())
         if not missing:
-            return np.setdiff1d(known, kept).astype(np.int32)
-        known = np.union1d(known, sorted(missing)).astype(np.int32)
+            return np.setdiff1d(ids, kept).astype(np.int32)
+        ids = np.union1d(ids, sorted(missing)).astype(np.int32)
 
 
-def unknown_spans(found: Encoding, unknown: int | None) -> Spans:
-    """Start and end, in characters, of each unknown stretch."""
-    return [span for token_id, span in zip(found.ids, found.offsets, strict=True) if token_id == unknown]
+def unknown_spans(encoding: Encoding, unknown: int | None) -> Spans:
+    """The span of each unknown token."""
+    return [span for token_id, span in zip(encoding.ids, encoding.offsets, strict=True) if token_id == unknown]
 
 
 def lost_tokens(teacher: Encoding, spans: Spans, unknown: int | None) -> list[int]:
-    """Ids of the tokens with which the teacher writes the given stretches."""
+    """Ids of the teacher's tokens that overlap with the spans, without the unknown token."""
     return [
         token_id
         for token_id, (start, end) in zip(teacher.ids, teacher.offsets, strict=True)

@@ -16,6 +16,7 @@ from typing import Any
 from langtailor.config.teacher import TeacherSettings, is_local
 from langtailor.errors import ConfigError, UnsupportedTokenizerError
 from langtailor.models.folder import module_kind
+from langtailor.models.model_card import front_matter
 from langtailor.storage.artifacts import (
     MANIFEST_NAME,
     Manifest,
@@ -33,7 +34,19 @@ _LOG = logging.getLogger("langtailor")
 _KEY = "teacher.model"
 #: Weights in formats that are never read: pickle, or other runtimes.
 _NOT_WEIGHTS = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack", "*.onnx", "*.gguf", "*.ot", "*.tflite")
-_NOT_FOLDERS = frozenset({"onnx", "openvino", "coreml", "__pycache__"})
+_NOT_FOLDERS = frozenset({"onnx", "openvino", "coreml", "__pycache__", "eval", "runs"})
+#: What training and evaluation left beside a model, and what langtailor writes beside a clone.
+_NOT_MODEL = (
+    "data_config.json",
+    "training.jsonl",
+    "metrics.jsonl",
+    "trainer_state.json",
+    "*_results.json",
+    "*_results.csv",
+    "events.out.tfevents.*",
+    "mapping.parquet",
+    "certificate.json",
+)
 _PICKLED = "pytorch_model*.bin"
 #: Types of tokenizers with a family in :mod:`langtailor.surgery`.
 _TOKENIZER_MODELS = ("BPE", "Unigram", "WordPiece")
@@ -74,7 +87,7 @@ def fetch_teacher(settings: TeacherSettings, out: Path) -> None:
             "tokenizer": load_json_object(folder / "tokenizer_config.json", missing_is_empty=True).get(
                 "tokenizer_class"
             ),
-            "license": _licence(folder / "README.md"),
+            "license": licence if isinstance(licence := front_matter(folder).get("license"), str) else None,
         }
         made_by = {"model": settings.model, "revision": settings.revision}
         files = file_digests(folder)
@@ -196,7 +209,9 @@ def _needed(present: Iterable[str], model: str) -> list[str]:
 
 def _is_aside(name: PurePosixPath) -> bool:
     """Whether a file belongs to something else than the model as we use it."""
-    return name.name == MANIFEST_NAME or any(part.startswith(".") or part in _NOT_FOLDERS for part in name.parts)
+    if name.name == MANIFEST_NAME or any(fnmatchcase(name.name, pattern) for pattern in _NOT_MODEL):
+        return True
+    return any(part.startswith(".") or part in _NOT_FOLDERS for part in name.parts)
 
 
 def _check_tokenizer(folder: Path, settings: TeacherSettings) -> None:
@@ -243,20 +258,3 @@ def _own_code(folder: Path, modules: Sequence[Mapping[str, Any]]) -> str | None:
 
     # Many models still carry the code with which they came, though transformers knows them by now.
     return None if config.get("model_type") in CONFIG_MAPPING else f"model type {config.get('model_type')}"
-
-
-def _licence(readme: Path) -> str | None:
-    """The licence in a model card's YAML header, if it states one."""
-    import yaml
-
-    if not readme.is_file():
-        return None
-    parts = readme.read_text(encoding="utf-8", errors="replace").split("---\n", 2)
-    if len(parts) < 3 or parts[0].strip():
-        return None
-    try:
-        header = yaml.safe_load(parts[1])
-    except yaml.YAMLError:
-        return None
-    licence = header.get("license") if isinstance(header, dict) else None
-    return licence if isinstance(licence, str) else None

@@ -1,8 +1,7 @@
-"""Whether all files and all libraries say the same of a tokenizer.
+"""Whether all files of a tokenizer and all libraries that read them agree.
 
-``tokenizers`` accepts gaps, duplicates and stale ids in silence, ``transformers`` rebuilds some tokenizers from parts
-of their files, and ``sentencepiece`` reads a file of its own. So each is asked, and compared with what
-``tokenizer.json`` says.
+``tokenizers`` silently accepts gaps, duplicates and stale ids, ``transformers`` rebuilds some tokenizers from parts of
+their files, and ``sentencepiece`` reads a file of its own. So each is run and compared with ``tokenizer.json``.
 """
 
 from __future__ import annotations
@@ -26,10 +25,10 @@ Rows = list[list[str]]
 
 #: Largest relative error of one float32 addition.
 _FLOAT32_ERROR = 2.0**-24
-#: How much less than the lowest score an unknown character has (``K_UNK_PENALTY`` in tokenizers, ``kUnkPenalty`` in
-#: sentencepiece).
+#: How much lower than the lowest score that of an unknown character is (``K_UNK_PENALTY`` in tokenizers,
+#: ``kUnkPenalty`` in sentencepiece).
 _UNKNOWN_PENALTY = 10.0
-_SHOWN = 5
+_EXAMPLES = 5
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ def check_agreement(family: Family, layout: Layout, teacher: Path, folder: Path,
         layout: the new vocabulary.
         teacher: the teacher's folder.
         folder: the new tokenizer's files.
-        texts: passages that transformers and sentencepiece shall segment.
+        texts: passages that the libraries segment.
     """
     old, new = _Side(teacher, teacher, family.tokens), _Side(folder, teacher, layout.tokens)
     problems = [*_file_problems(old, new, layout), *_transformers_problems(old, new, layout)]
@@ -71,8 +70,10 @@ def check_agreement(family: Family, layout: Layout, teacher: Path, folder: Path,
             "teacher_agrees": len(texts) - len(before),
         }
         if broken := sorted(set(after) - set(before) - ties):
-            shown = [texts[i][:80] for i in broken[:_SHOWN]]
-            problems.append(f"{library} segments {len(broken)} passages otherwise than tokenizer.json, such as {shown}")
+            examples = [texts[i][:80] for i in broken[:_EXAMPLES]]
+            problems.append(
+                f"{library} segments {len(broken)} passages otherwise than tokenizer.json, such as {examples}"
+            )
     return Agreement(report, problems)
 
 
@@ -111,11 +112,11 @@ class _Side:
         return [i for i, (row, other) in enumerate(pairs) if row != other]
 
     def _expected(self, texts: Sequence[str], *, special: bool) -> Rows:
-        found = self.tokenizer.encode_batch(list(texts), add_special_tokens=special)
-        return [self.names(encoding.ids) for encoding in found]
+        encodings = self.tokenizer.encode_batch(list(texts), add_special_tokens=special)
+        return [self.names(encoding.ids) for encoding in encodings]
 
     def names(self, ids: Sequence[int]) -> list[str]:
-        """Tokens of ids; ids past the end get names that no token has."""
+        """The tokens of the ids; an id past the end gets a name that no token has."""
         return [str(self.tokens[i]) if i < len(self.tokens) else f"(id {i})" for i in ids]
 
     def _rows(self, library: str, texts: Sequence[str], *, special: bool) -> Rows:
@@ -131,14 +132,14 @@ class _Side:
         return [self.transformers.convert_ids_to_tokens(row) for row in ids]
 
     def tied(self, library: str, text: str) -> bool:
-        """Whether a Unigram's two segmentations of a text are as good as each other to SentencePiece."""
+        """Whether SentencePiece cannot tell the scores of a Unigram's two segmentations of a text apart."""
         if library not in self.sentencepiece_files or not self._scores:
             return False
         rows = *self._rows(library, [text], special=False), *self._expected([text], special=False)
         if not self._scores.keys() >= {token for row in rows for token in row}:
             return False
-        one, other = ([self._scores[token] for token in row] for row in rows)
-        return indistinguishable(one, other)
+        first, second = ([self._scores[token] for token in row] for row in rows)
+        return indistinguishable(first, second)
 
     @cached_property
     def _scores(self) -> dict[str, float]:
@@ -151,14 +152,14 @@ class _Side:
         return scores | {unknown: min(scores.values()) - _UNKNOWN_PENALTY}
 
 
-def indistinguishable(one: Sequence[float], other: Sequence[float]) -> bool:
+def indistinguishable(first: Sequence[float], second: Sequence[float]) -> bool:
     """Whether two sums of scores may compare either way when they are taken in float32.
 
-    Summing n numbers errs by at most n times the error of one addition times the sum of their sizes (Higham 2002,
-    Accuracy and Stability of Numerical Algorithms, section 4.2).
+    The error of a sum of n numbers is at most n times the error of one addition times the sum of their magnitudes
+    (Higham 2002, Accuracy and Stability of Numerical Algorithms, section 4.2).
     """
-    error = _FLOAT32_ERROR * sum(len(scores) * sum(map(abs, scores)) for scores in (one, other))
-    return abs(sum(one) - sum(other)) <= error
+    error = _FLOAT32_ERROR * sum(len(scores) * sum(map(abs, scores)) for scores in (first, second))
+    return abs(sum(first) - sum(second)) <= error
 
 
 def _file_problems(old: _Side, new: _Side, layout: Layout) -> Iterator[str]:
@@ -171,27 +172,27 @@ def _file_problems(old: _Side, new: _Side, layout: Layout) -> Iterator[str]:
         around = [side.names(side.tokenizer.encode(*texts).ids) for side in (old, new)]
         if around[0] != around[1]:
             yield f"tokenizer.json: the post-processor writes {around[1]} around a text, the teacher's {around[0]}"
-    for name, claimed in _claims(new):
-        if wrong := _differences(claimed, layout.new_id):
+    for name, file_ids in _ids_in_files(new):
+        if wrong := _differences(file_ids, layout.new_id):
             yield f"{name}: ids differ from the vocabulary table: {wrong}"
 
 
 def _transformers_problems(old: _Side, new: _Side, layout: Layout) -> Iterator[str]:
-    """What transformers makes of the files beyond what it makes of the teacher's."""
+    """Where transformers reads the new files otherwise than tokenizer.json, and read the teacher's alike."""
     before, after = old.transformers, new.transformers
-    own = before.get_vocab().keys() - {token for token in old.tokens if token is not None}
-    known = {token: i for token, i in after.get_vocab().items() if token not in own}
-    if wrong := _differences(known, layout.new_id) or _differences(layout.new_id, known):
+    appended = before.get_vocab().keys() - {token for token in old.tokens if token is not None}
+    vocab = {token: i for token, i in after.get_vocab().items() if token not in appended}
+    if wrong := _differences(vocab, layout.new_id) or _differences(layout.new_id, vocab):
         yield f"transformers: ids differ from tokenizer.json: {wrong}"
-    for part, token in before.special_tokens_map.items():
-        # A token that was dropped, such as one beyond the embedding table, plays no part any more.
+    for role, token in before.special_tokens_map.items():
+        # A token that was dropped, such as one beyond the embedding table, has no role any more.
         expected = token if token in layout.new_id else None
-        if isinstance(token, str) and after.special_tokens_map.get(part) != expected:
-            yield f"transformers: {part} is {after.special_tokens_map.get(part)!r}, in the teacher {token!r}"
+        if isinstance(token, str) and after.special_tokens_map.get(role) != expected:
+            yield f"transformers: {role} is {after.special_tokens_map.get(role)!r}, in the teacher {token!r}"
 
 
-def _claims(side: _Side) -> Iterator[tuple[str, dict[str, int]]]:
-    """Every place in the files that gives ids to tokens."""
+def _ids_in_files(side: _Side) -> Iterator[tuple[str, dict[str, int]]]:
+    """The ids that each of the files gives to tokens."""
     spec, folder = side.spec, side.folder
     yield "tokenizer.json `added_tokens`", {entry["content"]: entry["id"] for entry in spec.get("added_tokens") or ()}
     if padding := spec.get("padding"):
@@ -206,10 +207,10 @@ def _claims(side: _Side) -> Iterator[tuple[str, dict[str, int]]]:
         yield "vocab.txt", {token: i for i, token in enumerate(lines)}
 
 
-def _differences(claimed: Mapping[str, int], ids: Mapping[str, int]) -> dict[str, tuple[int, int | None]]:
-    """The first tokens whose claimed id is another one, with both ids."""
-    wrong = [(token, (i, ids.get(token))) for token, i in claimed.items() if ids.get(token) != i]
-    return dict(wrong[:_SHOWN])
+def _differences(file_ids: Mapping[str, int], ids: Mapping[str, int]) -> dict[str, tuple[int, int | None]]:
+    """The first tokens of which the two ids differ, with both."""
+    wrong = [(token, (i, ids.get(token))) for token, i in file_ids.items() if ids.get(token) != i]
+    return dict(wrong[:_EXAMPLES])
 
 
 def _unknown_token(side: _Side) -> str | None:

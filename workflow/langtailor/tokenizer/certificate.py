@@ -1,13 +1,12 @@
-"""The proof that a new tokenizer keeps what it promises, computed over the validation split of every language.
+"""Checks that a new tokenizer keeps its promises, over the validation split of every language.
 
 The promises (``docs/architecture.md``): text whose teacher tokens were all kept is segmented as by the teacher; no
-token is unreachable; no text is lost that the teacher could write; every file agrees on every id; and all libraries
-that open the folder read it alike. Each is measured against the teacher itself, which is not perfect either: tokens
-that it never emits, text that is unknown to it and passages on which the libraries disagree about *it* are no fault of
-the new tokenizer.
+token is unreachable; no text becomes unknown that the teacher could encode; every file agrees on every id; and all
+libraries that open the folder agree. Each is measured relative to the teacher: tokens that it never emits, text that is
+unknown to it and passages on which the libraries disagree about *it* are no fault of the new tokenizer.
 
-The first promise is one of pruning. Grafts exist to change the segmentation, so it is measured on the new tokenizer
-without its grafts, and for the complete one it is told how much text they leave alone.
+The first promise is about pruning. Grafts exist to change the segmentation, so it is measured on the new tokenizer
+without its grafts, and for the complete one the certificate states how much text they leave as it was.
 """
 
 from __future__ import annotations
@@ -28,6 +27,7 @@ from langtailor.storage.batching import batched
 from langtailor.storage.json_files import load_json_object
 from langtailor.surgery.base import Family, Layout
 from langtailor.surgery.unknowns import lost_tokens, unknown_id, unknown_spans
+from langtailor.surgery.word_models import encode_words
 from langtailor.tokenizer.agreement import check_agreement
 
 if TYPE_CHECKING:
@@ -35,20 +35,20 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger("langtailor")
 _BATCH = 500
-_SHOWN = 10
-_DEFECT = "an unexpected error of langtailor or of the teacher's tokenizer files (please report it)"
+_EXAMPLES = 10
+_UNEXPECTED = "an unexpected error of langtailor or of the teacher's tokenizer files (please report it)"
 #: Passages, over all languages, that are also read with transformers and sentencepiece.
 _SAMPLE = 2_000
 
 
 @dataclass(frozen=True)
 class Counts:
-    """What was counted over passages; sums of these are these again.
+    """Counts over passages, which add up.
 
     Attributes:
         passages: passages read.
         characters: characters in them.
-        words: stretches between white space in them.
+        words: words in them, separated by white space.
         teacher_tokens: tokens by the teacher.
         pruned_tokens: tokens by the new tokenizer without its grafts.
         tokens: tokens by the new tokenizer.
@@ -83,7 +83,7 @@ class Counts:
         return Counts(**{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)})
 
     def report(self) -> dict[str, Any]:
-        """The counts with the shares and ratios that they stand for; a ratio to nothing is ``None``."""
+        """The counts with their shares and ratios; a ratio to nothing is ``None``."""
         return {
             **asdict(self),
             "retained_share": _ratio(self.retained + self.retained_unknown, self.passages),
@@ -112,7 +112,7 @@ def certify(
     corpora: Mapping[str, Path],
     targets: Sequence[str],
 ) -> dict[str, Any]:
-    """Measure every promise and refuse a tokenizer that breaks one.
+    """Check every promise and refuse a tokenizer that breaks one.
 
     Args:
         teacher: the teacher's folder.
@@ -129,26 +129,27 @@ def certify(
         CertificateError: names each broken promise with its figures.
         ArtifactError: a corpus is damaged.
     """
-    measure = _Measure.of(family, layout, folder)
+    comparison = _Comparison.of(family, layout, folder)
     counts: dict[str, Counts] = {}
     broken: list[str] = []
     samples: list[str] = []
     for lang, path in sorted(corpora.items()):
         texts = read_texts(path, "validation")
         samples += texts[: -(-_SAMPLE // len(corpora))]
-        counts[lang], lost = measure.passages(texts, f"certifying {lang}")
+        counts[lang], lost = comparison.passages(texts, f"certifying {lang}")
         broken += _problems(lang, counts[lang], lost)
     _LOG.info("checking that every token can be reached")
     unreachable = family.unreachable(layout)
     if unreachable:
-        broken.append(f"{len(unreachable)} tokens are unreachable, among them {unreachable[:_SHOWN]}; {_DEFECT}")
+        examples = unreachable[:_EXAMPLES]
+        broken.append(f"{len(unreachable)} tokens are unreachable, among them {examples}; {_UNEXPECTED}")
     _LOG.info("comparing with transformers and sentencepiece")
     agreement = check_agreement(family, layout, teacher, folder, samples)
-    broken += [f"{problem}; {_DEFECT}" for problem in agreement.problems]
+    broken += [f"{problem}; {_UNEXPECTED}" for problem in agreement.problems]
     if broken:
         raise CertificateError("the new tokenizer breaks its promises: " + ". ".join(broken))
     if not samples:
-        _LOG.warning("the validation splits are empty: the certificate vouches for the files only, not for any text")
+        _LOG.warning("the validation splits are empty: the certificate covers the files only, not any text")
     return {
         "family": family.name,
         "size": len(layout),
@@ -156,7 +157,7 @@ def certify(
         "grafted": len(layout.grafts),
         "padding": len(layout.padding),
         "targets": list(targets),
-        "languages": {lang: found.report() for lang, found in counts.items()},
+        "languages": {lang: count.report() for lang, count in counts.items()},
         "all": sum(counts.values(), Counts()).report(),
         "unreachable": len(unreachable),
         "agreement": agreement.report,
@@ -164,14 +165,14 @@ def certify(
 
 
 @dataclass(frozen=True)
-class _Measure:
+class _Comparison:
     """The three tokenizers and how their ids correspond.
 
     Attributes:
         teacher: the teacher's tokenizer.
         pruned: the new one without its grafts.
         new: the new one, as its file has it.
-        to_pruned: int32 by teacher id, its id in ``pruned``; -1 where it is gone.
+        to_pruned: int32 by teacher id, its id in ``pruned``; -1 where it was dropped.
         to_new: the same for ``new``.
         tokens: token by teacher id.
         unknowns: id of the unknown token in ``teacher`` and ``new``; ``None`` where there is none.
@@ -186,7 +187,7 @@ class _Measure:
     unknowns: tuple[int | None, int | None]
 
     @classmethod
-    def of(cls, family: Family, layout: Layout, folder: Path) -> _Measure:
+    def of(cls, family: Family, layout: Layout, folder: Path) -> _Comparison:
         kept = np.sort(layout.teacher_ids[layout.teacher_ids >= 0])
         pruned = family.layout(kept, (), 0)
         spec = load_json_object(folder / "tokenizer.json")
@@ -201,28 +202,25 @@ class _Measure:
         )
 
     def passages(self, texts: Sequence[str], label: str) -> tuple[Counts, set[str]]:
-        """Counts over the passages, and the dropped tokens for want of which text became unknown."""
+        """Counts over the passages, and the dropped tokens without which text became unknown."""
         total, lost = Counts(), set[str]()
         with Progress(label, len(texts), "passage") as progress:
             for batch in batched(texts, _BATCH):
-                rows = [
-                    [found.ids for found in tokenizer.encode_batch_fast(batch, add_special_tokens=False)]
-                    for tokenizer in (self.teacher, self.pruned, self.new)
-                ]
+                rows = [list(encode_words(tokenizer, batch)) for tokenizer in (self.teacher, self.pruned, self.new)]
                 total += self._round_trips(rows[0], rows[2])
                 for text, *ids in zip(batch, *rows, strict=True):
                     total += self._passage(text, *ids)
                     if self._has_unknown(ids[0], ids[2]):
-                        unknown, lost_here = self._unknown(text)
+                        unknown, lost_tokens_of_text = self._unknown(text)
                         total += unknown
-                        lost |= lost_here
+                        lost |= lost_tokens_of_text
                 progress.update(len(batch))
         return total, lost
 
     def _passage(self, text: str, teacher: list[int], pruned: list[int], new: list[int]) -> Counts:
         ids = np.array(teacher, np.int64)
         expected = self.to_pruned[ids]
-        retained, known = bool((expected >= 0).all()), self.unknowns[0] not in teacher
+        retained, encodable = bool((expected >= 0).all()), self.unknowns[0] not in teacher
         identical = retained and expected.tolist() == pruned
         return Counts(
             passages=1,
@@ -231,19 +229,19 @@ class _Measure:
             teacher_tokens=len(teacher),
             pruned_tokens=len(pruned),
             tokens=len(new),
-            retained=int(retained and known),
-            retained_identical=int(identical and known),
-            retained_untouched=int(retained and known and self.to_new[ids].tolist() == new),
-            retained_unknown=int(retained and not known),
-            retained_unknown_identical=int(identical and not known),
+            retained=int(retained and encodable),
+            retained_identical=int(identical and encodable),
+            retained_untouched=int(retained and encodable and self.to_new[ids].tolist() == new),
+            retained_unknown=int(retained and not encodable),
+            retained_unknown_identical=int(identical and not encodable),
         )
 
     def _round_trips(self, teacher: list[list[int]], new: list[list[int]]) -> Counts:
-        known = [(old, ids) for old, ids in zip(teacher, new, strict=True) if not self._has_unknown(old, ids)]
-        before = self.teacher.decode_batch([old for old, _ in known], skip_special_tokens=False)
-        after = self.new.decode_batch([ids for _, ids in known], skip_special_tokens=False)
+        encodable = [(old, ids) for old, ids in zip(teacher, new, strict=True) if not self._has_unknown(old, ids)]
+        before = self.teacher.decode_batch([old for old, _ in encodable], skip_special_tokens=False)
+        after = self.new.decode_batch([ids for _, ids in encodable], skip_special_tokens=False)
         failures = sum(a != b for a, b in zip(before, after, strict=True))
-        return Counts(round_trips=len(known), round_trip_failures=failures)
+        return Counts(round_trips=len(encodable), round_trip_failures=failures)
 
     def _has_unknown(self, teacher: list[int], new: list[int]) -> bool:
         return self.unknowns[0] in teacher or self.unknowns[1] in new
@@ -256,16 +254,19 @@ class _Measure:
         return Counts(teacher_unknown=_length(before), unknown=_length(spans)), {t for t in lost if t is not None}
 
 
-def _problems(lang: str, found: Counts, lost: set[str]) -> Iterator[str]:
-    """What is broken in one language; ``lost`` are the dropped tokens for want of which text became unknown."""
-    if changed := found.retained - found.retained_identical:
-        yield f"{lang}: {changed} of {found.retained} passages with all tokens kept are segmented otherwise; {_DEFECT}"
-    if failed := found.round_trip_failures:
-        yield f"{lang}: {failed} of {found.round_trips} passages decode otherwise than by the teacher; {_DEFECT}"
-    if found.unknown > found.teacher_unknown:
+def _problems(lang: str, counts: Counts, lost: set[str]) -> Iterator[str]:
+    """Broken promises in one language; ``lost`` are the dropped tokens without which text became unknown."""
+    if changed := counts.retained - counts.retained_identical:
         yield (
-            f"{lang}: {found.unknown} of {found.characters} characters of the validation split are unknown to the new "
-            f"tokenizer, {found.teacher_unknown} to the teacher. Add the tokens that wrote them to "
+            f"{lang}: {changed} of {counts.retained} passages with all tokens kept are segmented otherwise; "
+            f"{_UNEXPECTED}"
+        )
+    if failed := counts.round_trip_failures:
+        yield f"{lang}: {failed} of {counts.round_trips} passages decode otherwise than by the teacher; {_UNEXPECTED}"
+    if counts.unknown > counts.teacher_unknown:
+        yield (
+            f"{lang}: {counts.unknown} of {counts.characters} characters of the validation split are unknown to the "
+            f"new tokenizer, {counts.teacher_unknown} to the teacher. Add the tokens that encoded them to "
             f"`vocabulary.keep_tokens`: {sorted(lost)}"
         )
 
@@ -278,8 +279,8 @@ def _new_ids(layout: Layout, size: int) -> np.ndarray[Any, np.dtype[np.int32]]:
     return new
 
 
-def _ratio(part: int, whole_: int) -> float | None:
-    return round(part / whole_, 6) if whole_ else None
+def _ratio(numerator: int, denominator: int) -> float | None:
+    return round(numerator / denominator, 6) if denominator else None
 
 
 def _length(spans: Sequence[tuple[int, int]]) -> int:

@@ -1,4 +1,4 @@
-"""Writes the tokenizer of a chosen vocabulary: every file that names a token or an id, and the certificate."""
+"""Writing the tokenizer of a chosen vocabulary: every file that names a token or an id, and the certificate."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ _TOKEN_LISTS = ("additional_special_tokens", "extra_special_tokens")
 def write_tokenizer(
     teacher: Path, vocabulary: Path, corpora: Mapping[str, Path], targets: Sequence[str], out: Path
 ) -> None:
-    """Write the tokenizer of a vocabulary and prove it right.
+    """Write the tokenizer of a vocabulary and certify it.
 
     Args:
         teacher: the teacher (kind ``teacher``).
         vocabulary: the chosen tokens (kind ``vocabulary``).
-        corpora: ``corpus/{lang}.parquet`` by language; the validation split is looked at.
+        corpora: ``corpus/{lang}.parquet`` by language; the validation split is read.
         targets: the languages that the grafts are for.
         out: the tokenizer (kind ``tokenizer``): a complete folder for transformers, with ``certificate.json``.
 
     Raises:
         ArtifactError: an input is damaged, or the vocabulary was chosen for another teacher.
-        CertificateError: the new tokenizer breaks a promise; nothing is written then.
-        UnsupportedTokenizerError: the teacher's tokenizer belongs to no supported family.
+        CertificateError: the new tokenizer breaks a promise; then nothing is written.
+        UnsupportedTokenizerError: the teacher's tokenizer is of no supported family.
     """
     _LOG.info("writing the tokenizer")
     read_manifest(teacher, "teacher")
@@ -92,10 +92,10 @@ def write_files(family: Family, layout: Layout, teacher: Path, folder: Path) -> 
 def _side_files(family: Family, layout: Layout, spec: Mapping[str, Any], teacher: Path) -> Iterator[tuple[str, bytes]]:
     """The files that repeat parts of ``tokenizer.json``, where the teacher has them."""
     new_id = layout.new_id
-    gone = {token for token in family.tokens if token is not None and token not in new_id}
+    dropped = {token for token in family.tokens if token is not None and token not in new_id}
     for name in ("tokenizer_config.json", "special_tokens_map.json"):
         if (teacher / name).is_file():
-            yield name, format_json(_without(load_json_object(teacher / name), gone, new_id))
+            yield name, format_json(_without(load_json_object(teacher / name), dropped, new_id))
     if (teacher / "added_tokens.json").is_file():
         added = sorted(new_id.keys() & load_json_object(teacher / "added_tokens.json").keys(), key=new_id.__getitem__)
         yield "added_tokens.json", format_json({token: new_id[token] for token in added})
@@ -106,18 +106,18 @@ def _side_files(family: Family, layout: Layout, spec: Mapping[str, Any], teacher
         yield "merges.txt", "".join(f"{line}\n" for line in ("#version: 0.2", *merges)).encode()
 
 
-def _without(config: Mapping[str, Any], gone: set[str], new_id: Mapping[str, int]) -> dict[str, Any]:
-    """A tokenizer config in which dropped tokens are named no more and the others have their new ids."""
+def _without(config: Mapping[str, Any], dropped: set[str], new_id: Mapping[str, int]) -> dict[str, Any]:
+    """A tokenizer config without the dropped tokens and with the new ids of the others."""
     new: dict[str, Any] = {}
     for key, value in config.items():
         if key == "added_tokens_decoder":
             entries = [entry for entry in value.values() if entry["content"] in new_id]
             new[key] = {str(new_id[e["content"]]): e for e in sorted(entries, key=lambda e: new_id[e["content"]])}
         elif key in _TOKEN_LISTS and isinstance(value, list):
-            new[key] = [member for member in value if _content(member) not in gone]
+            new[key] = [member for member in value if _content(member) not in dropped]
         elif key in _TOKEN_LISTS and isinstance(value, Mapping):
-            new[key] = {name: member for name, member in value.items() if _content(member) not in gone}
-        elif key.endswith("_token") and _content(value) in gone:
+            new[key] = {name: member for name, member in value.items() if _content(member) not in dropped}
+        elif key.endswith("_token") and _content(value) in dropped:
             continue
         else:
             new[key] = value

@@ -1,4 +1,4 @@
-"""Which of the teacher's tokens come next, by need of each language."""
+"""The order in which the teacher's tokens are offered the budget."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from langtailor.surgery.base import Ids
 from langtailor.vocabulary.statistics import CorpusStatistics
 
-#: What a token that others replace without loss still counts, so that it comes before tokens that nothing uses.
+#: The loss of a token that others replace without loss, so that it comes before tokens that do not occur.
 _LEAST_LOSS = 1e-9
-#: Tokens that are ranked on top of the same others, as a share of these, and at least so many.
-_TURN, _LEAST_TURN = 0.25, 64
+#: Tokens that are ranked on top of the same others, as a share of these, and the least number of them.
+_STEP, _LEAST_STEP = 0.25, 64
 #: By teacher id, what is lost without a token where only the given teacher ids are kept.
 Loss = Callable[[NDArray[Any]], NDArray[np.float64]]
 
@@ -24,20 +24,23 @@ Loss = Callable[[NDArray[Any]], NDArray[np.float64]]
 class Candidates:
     """Tokens in the order in which they are offered the budget, each once.
 
+    First come the minimums of all languages: a language's minimum is its most frequent tokens up to a stated coverage.
+    The remainder follows.
+
     Attributes:
         ids: int64, shape (C,): teacher ids.
-        languages: int64, shape (C,): number of the language whose floor the token is in, -1 for none.
-        ranks: int64, shape (C,): rank in that floor, from 1, or behind the floors; 0 for tokens without uses.
+        languages: int64, shape (C,): number of the language whose minimum the token is in, -1 for the remainder.
+        ranks: int64, shape (C,): rank from 1 in that minimum or in the remainder; 0 for tokens that do not occur.
         names: the languages.
-        floors: tokens in each language's floor.
-        measure: what tokens behind the floors are ranked by.
+        minimums: number of tokens in each language's minimum.
+        measure: what the remainder is ranked by.
     """
 
     ids: NDArray[np.int64]
     languages: NDArray[np.int64]
     ranks: NDArray[np.int64]
     names: tuple[str, ...]
-    floors: tuple[int, ...]
+    minimums: tuple[int, ...]
     measure: str
 
     @classmethod
@@ -49,79 +52,98 @@ class Candidates:
         coverage: float,
         loss: Loss | None,
     ) -> Candidates:
-        """The floors, one language's token after another's, then all others by weighted frequency.
+        """Rank all tokens that may be kept.
 
-        A floor is a language's most frequent tokens up to ``coverage`` of its uses. Languages take turns: next is the
-        one of whose uses the smallest share is covered so far, so that a budget that runs out leaves them alike. By
-        frequency, every language's uses are taken as shares, times its weight; with ``loss``, times what is lost where the
-        tokens before are kept. Tokens without uses come last, in the teacher's order, which in most vocabularies is
-        about that of frequency.
+        The minimums are interleaved: next comes a token of the language of which the smallest share of the text is
+        covered so far, so that a budget that runs out leaves all languages alike. The remainder is ranked by weighted
+        frequency: the sum of each language's relative frequencies times its weight; with ``loss``, times what is lost
+        without the token where the tokens before it are kept. Tokens that do not occur come last, in the teacher's
+        order, which in most vocabularies is about that of frequency.
+
+        Args:
+            statistics: counts and weights of the languages.
+            keepable: bool by teacher id: tokens that may be kept.
+            mandatory: teacher ids that are kept in any case.
+            coverage: share of each language's token occurrences that its minimum covers.
+            loss: what is lost without a token; ``None`` counts all alike.
         """
         possible = keepable.copy()
         possible[mandatory] = True
-        before, ids, ranks, languages = [], [], [], []
-        for number, uses in enumerate(statistics.uses.values()):
-            order = _most_used(np.where(possible, uses, 0))
-            covered = (np.cumsum(uses[order]) - uses[order]) / max(int(uses[order].sum()), 1)
-            order = order[covered < coverage]
-            before.append(covered[: len(order)])
-            ids.append(order)
-            ranks.append(np.arange(1, len(order) + 1))
-            languages.append(np.full(len(order), number))
-        shares = np.where(keepable, _weighted_shares(statistics), 0.0)
-        rest = _most_used(shares) if loss is None else _most_missed(shares, np.concatenate(ids), loss)
-        unused = keepable.copy()
-        unused[rest] = False
-        behind = len(rest) + np.count_nonzero(unused)
-        ids += [rest, np.flatnonzero(unused)]
-        ranks += [np.arange(1, len(rest) + 1), np.zeros(behind - len(rest), np.int64)]
-        languages += [np.full(behind, -1)]
-        turns = [*before, np.full(behind, 2.0)]  # behind every floor
-        all_ids, all_ranks, all_languages = (np.concatenate(parts) for parts in (ids, ranks, languages))
-        order = np.argsort(np.concatenate(turns), kind="stable")
-        chosen = order[_firsts(all_ids[order], len(keepable))]
-        floors = tuple(len(floor) for floor in before)
-        measure = "weighted frequency" if loss is None else "expected loss"
-        return cls(all_ids[chosen], all_languages[chosen], all_ranks[chosen], tuple(statistics.uses), floors, measure)
+        minimums, covered_before = _minimums(statistics, possible, coverage)
+        frequencies = np.where(keepable, _weighted_frequencies(statistics), 0.0)
+        ranked = _descending(frequencies) if loss is None else _by_loss(frequencies, np.concatenate(minimums), loss)
+        without_count = keepable.copy()
+        without_count[ranked] = False
+        idle = np.flatnonzero(without_count)
+        remainder = len(ranked) + len(idle)
+        ids = np.concatenate([*minimums, ranked, idle])
+        ranks = [np.arange(1, len(part) + 1) for part in (*minimums, ranked)]
+        languages = [np.full(len(minimum), number) for number, minimum in enumerate(minimums)]
+        priority = np.concatenate([*covered_before, np.full(remainder, 2.0)])  # coverage is 1 at most
+        order = np.argsort(priority, kind="stable")
+        chosen = order[_first_occurrences(ids[order], len(keepable))]
+        return cls(
+            ids=ids[chosen],
+            languages=np.concatenate([*languages, np.full(remainder, -1)])[chosen],
+            ranks=np.concatenate([*ranks, np.zeros(len(idle), np.int64)])[chosen],
+            names=tuple(statistics.counts),
+            minimums=tuple(map(len, minimums)),
+            measure="weighted frequency" if loss is None else "expected loss",
+        )
 
-    def reason(self, place: int) -> str:
-        """Why the token at this place is offered a row."""
-        language, rank = int(self.languages[place]), int(self.ranks[place])
+    def reason(self, index: int) -> str:
+        """Why the token at this index is offered a row."""
+        language, rank = int(self.languages[index]), int(self.ranks[index])
         if language >= 0:
-            return f"floor of {self.names[language]}: rank {rank:,} of {self.floors[language]:,}"
+            return f"floor of {self.names[language]}: rank {rank:,} of {self.minimums[language]:,}"
         return f"{self.measure} rank {rank:,}" if rank else "unused here; the budget had room"
 
 
-def _firsts(ids: NDArray[np.int64], size: int) -> NDArray[np.int64]:
-    """Where each id that there is, all below ``size``, stands for the first time, sorted."""
+def _minimums(
+    statistics: CorpusStatistics, possible: NDArray[np.bool_], coverage: float
+) -> tuple[list[NDArray[np.int64]], list[NDArray[np.float64]]]:
+    """By language, the ids of its minimum and the coverage that the tokens before each of them reach."""
+    minimums, covered_before = [], []
+    for counts in statistics.counts.values():
+        order = _descending(np.where(possible, counts, 0))
+        covered = (np.cumsum(counts[order]) - counts[order]) / max(int(counts[order].sum()), 1)
+        minimums.append(order[covered < coverage])
+        covered_before.append(covered[covered < coverage])
+    return minimums, covered_before
+
+
+def _first_occurrences(ids: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    """The index at which each distinct id, all below ``size``, occurs first; sorted."""
     first = np.full(size, -1)
-    # Written from behind, the first place is what stays.
+    # Written from the end, the first index is what stays.
     first[ids[::-1]] = np.arange(len(ids))[::-1]
     return np.sort(first[first >= 0])
 
 
-def _most_used(score: NDArray[Any]) -> NDArray[np.int64]:
+def _descending(score: NDArray[Any]) -> NDArray[np.int64]:
     """Ids with a positive score, the highest first, ties by id."""
-    used = np.flatnonzero(score > 0)
-    return used[np.argsort(-score[used], kind="stable")]
+    positive = np.flatnonzero(score > 0)
+    return positive[np.argsort(-score[positive], kind="stable")]
 
 
-def _most_missed(shares: NDArray[np.float64], floor: NDArray[np.int64], loss: Loss) -> NDArray[np.int64]:
-    """Ids with a positive share, the highest share times loss first.
+def _by_loss(frequencies: NDArray[np.float64], minimum: NDArray[np.int64], loss: Loss) -> NDArray[np.int64]:
+    """Ids with a positive frequency, the highest frequency times loss first.
 
-    What is lost with a token depends on what else is kept, so they are ranked in turns, each on top of all before it.
+    What is lost with a token depends on what else is kept, so they are ranked in steps, each on top of all before it.
     """
     order = np.zeros(0, np.int64)
-    waiting = shares.copy()
-    while waiting.any():
-        kept = np.concatenate([floor, order])
-        # Used tokens stay before unused ones, even those that lose nothing.
-        ranked = _most_used(waiting * np.maximum(loss(kept), _LEAST_LOSS))
-        order = np.concatenate([order, ranked[: max(int(_TURN * len(kept)), _LEAST_TURN)]])
-        waiting[order] = 0
+    remaining = frequencies.copy()
+    while remaining.any():
+        kept = np.concatenate([minimum, order])
+        # Tokens that occur stay before those that do not, even if nothing is lost without them.
+        ranked = _descending(remaining * np.maximum(loss(kept), _LEAST_LOSS))
+        order = np.concatenate([order, ranked[: max(int(_STEP * len(kept)), _LEAST_STEP)]])
+        remaining[order] = 0
     return order
 
 
-def _weighted_shares(statistics: CorpusStatistics) -> NDArray[np.float64]:
-    shares = [statistics.weights[lang] * uses / max(int(uses.sum()), 1) for lang, uses in statistics.uses.items()]
+def _weighted_frequencies(statistics: CorpusStatistics) -> NDArray[np.float64]:
+    """Sum over the languages of weight times relative frequency; by teacher id."""
+    weights, counts = statistics.weights, statistics.counts
+    shares = [weights[lang] * count / max(int(count.sum()), 1) for lang, count in counts.items()]
     return np.asarray(np.sum(shares, axis=0), np.float64)

@@ -1,4 +1,4 @@
-"""The tokenizer whose tokens are grafted, where the user names one."""
+"""The tokenizer whose tokens are grafted, where the configuration names one."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""How many of a budget's tokens should be new: measured, not guessed.
+"""How many of a budget's tokens should be new, found by measuring.
 
-One more graft saves tokens on target-language text; the teacher's token that leaves for it costs tokens wherever it
-was used. Where the two balance is found by trying: the tokenizer of each share is built and cuts the validation text
-of every language. What is made small is the mean over languages, by their weights, of the tokens spent relative to the
+One more graft saves tokens on target-language text; the teacher's token that it displaces costs tokens wherever it
+occurs. Where the two balance is found by trying: the tokenizer of each share is built and tokenizes the validation text
+of every language. The objective is the weighted mean over the languages of the number of tokens relative to the
 teacher's (marginal fertility).
 """
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from langtailor.vocabulary.selection import Selection
 
 _LOG = logging.getLogger("langtailor")
-#: Shares that are tried first; then the middles on both sides of the best.
+#: Shares that are tried first; then the midpoints on both sides of the best.
 _SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
 _REFINEMENTS = 2
 #: Validation passages per language that are measured. They come in the order of a hash, so the first are a sample.
@@ -48,7 +48,7 @@ def choose_share(
     weights: Mapping[str, float],
     fixed: float,
 ) -> tuple[Selection, list[dict[str, Any]]]:
-    """The selection whose tokenizer spends the fewest tokens on the validation text.
+    """The selection whose tokenizer needs the fewest tokens for the validation text.
 
     Args:
         family: the teacher's tokenizer.
@@ -64,59 +64,61 @@ def choose_share(
     Raises:
         ConfigError: no share gives a vocabulary.
     """
-    texts = {lang: read_texts(path, "validation", _PASSAGES) for lang, path in corpora.items()}
-    texts = {lang: found for lang, found in texts.items() if found}
-    words = {lang: max(sum(len(text.split()) for text in found), 1) for lang, found in texts.items()}
-    teacher = _spent(family.spec, texts)
+    samples = {lang: read_texts(path, "validation", _PASSAGES) for lang, path in corpora.items()}
+    texts = {lang: sample for lang, sample in samples.items() if sample}
+    teacher = _token_counts(family.spec, texts)
     total = sum(weights[lang] for lang in texts)
     trials: dict[float, _Trial] = {}
-    refused: ConfigError | None = None
-    waiting = sorted({*_SHARES, fixed})
+    refusal: ConfigError | None = None
+    shares = sorted({*_SHARES, fixed})
     for _ in range(1 + _REFINEMENTS):
-        for share in waiting:
+        for share in shares:
             try:
                 selection = select(share)
             except ConfigError as error:
-                refused = error
+                refusal = error
                 continue
-            tokens = _spent(family.write(family.layout(selection.ids, selection.grafts, 0)).tokenizer, texts)
-            cost = sum(weights[lang] * tokens[lang] / teacher[lang] for lang in texts) / (total or 1)
-            trials[share] = _Trial(selection, cost, tokens)
-            _LOG.info("%.1f %% for grafts: %.4f of the teacher's tokens", 100 * share, cost)
-        if not trials and refused is not None:
-            raise refused
-        waiting = _middles(trials)
-    best = _best(trials)
-    curve = [
+            tokens = _token_counts(family.write(family.layout(selection.ids, selection.grafts, 0)).tokenizer, texts)
+            objective = sum(weights[lang] * tokens[lang] / teacher[lang] for lang in texts) / (total or 1)
+            trials[share] = _Trial(selection, objective, tokens)
+            _LOG.info("%.1f %% for grafts: %.4f of the teacher's tokens", 100 * share, objective)
+        if not trials and refusal is not None:
+            raise refusal
+        shares = _midpoints(trials)
+    return trials[_best(trials)].selection, _curve(trials, texts)
+
+
+def _curve(trials: Mapping[float, _Trial], texts: Mapping[str, list[str]]) -> list[dict[str, Any]]:
+    words = {lang: max(sum(len(text.split()) for text in sample), 1) for lang, sample in texts.items()}
+    return [
         {
             "share": share,
             "grafts": len(trial.selection.grafts),
             "objective": round(trial.objective, 6),
-            "fertility": {lang: round(found / words[lang], 6) for lang, found in trial.tokens.items()},
+            "fertility": {lang: round(tokens / words[lang], 6) for lang, tokens in trial.tokens.items()},
         }
         for share, trial in sorted(trials.items())
     ]
-    return trials[best].selection, curve
 
 
 def _best(trials: Mapping[float, _Trial]) -> float:
     return min(trials, key=lambda share: (trials[share].objective, share))
 
 
-def _middles(trials: Mapping[float, _Trial]) -> list[float]:
-    """The middles between the best share and its neighbours."""
+def _midpoints(trials: Mapping[float, _Trial]) -> list[float]:
+    """The midpoints between the best share and its neighbours."""
     shares = sorted(trials)
     at = shares.index(_best(trials))
     around = shares[max(at - 1, 0) : at + 2]
     return [round((left + right) / 2, 4) for left, right in pairwise(around)]
 
 
-def _spent(spec: Mapping[str, Any], texts: Mapping[str, list[str]]) -> dict[str, int]:
-    """Tokens by language; unknown text counts a token a character, so that to forget text does not pay."""
+def _token_counts(spec: Mapping[str, Any], texts: Mapping[str, list[str]]) -> dict[str, int]:
+    """Tokens by language. Unknown text counts one token for each character, so that losing text does not pay."""
     tokenizer, unknown = tokenizer_of(spec), unknown_id(spec)
-    return {lang: sum(_cost(tokenizer, unknown, found)) for lang, found in texts.items()}
+    return {lang: sum(_lengths(tokenizer, unknown, sample)) for lang, sample in texts.items()}
 
 
-def _cost(tokenizer: Tokenizer, unknown: int | None, texts: list[str]) -> list[int]:
-    found = tokenizer.encode_batch(texts, add_special_tokens=False)
-    return [len(e.ids) + sum(end - start - 1 for start, end in unknown_spans(e, unknown)) for e in found]
+def _lengths(tokenizer: Tokenizer, unknown: int | None, texts: list[str]) -> list[int]:
+    encodings = tokenizer.encode_batch(texts, add_special_tokens=False)
+    return [len(e.ids) + sum(end - start - 1 for start, end in unknown_spans(e, unknown)) for e in encodings]

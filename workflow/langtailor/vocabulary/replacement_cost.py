@@ -1,7 +1,7 @@
-"""What a text loses where its tokens are replaced.
+"""What a text loses where a token is replaced by the pieces into which the kept tokens segment it.
 
-A token that is not kept takes no text with it: other tokens write it. How well these stand in is read off the teacher's
-own rows. ``doses`` cut into ``dose ##s`` loses little; ``aristotle`` cut into ``aris ##tot ##le`` loses nearly all.
+How good a replacement is can be read off the teacher's rows. ``doses`` as ``dose ##s`` loses little; ``aristotle`` as
+``aris ##tot ##le`` loses nearly everything.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from torch.nn import functional
 from langtailor.surgery.base import Family, Ids
 from langtailor.surgery.segmentation import segment
 
-#: Tokens compared at a time: they bound the memory.
+#: Tokens compared at a time, which bounds the memory.
 _AT_ONCE = 8_192
 
 
 def replacement_cost(family: Family, table: torch.Tensor, kept: Ids) -> NDArray[np.float64]:
-    """How far the row of each token that is not kept is from what would stand in for it.
+    """How far the row of each token that is not kept is from the rows that would replace it.
 
     Args:
         family: the teacher's tokenizer.
@@ -29,23 +29,23 @@ def replacement_cost(family: Family, table: torch.Tensor, kept: Ids) -> NDArray[
         kept: sorted teacher ids as for :meth:`~langtailor.surgery.base.Family.layout`.
 
     Returns:
-        By teacher id, shape (tokens,): 1 - the cosine of the token's row to the mean of those of the pieces into which the
-        kept tokens cut it, squared, so that a token of which the pieces still tell something yields to one of which
-        they tell nothing. 0 for kept tokens, 1 where nothing stands in.
+        By teacher id, shape (tokens,): the square of 1 - the cosine of the token's row to the mean row of its pieces. The
+        square favours tokens of which the pieces say nothing over those of which they still say something. 0 for kept
+        tokens, 1 where nothing replaces the token.
     """
     layout = family.layout(kept, (), 0)
-    others = np.setdiff1d([i for i, token in enumerate(family.tokens[: len(table)]) if token is not None], kept)
-    names = [str(family.tokens[i]) for i in others.tolist()]
+    dropped = np.setdiff1d([i for i, token in enumerate(family.tokens[: len(table)]) if token is not None], kept)
+    names = [str(family.tokens[i]) for i in dropped.tolist()]
     pieces = [layout.teacher_ids[list(ids)] for ids in segment(family.write(layout).tokenizer, names)]
-    loss = np.ones(len(family.tokens))
-    loss[kept] = 0
-    written = np.flatnonzero([len(ids) and ids.max() < len(table) for ids in pieces])
-    for part in np.array_split(written, len(written) // _AT_ONCE + 1):
-        loss[others[part]] = _loss(table, others[part], [pieces[i] for i in part.tolist()])
-    return loss
+    cost = np.ones(len(family.tokens))
+    cost[kept] = 0
+    replaced = np.flatnonzero([len(ids) and ids.max() < len(table) for ids in pieces])
+    for part in np.array_split(replaced, len(replaced) // _AT_ONCE + 1):
+        cost[dropped[part]] = _squared_distances(table, dropped[part], [pieces[i] for i in part.tolist()])
+    return cost
 
 
-def _loss(table: torch.Tensor, tokens: NDArray[np.int64], pieces: list[Ids]) -> NDArray[np.float64]:
+def _squared_distances(table: torch.Tensor, tokens: NDArray[np.int64], pieces: list[Ids]) -> NDArray[np.float64]:
     if not len(tokens):
         return np.zeros(0)
     starts = np.cumsum([0, *(len(ids) for ids in pieces[:-1])])

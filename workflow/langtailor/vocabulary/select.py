@@ -1,9 +1,9 @@
 """Which tokens the student has, and why.
 
-The budget is filled in a stated order: special tokens; the alphabet, the user's own ``keep_tokens`` and what the corpus
-cannot be written without; each language's minimum; the rest by weighted frequency or by expected loss; grafts for the
-target languages. A token brings what it needs to be reachable (for BPE, the intermediates of its derivation), and that
-counts against the budget.
+The budget is filled in a stated order: special tokens; the alphabet, the configured ``keep_tokens`` and what the corpus
+requires; each language's minimum; the remainder by weighted frequency or by expected loss; grafts for the target
+languages. A token is kept with all that it requires to be reachable (for BPE, the intermediates of its derivation), and
+that counts against the budget.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from langtailor.vocabulary.candidates import Loss
 from langtailor.vocabulary.graft_share import choose_share
 from langtailor.vocabulary.selection import Selection
 from langtailor.vocabulary.selector import Selector
-from langtailor.vocabulary.statistics import Uses, read_statistics
+from langtailor.vocabulary.statistics import Counts, read_statistics
 from langtailor.vocabulary.table import layout_to_table
 
 _LOG = logging.getLogger("langtailor")
@@ -57,14 +57,14 @@ def select_vocabulary(
         out: the table's file.
 
     Raises:
-        ConfigError: the budget cannot hold the mandatory tokens, is larger than what there is, or a token that shall be
-            kept is unknown.
+        ConfigError: the budget is too small for the mandatory tokens or larger than the number of all tokens, or
+            ``keep_tokens`` names a token that the teacher does not have.
         ArtifactError: counts or corpora are damaged.
     """
     _LOG.info("loading the teacher's tokenizer")
     family = load_family(teacher)
-    whole = settings.alphabet == "full"
-    statistics = read_statistics(family, teacher, counts, corpora, weights, targets, whole_alphabet=whole)
+    whole_alphabet = settings.alphabet == "full"
+    statistics = read_statistics(family, teacher, counts, corpora, weights, targets, whole_alphabet=whole_alphabet)
     selector = Selector(
         family, statistics, settings, donor, _loss(family, teacher) if settings.ranking == "loss" else None
     )
@@ -76,9 +76,8 @@ def select_vocabulary(
     selector.check_filled(selection)
     _LOG.info("writing the vocabulary")
     layout = family.layout(selection.ids, selection.grafts, -len(selection) % settings.pad_to_multiple_of)
-    facts = _facts(family, selection, selector.floor_ids(selection), layout, statistics.uses) | {
-        "marginal_curve": curve
-    }
+    guaranteed = selector.guaranteed_ids(selection)
+    facts = _facts(family, selection, guaranteed, layout, statistics.counts) | {"marginal_curve": curve}
     manifest = Manifest(
         "vocabulary",
         made_by=settings.model_dump(mode="json") | {"weights": dict(weights), "targets": list(targets)},
@@ -89,7 +88,7 @@ def select_vocabulary(
         },
         facts=facts,
     )
-    tables.write_table(out, _table(family, layout, selection, statistics.uses), manifest)
+    tables.write_table(out, _table(family, layout, selection, statistics.counts), manifest)
     _LOG.info("vocabulary of %s: %s", f"{len(layout):,}", ", ".join(f"{o} {n:,}" for o, n in facts["origins"].items()))
 
 
@@ -100,8 +99,8 @@ def _loss(family: Family, teacher: Path) -> Loss:
     return partial(replacement_cost, family, find_vocabulary_tensors(teacher).read_embeddings())
 
 
-def _table(family: Family, layout: Layout, selection: Selection, uses: Uses) -> pa.Table:
-    total = np.sum(list(uses.values()), axis=0)
+def _table(family: Family, layout: Layout, selection: Selection, counts: Counts) -> pa.Table:
+    total = np.sum(list(counts.values()), axis=0)
     reasons = _graft_reasons(family, selection)
     rows: list[tuple[int, Origin, str]] = []
     for token, teacher_id in zip(layout.tokens, layout.teacher_ids.tolist(), strict=True):
@@ -116,24 +115,24 @@ def _table(family: Family, layout: Layout, selection: Selection, uses: Uses) -> 
 
 
 def _graft_reasons(family: Family, selection: Selection) -> dict[str, str]:
-    """By graft, what it saves in the target languages' train split, or which graft it builds."""
-    builds: dict[str, str] = {}
+    """By graft, what it saves in the target languages' train split, or which graft it is a part of."""
+    part_of: dict[str, str] = {}
     for graft in selection.grafts:
         for part in graft.merge or ():
-            builds.setdefault(part, graft.token)
+            part_of.setdefault(part, graft.token)
     pruned = family.write(family.layout(selection.ids, (), 0)).tokenizer
     tokens = [graft.token for graft in selection.grafts]
     reasons = {}
     for graft, pieces, text in zip(selection.grafts, segment(pruned, tokens), family.surfaces(tokens), strict=True):
-        # A merge saves one token each time. Text that the kept tokens cannot write counts a token a character.
+        # A merge saves one token each time. Text that the kept tokens cannot encode counts one token for each character.
         saved = 1 if graft.merge else max((len(pieces) or len(text or "")) - 1, 1)
         reasons[graft.token] = f"saves {saved * graft.count:,} tokens"
         if graft.origin == "closure":
-            reasons[graft.token] = f"closure of {builds.get(graft.token, 'a graft')}"
+            reasons[graft.token] = f"closure of {part_of.get(graft.token, 'a graft')}"
     return reasons
 
 
-def _facts(family: Family, selection: Selection, floor: Ids, layout: Layout, uses: Uses) -> dict[str, Any]:
+def _facts(family: Family, selection: Selection, guaranteed: Ids, layout: Layout, counts: Counts) -> dict[str, Any]:
     origins = Counter(kept.origin for kept in selection.kept.values())
     origins.update(graft.origin for graft in selection.grafts)
     origins["padding"] = len(layout.padding)
@@ -145,11 +144,11 @@ def _facts(family: Family, selection: Selection, floor: Ids, layout: Layout, use
         "closure": origins["closure"],
         "grafts": len(selection.grafts),
         "graft_share": selection.share,
-        "floor_coverage": _coverage(uses, floor),
-        "coverage": _coverage(uses, selection.ids),
+        "floor_coverage": _coverage(counts, guaranteed),
+        "coverage": _coverage(counts, selection.ids),
     }
 
 
-def _coverage(uses: Uses, ids: Ids) -> dict[str, float]:
-    """By language, the share of its uses that these tokens have."""
-    return {lang: round(float(found[ids].sum() / max(int(found.sum()), 1)), 6) for lang, found in uses.items()}
+def _coverage(counts: Counts, ids: Ids) -> dict[str, float]:
+    """By language, the share of its token occurrences that these tokens have."""
+    return {lang: round(float(count[ids].sum() / max(int(count.sum()), 1)), 6) for lang, count in counts.items()}

@@ -1,4 +1,4 @@
-"""Filling a budget of tokens by the stated policy."""
+"""Filling a budget of tokens in the stated order."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ _ROUNDS = 4
 
 
 class Selector:
-    """Fills a budget by the stated policy.
+    """Fills a budget in the stated order.
 
     Args:
         family: the teacher's tokenizer.
-        statistics: what the kept languages ask for.
+        statistics: counts and words of the languages.
         settings: budget and policy.
         donor: ``tokenizer.json`` of a given donor, or ``None``.
         loss: by teacher id, what is lost without a token where only the given ids are kept; ``None`` counts all alike.
 
     Raises:
-        ConfigError: a token that shall be kept is unknown.
+        ConfigError: ``keep_tokens`` names a token that the teacher does not have.
     """
 
     def __init__(
@@ -51,14 +51,14 @@ class Selector:
         self._family, self._statistics, self._settings, self._donor = family, statistics, settings, donor
         self._mandatory = self._mandatory_tokens()
         self._unwanted = self._matched_by_pattern()
-        closed = partial(self._with_what_they_need, loss) if loss else None
+        loss_of_closure = partial(self._loss_of_closure, loss) if loss else None
         self._candidates = Candidates.ranked(
-            statistics, self._keepable(), self.mandatory_ids, settings.coverage, closed
+            statistics, self._keepable(), self.mandatory_ids, settings.coverage, loss_of_closure
         )
 
     @property
     def mandatory_ids(self) -> Ids:
-        """Ids that are kept whatever their use, sorted; what only the corpus makes necessary is not among them."""
+        """Ids that are kept whatever their count, sorted; without those that only the corpus requires."""
         return np.asarray(sorted(self._mandatory), dtype=np.int32)
 
     def select(self, share: float) -> Selection:
@@ -99,27 +99,24 @@ class Selector:
                 *(f"{n:,}" for n in (len(selection), self._settings.size, len(selection.kept), len(selection.grafts))),
             )
 
-    def floor_ids(self, selection: Selection) -> Ids:
-        """Ids that were kept before frequency alone decided."""
-        floor = set(self._candidates.ids[self._candidates.languages >= 0].tolist())
-        kept = (i for i, found in selection.kept.items() if i in floor or found.origin not in ("corpus", "closure"))
-        return np.asarray(sorted(kept), dtype=np.int32)
+    def guaranteed_ids(self, selection: Selection) -> Ids:
+        """Kept ids that are mandatory or in a language's minimum, sorted."""
+        minimums = set(self._candidates.ids[self._candidates.languages >= 0].tolist())
+        ids = (i for i, kept in selection.kept.items() if i in minimums or kept.origin not in ("corpus", "closure"))
+        return np.asarray(sorted(ids), dtype=np.int32)
 
     # -- filling -------------------------------------------------------------------------------------------------------
 
     def _keep(self, budget: int, share: float) -> dict[int, Kept]:
-        """Fill the budget; where text would become unknown, with the tokens that prevent it first."""
+        """Fill the budget; tokens without which text would become unknown come first."""
         mandatory = dict(self._mandatory)
         while True:
             if len(mandatory) > budget:
                 raise self._too_small(len(mandatory), share)
             kept = self._filled(mandatory, budget)
             ids = np.asarray(sorted(kept), dtype=np.int32)
-            missing = (
-                needed_to_stay_known(self._family, ids, self._statistics.fragile)
-                if self._statistics.fragile
-                else ids[:0]
-            )
+            at_risk = self._statistics.at_risk
+            missing = needed_to_stay_known(self._family, ids, at_risk) if at_risk else ids[:0]
             if not len(missing):
                 return kept
             for i in missing.tolist():
@@ -127,42 +124,42 @@ class Selector:
 
     def _filled(self, mandatory: Mapping[int, Kept], budget: int) -> dict[int, Kept]:
         kept = dict(mandatory)
-        for place, token_id in enumerate(self._candidates.ids.tolist()):
-            known = kept.get(token_id)
-            if known is not None:
-                if known.origin == "closure" and token_id not in mandatory:
-                    kept[token_id] = self._candidate(place)  # it would be here without the token that needs it
+        for index, token_id in enumerate(self._candidates.ids.tolist()):
+            existing = kept.get(token_id)
+            if existing is not None:
+                if existing.origin == "closure" and token_id not in mandatory:
+                    kept[token_id] = self._candidate(index)  # it would be kept without the token that requires it
                 continue
             if len(kept) == budget:
                 break
-            needs = self._family.requirements(token_id, kept)
-            if len(kept) + 1 + len(needs) > budget or any(self._unwanted[i] for i in needs):
+            required = self._family.requirements(token_id, kept)
+            if len(kept) + 1 + len(required) > budget or any(self._unwanted[i] for i in required):
                 continue
-            kept[token_id] = self._candidate(place)
-            for i in needs:
+            kept[token_id] = self._candidate(index)
+            for i in required:
                 kept[i] = Kept(i, "closure", f"closure of {self._family.tokens[token_id]}")
         return kept
 
-    def _candidate(self, place: int) -> Kept:
-        return Kept(int(self._candidates.ids[place]), "corpus", self._candidates.reason(place))
+    def _candidate(self, index: int) -> Kept:
+        return Kept(int(self._candidates.ids[index]), "corpus", self._candidates.reason(index))
 
-    def _with_what_they_need(self, loss: Loss, ids: NDArray[np.int64]) -> NDArray[np.float64]:
-        """The loss by id where these and the mandatory tokens are kept."""
+    def _loss_of_closure(self, loss: Loss, ids: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The loss by id where these, the mandatory tokens and all that they require are kept."""
         kept = set(self._mandatory)
         for token_id in ids.tolist():
             kept.update((token_id, *self._family.requirements(token_id, kept)))
         return loss(np.asarray(sorted(kept), dtype=np.int32))
 
-    # -- what must and what may stay -----------------------------------------------------------------------------------
+    # -- what must and what may be kept --------------------------------------------------------------------------------
 
     def _mandatory_tokens(self) -> dict[int, Kept]:
-        found: dict[int, Kept] = {}
+        mandatory: dict[int, Kept] = {}
         special = self._family.special_ids()
         for i in special[special < self._statistics.rows].tolist():
-            found[i] = Kept(i, "special", "special, or named by a configuration")
+            mandatory[i] = Kept(i, "special", "special, or named by a configuration")
         for i in self._statistics.alphabet.tolist():
             origin: Origin = "byte" if self._family.tokens[i] in BYTE_TOKENS else "alphabet"
-            found.setdefault(i, Kept(i, origin, "without it some text cannot be written"))
+            mandatory.setdefault(i, Kept(i, origin, "without it some text cannot be written"))
         tokens = self._family.tokens[: self._statistics.rows]
         ids = {token: i for i, token in enumerate(tokens) if token is not None}
         for token in self._settings.keep_tokens:
@@ -171,16 +168,16 @@ class Selector:
                     "vocabulary.keep_tokens",
                     f"the teacher has no token {token!r}; give tokens in its own spelling, as tokenizer.json has them",
                 )
-            found.setdefault(ids[token], Kept(ids[token], "corpus", "named in keep_tokens"))
-        for i in list(found):
-            for needed in self._family.requirements(i):
-                found.setdefault(needed, Kept(needed, "closure", f"closure of {self._family.tokens[i]}"))
-        return found
+            mandatory.setdefault(ids[token], Kept(ids[token], "corpus", "named in keep_tokens"))
+        for i in list(mandatory):
+            for required in self._family.requirements(i):
+                mandatory.setdefault(required, Kept(required, "closure", f"closure of {self._family.tokens[i]}"))
+        return mandatory
 
     def _keepable(self) -> NDArray[np.bool_]:
-        """By id, whether frequency may keep the token: used often enough, no slot, not matched by the pattern."""
-        uses, weights = self._statistics.uses, self._statistics.weights
-        total = np.sum([weights[lang] * found for lang, found in uses.items()], axis=0)
+        """By id, whether its count may keep the token: high enough, no placeholder, not matched by ``drop_pattern``."""
+        counts, weights = self._statistics.counts, self._statistics.weights
+        total = np.sum([weights[lang] * count for lang, count in counts.items()], axis=0)
         keepable = (total >= self._settings.min_count) & ~self._unwanted
         keepable[[i for i, token in enumerate(self._family.tokens) if token is None]] = False
         keepable[self._family.placeholder_ids()] = False

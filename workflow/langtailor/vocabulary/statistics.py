@@ -1,4 +1,4 @@
-"""What the kept languages ask of a vocabulary: how often they use each token, and their words."""
+"""Corpus statistics that a vocabulary is chosen by: each language's token counts, and the words of the targets."""
 
 from __future__ import annotations
 
@@ -20,28 +20,29 @@ from langtailor.surgery.unknowns import unknown_id
 from langtailor.surgery.word_models import encode_words, model_of, word_tokenizer
 
 _LOG = logging.getLogger("langtailor")
-Uses = Mapping[str, NDArray[np.int64]]
+#: By language, how often each teacher token occurs in its train split; int64, shape (tokens,).
+Counts = Mapping[str, NDArray[np.int64]]
 
 
 @dataclass(frozen=True)
 class CorpusStatistics:
-    """What the kept languages ask of a vocabulary.
+    """Corpus statistics that a vocabulary is chosen by.
 
     Attributes:
-        uses: uses of each teacher token in the train split by language; int64, shape (tokens,).
+        counts: by language, how often each teacher token occurs in the train split; int64, shape (tokens,).
         weights: weight of each of these languages.
-        words: pieces of the target languages' train split with their uses, as :meth:`Family.words` gives them.
-        rows: rows of the teacher's embedding table. EmbeddingGemma's tokenizer names one special token more than that.
+        words: words of the target languages' train split with their counts, as :meth:`Family.words` gives them.
+        rows: rows of the teacher's embedding table. EmbeddingGemma's tokenizer has one special token more than that.
         alphabet: ids of the alphabet that is kept, sorted.
-        fragile: pieces of any language's train and validation split that could become unknown.
+        at_risk: words of any language's train and validation split that could become unknown.
     """
 
-    uses: Uses
+    counts: Counts
     weights: Mapping[str, float]
     words: Mapping[str, int]
     rows: int
     alphabet: Ids
-    fragile: Sequence[str] = ()
+    at_risk: Sequence[str] = ()
 
 
 def read_statistics(
@@ -54,9 +55,9 @@ def read_statistics(
     *,
     whole_alphabet: bool = True,
 ) -> CorpusStatistics:
-    """Read it from counts and corpora; see :func:`langtailor.vocabulary.select.select_vocabulary` for the arguments.
+    """Read them from counts and corpora; see :func:`langtailor.vocabulary.select.select_vocabulary` for the arguments.
 
-    With ``whole_alphabet`` characters that no language uses belong to the alphabet, too.
+    With ``whole_alphabet`` characters that occur in no language belong to the alphabet, too.
 
     Raises:
         ArtifactError: counts or corpora are damaged.
@@ -64,44 +65,45 @@ def read_statistics(
     _LOG.info("counting the words of %s", ", ".join(targets))
     reader = WordReader.open(teacher)
     by_row = {lang: read_counts(path).counts for lang, path in counts.items()}
-    uses = {lang: _by_token(found, len(family.tokens)) for lang, found in by_row.items()}
-    rows = max(len(found) for found in by_row.values())
+    by_token = {lang: _by_token(row_counts, len(family.tokens)) for lang, row_counts in by_row.items()}
+    rows = max(map(len, by_row.values()))
     words = reader.word_counts([corpora[lang] for lang in targets], ["train"], family.words)
-    alphabet = family.alphabet_ids() if whole_alphabet else _used_alphabet(family, uses)
-    fragile = _fragile_words(family, reader, list(corpora.values()), alphabet)
+    alphabet = family.alphabet_ids() if whole_alphabet else _alphabet_of_corpus(family, by_token)
+    at_risk = _words_at_risk(family, reader, list(corpora.values()), alphabet)
     _LOG.info("%s: %s distinct pieces of text in the target languages", family.name, f"{len(words):,}")
-    return CorpusStatistics(uses, weights, words, rows, alphabet, fragile)
+    return CorpusStatistics(by_token, weights, words, rows, alphabet, at_risk)
 
 
-def _used_alphabet(family: Family, uses: Uses) -> Ids:
-    """The alphabet without the characters that occur in no token in use."""
-    used = np.flatnonzero(np.sum(list(uses.values()), axis=0))
-    tokens = family.surfaces([family.tokens[i] or "" for i in used.tolist()])
+def _alphabet_of_corpus(family: Family, counts: Counts) -> Ids:
+    """The alphabet without the characters that are in no token that occurs."""
+    occurring = np.flatnonzero(np.sum(list(counts.values()), axis=0))
+    tokens = family.surfaces([family.tokens[i] or "" for i in occurring.tolist()])
     characters = set(chain.from_iterable(token for token in tokens if token))
-    alphabet, letters = family.alphabet_ids(), family.letter_ids()
-    surfaces = family.surfaces([family.tokens[i] or "" for i in letters.tolist()])
-    idle = [i for i, text in zip(letters.tolist(), surfaces, strict=True) if text and text.strip() not in characters]
-    return np.setdiff1d(alphabet, idle).astype(np.int32)
+    single = family.character_ids().tolist()
+    surfaces = family.surfaces([family.tokens[i] or "" for i in single])
+    idle = [i for i, text in zip(single, surfaces, strict=True) if text and text.strip() not in characters]
+    return np.setdiff1d(family.alphabet_ids(), idle).astype(np.int32)
 
 
-def _fragile_words(family: Family, reader: WordReader, corpora: Iterable[Path], alphabet: Ids) -> list[str]:
-    """Distinct pieces, sorted, that the mandatory tokens alone cannot write; none where bytes write any text."""
+def _words_at_risk(family: Family, reader: WordReader, corpora: Iterable[Path], alphabet: Ids) -> list[str]:
+    """Distinct words, sorted, that the mandatory tokens alone cannot encode; none where bytes encode any text."""
     if unknown_id(family.spec) is None or spelling_of(family.spec) is not None:
         return []
     mandatory = np.union1d(family.special_ids(), alphabet).astype(np.int32)
     pruned = family.write(family.layout(mandatory, (), 0)).tokenizer
     unknown, tokenizer = unknown_id(pruned), tokenizer_of(pruned)
-    hidden: set[str] = set()
+    texts_at_risk: set[str] = set()
     for corpus in corpora:
         texts = list(reader.distinct_texts([corpus], ["train", "validation"]))
-        hidden.update(text for text, ids in zip(texts, encode_words(tokenizer, texts), strict=True) if unknown in ids)
-    words = sorted(family.words(sorted(hidden)))
+        encoded = zip(texts, encode_words(tokenizer, texts), strict=True)
+        texts_at_risk.update(text for text, ids in encoded if unknown in ids)
+    words = sorted(family.words(sorted(texts_at_risk)))
     model = word_tokenizer(model_of(pruned))
     return [word for word, ids in zip(words, encode_words(model, words), strict=True) if unknown in ids]
 
 
-def _by_token(uses: NDArray[np.int64], tokens: int) -> NDArray[np.int64]:
-    """Uses of each token: a table may have more rows than there are tokens, or none for tokens that no text uses."""
-    found = np.zeros(tokens, np.int64)
-    found[: len(uses)] = uses[:tokens]
-    return found
+def _by_token(row_counts: NDArray[np.int64], tokens: int) -> NDArray[np.int64]:
+    """Counts by token: a table may have more rows than there are tokens, or none for tokens that do not occur."""
+    counts = np.zeros(tokens, np.int64)
+    counts[: len(row_counts)] = row_counts[:tokens]
+    return counts

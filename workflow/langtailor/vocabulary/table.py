@@ -1,7 +1,7 @@
 """A layout as the rows of ``vocabulary/{variant}.parquet`` and back.
 
-The table is the whole contract between choosing tokens and writing them: besides ids and reasons it holds what a graft
-needs to be reachable (``merge``, ``score``), so that the tokenizer is written from it alone.
+The table is the whole contract between choosing tokens and writing them. Besides ids and reasons it contains what makes
+a graft reachable (``merge``, ``score``), so that the tokenizer is written from it alone.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ def layout_to_table(
 
     Args:
         layout: the new vocabulary.
-        counts: uses by new id, shape (V,).
-        origins: by new id, why a token is there; ``padding`` for exactly the layout's padding.
+        counts: how often each token occurs, by new id; shape (V,).
+        origins: by new id, why a token was chosen; ``padding`` for exactly the layout's padding.
         reasons: by new id, the same in words.
 
     Raises:
@@ -56,7 +56,7 @@ def table_to_layout(table: pa.Table) -> Layout:
     """Inverse of :func:`layout_to_table`; counts of kept tokens, origins and reasons stay in the table.
 
     Raises:
-        CertificateError: the ids are not 0 ... V-1 in order, each with a token of its own.
+        CertificateError: the ids are not 0 ... V-1 in order, each with a distinct token.
     """
     tokens = tuple(table["token"].to_pylist())
     ids = table["new_id"].to_pylist()
@@ -64,12 +64,12 @@ def table_to_layout(table: pa.Table) -> Layout:
     if len(set(tokens)) != len(tokens) or ids != list(range(len(ids))):
         raise CertificateError("vocabulary table: the rows are not one a token in the order of `new_id`")
     teacher_ids = table["teacher_id"].combine_chunks().fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32)
-    fresh = table.filter(pc.is_null(table["teacher_id"])).to_pylist()
+    new = table.filter(pc.is_null(table["teacher_id"])).to_pylist()
     return Layout(
         tokens=tokens,
         teacher_ids=teacher_ids,
-        grafts={row["token"]: _graft(row) for row in fresh if row["origin"] != "padding"},
-        padding=frozenset(row["token"] for row in fresh if row["origin"] == "padding"),
+        grafts={row["token"]: _graft(row) for row in new if row["origin"] != "padding"},
+        padding=frozenset(row["token"] for row in new if row["origin"] == "padding"),
     )
 
 

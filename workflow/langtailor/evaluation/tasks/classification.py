@@ -21,7 +21,7 @@ _ITERATIONS = 1_000
 
 @task_kind
 class ClassificationTask(LabelledTask):
-    """Telling a text's class by logistic regression on frozen vectors: accuracy."""
+    """Predicting a text's class by logistic regression on frozen vectors: accuracy."""
 
     kind: Literal["classification"]
     train: UserPath

@@ -21,7 +21,7 @@ _STARTS = 10
 
 @task_kind
 class ClusteringTask(LabelledTask):
-    """Whether k-means finds again which texts belong together: v-measure."""
+    """Grouping texts as their labels do, by k-means on frozen vectors: v-measure."""
 
     kind: Literal["clustering"]
     path: UserPath

@@ -64,8 +64,8 @@ def scores_of(mteb: Any, model: SentenceTransformer, task: Any) -> tuple[Score, 
     metric = f"{task.metadata.main_score} (MTEB)"
     parts = [
         (f"{part['hf_subset']}, {split}", part["main_score"])
-        for split, found in result.scores.items()
-        for part in found
+        for split, subsets in result.scores.items()
+        for part in subsets
     ]
     whole = Score(metric, round(100 * float(result.get_score()), 4), None, None, len(parts))
     if len(parts) == 1:

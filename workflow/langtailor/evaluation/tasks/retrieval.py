@@ -121,15 +121,18 @@ def retrieval_scores(
         Scores, nDCG first, and the nDCG of each query.
     """
     gains = [
-        np.array([mine.get(row, 0.0) for row in rows.tolist()]) for mine, rows in zip(relevant, ranked, strict=True)
+        np.array([judged.get(row, 0.0) for row in rows.tolist()]) for judged, rows in zip(relevant, ranked, strict=True)
     ]
-    ndcg = 100 * np.array([_dcg(got) / _dcg(_ideal(mine)) for got, mine in zip(gains, relevant, strict=True)])
-    recall = 100 * np.array([(got > 0).sum() / len(mine) for got, mine in zip(gains, relevant, strict=True)])
-    first = 100 * np.array([1 / (1 + int(np.argmax(got > 0))) if (got > 0).any() else 0.0 for got in gains])
+    pairs = list(zip(gains, relevant, strict=True))
+    ndcg = 100 * np.array([_dcg(gain) / _dcg(_ideal(judged)) for gain, judged in pairs])
+    recall = 100 * np.array([(gain > 0).sum() / len(judged) for gain, judged in pairs])
+    reciprocal_rank = 100 * np.array(
+        [1 / (1 + int(np.argmax(gain > 0))) if (gain > 0).any() else 0.0 for gain in gains]
+    )
     scores = (
         mean_score("ndcg@10", ndcg, resamples, seed, group=_GROUP),
         mean_score("recall@10", recall, resamples, seed),
-        mean_score("mrr@10", first, resamples, seed),
+        mean_score("mrr@10", reciprocal_rank, resamples, seed),
     )
     return scores, {_GROUP: tuple(ndcg.tolist())}
 
@@ -142,19 +145,19 @@ def nearest(
     Exact; memory is that of one block of queries against one block of keys.
     """
     depth = min(depth, len(keys))
-    found = np.empty((len(queries), depth), np.int64)
+    ranked = np.empty((len(queries), depth), np.int64)
     for start in range(0, len(queries), _QUERIES_AT_ONCE):
         part = queries[start : start + _QUERIES_AT_ONCE]
         rows, values = np.empty((len(part), 0), np.int64), np.empty((len(part), 0), np.float32)
         for first in range(0, len(keys), _DOCUMENTS_AT_ONCE):
             block = similarity.matrix(part, keys[first : first + _DOCUMENTS_AT_ONCE])
             values = np.concatenate([values, block], axis=1)
-            here = np.broadcast_to(np.arange(first, first + block.shape[1]), block.shape)
-            rows = np.concatenate([rows, here], axis=1)
+            block_rows = np.broadcast_to(np.arange(first, first + block.shape[1]), block.shape)
+            rows = np.concatenate([rows, block_rows], axis=1)
             best = np.argsort(-values, axis=1, kind="stable")[:, :depth]
             rows, values = np.take_along_axis(rows, best, axis=1), np.take_along_axis(values, best, axis=1)
-        found[start : start + len(part)] = rows
-    return found
+        ranked[start : start + len(part)] = rows
+    return ranked
 
 
 def _dcg(gains: Floats) -> float:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
 from functools import cached_property
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,11 +12,11 @@ from numpy.typing import NDArray
 
 from langtailor.errors import UnsupportedTokenizerError
 from langtailor.surgery.base import Graft, Ids, Layout, TokenizerFiles
-from langtailor.surgery.bpe import grafts as grafting
-from langtailor.surgery.bpe.merges import Derivations, MergeTable, parse_merges
-from langtailor.surgery.bpe.pieces import Cutter, provable_cuts
-from langtailor.surgery.bpe.reader import Habits, Reader
-from langtailor.surgery.donor_tokens import donor_uses
+from langtailor.surgery.bpe.merges import Derivations, MergeTable
+from langtailor.surgery.bpe.model_section import format_merges, model_vocabulary, parse_merges
+from langtailor.surgery.bpe.pieces import PieceSplitter, provable_boundaries
+from langtailor.surgery.bpe.proposals import GraftProposer
+from langtailor.surgery.placeholders import media_tokens, numbered_tokens
 from langtailor.surgery.sentencepiece_model import rewrite_sentencepiece
 from langtailor.surgery.spec import (
     added_tokens,
@@ -26,17 +24,16 @@ from langtailor.surgery.spec import (
     config_tokens,
     processor_tokens,
     remap_shared,
+    sorted_ids,
     special_tokens,
     tokens_by_id,
+    unused_names,
 )
 from langtailor.surgery.spelling import BYTE_TOKENS, FallbackSpelling, Spelling, spelling_of
 from langtailor.surgery.word_models import encode_words
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
-
-_NUMBERED_SLOT = re.compile(r"[<\[]\|?\w*(?:unused|reserved|extra|control|dummy|placeholder)\w*?[ _]?\d+\|?[>\]]", re.I)
-_MEDIA_SLOT = re.compile(r"[<\[]\|?\w*(?:image|img|audio|video|vision)\w*\|?[>\]]", re.I)
 
 
 class BytePairFamily:
@@ -68,10 +65,10 @@ class BytePairFamily:
         self.tokens: Sequence[str | None] = tokens_by_id(self._vocab, spec)
         self._ids = {token: token_id for token_id, token in enumerate(self.tokens) if token is not None}
         unknown = spec["model"].get("unk_token")
-        # What a config, a processor or the model calls by name must stay, whatever it looks like.
+        # What a config, a processor or the model names must be kept, whatever it is called.
         padding = (spec.get("padding") or {}).get("pad_token")
         self._named = config_tokens(tokenizer_config) | processor_tokens(spec) | ({unknown, padding} - {None})
-        self._special = (special_tokens(spec, tokenizer_config) | self._named) - self._slots
+        self._special = (special_tokens(spec, tokenizer_config) | self._named) - self._placeholders
 
     @staticmethod
     def recognises(spec: Mapping[str, Any]) -> bool:
@@ -86,9 +83,9 @@ class BytePairFamily:
         """Bind the family to a tokenizer.
 
         Args:
-            spec: content of ``tokenizer.json``; kept and never changed.
+            spec: content of ``tokenizer.json``; never changed.
             tokenizer_config: content of ``tokenizer_config.json``.
-            sentencepiece_model: content of ``tokenizer.model`` where there is one; :meth:`write` then writes it anew.
+            sentencepiece_model: content of ``tokenizer.model`` where there is one, which :meth:`write` rewrites.
 
         Raises:
             UnsupportedTokenizerError: the model is no BPE, or uses a part of BPE that is not supported.
@@ -109,41 +106,41 @@ class BytePairFamily:
             )
         return cls(spec, tokenizer_config, spelling, sentencepiece_model)
 
-    # -- what must stay ---------------------------------------------------------------------------------------------
+    # -- what must be kept ----------------------------------------------------------------------------------------------
 
     def special_ids(self) -> Ids:
-        """Special tokens, those with a name in a config or processor, the unknown token, and whole-word added tokens.
+        """Special tokens, those named by a config or processor, the unknown token, and whole-word added tokens.
 
-        An added token with ``single_word`` that stands inside a word hides others that overlap with it, without being
-        emitted: dropping it could change text that never used it.
+        An added token with ``single_word`` that occurs inside a word hides others that overlap with it, without being
+        emitted: dropping it could change text that never contained it as a token.
         """
         hiding = {content for content, entry in self._added.items() if entry["single_word"]}
-        return self._sorted_ids(self._special | hiding)
+        return sorted_ids(self._special | hiding, self._ids)
 
     def alphabet_ids(self) -> Ids:
         """The byte tokens and the space mark, or the byte letters; those that the teacher has."""
-        return self._sorted_ids(self.spelling.alphabet)
+        return sorted_ids(self.spelling.alphabet, self._ids)
 
-    def letter_ids(self) -> Ids:
-        """None: what is left of a character without a token are its bytes."""
-        return self._sorted_ids(())
+    def character_ids(self) -> Ids:
+        """None: a character without a token is encoded in bytes."""
+        return sorted_ids((), self._ids)
 
     def placeholder_ids(self) -> Ids:
-        """Numbered slots and media tokens that no config and no processor names."""
-        return self._sorted_ids(self._slots)
+        """Numbered reserved tokens and media tokens that neither a config nor a processor names."""
+        return sorted_ids(self._placeholders, self._ids)
 
     def requirements(self, token_id: int, kept: Container[int] = ()) -> tuple[int, ...]:
-        """Ids of the tokens in this token's derivation; none for a token that its own characters do not end in."""
-        return self._derivations.needs(token_id, kept)
+        """Ids of the tokens in this token's derivation; none for a token that its own characters do not merge into."""
+        return self._derivations.requirements(token_id, kept)
 
     # -- names ------------------------------------------------------------------------------------------------------
 
     def surfaces(self, tokens: Sequence[str]) -> list[str | None]:
-        """The text each token stands for; ``None`` for specials, byte tokens and parts of characters."""
+        """The text of each token; ``None`` for specials, byte tokens and parts of characters."""
         return [self._surface(token) for token in tokens]
 
     def _surface(self, token: str) -> str | None:
-        if token in self._special or token in self._slots:
+        if token in self._special or token in self._placeholders:
             return None
         if token in self._added and token not in self._vocab:
             return token
@@ -155,7 +152,7 @@ class BytePairFamily:
         """Kept tokens in the teacher's order, then grafts, then padding.
 
         Raises:
-            ValueError: a kept token lacks what it requires, or a graft is not new or has unknown parts.
+            ValueError: a kept token lacks what it requires, or a graft is not new or lacks its parts.
         """
         kept = np.asarray(kept, np.int32)
         self._check_closed(kept)
@@ -165,7 +162,7 @@ class BytePairFamily:
             if graft.token in present or not present.issuperset(graft.merge or ()):
                 raise ValueError(f"graft {graft} is not new, or its parts are not there before it")
             present.add(graft.token)
-        names = self._padding_names(padding, present)
+        names = unused_names(self._padding_shape(), padding, present | self._ids.keys())
         new = len(grafts) + len(names)
         return Layout(
             tokens=(*(token for token in tokens if token is not None), *(graft.token for graft in grafts), *names),
@@ -183,110 +180,77 @@ class BytePairFamily:
         new_id = layout.new_id
         assert_bijection(new_id)
         spec = remap_shared(self.spec, new_id)
-        spec["model"]["vocab"] = self._model_vocab(layout)
-        spec["model"]["merges"] = self._in_file_format(self._new_pairs(layout))
+        spec["model"]["vocab"] = model_vocabulary(layout, self._added.keys() - self._vocab.keys())
+        spec["model"]["merges"] = format_merges(self._new_pairs(layout), self.spec["model"]["merges"])
         others = {}
         if self._sentencepiece_model is not None:
             others["tokenizer.model"] = rewrite_sentencepiece(self._sentencepiece_model, layout, self._special)
         return TokenizerFiles(spec, others)
 
     def unreachable(self, layout: Layout) -> list[str]:
-        """Tokens that were reachable in the teacher, or are grafts, and that the new tokenizer does not reach.
+        """Tokens that are reachable in the teacher, or grafts, and that the new tokenizer does not reach.
 
-        A token is reachable when its own characters are encoded as the token by merging alone. The new side is asked of
-        the ``tokenizers`` library itself, over the written merges.
+        A token is reachable when its own characters are encoded as the token by merging alone. The new tokenizer is
+        tried with the ``tokenizers`` library itself, with the written merges.
         """
         reachable = self._derivations.reachable
-        claimed = [
+        tokens = [
             (new, token)
             for new, (token, teacher_id) in enumerate(zip(layout.tokens, layout.teacher_ids.tolist(), strict=True))
             if token in layout.grafts or (0 <= teacher_id < len(reachable) and reachable[teacher_id])
         ]
-        rows = encode_words(self._encoder(layout, ignore_merges=False), (token for _, token in claimed))
-        return [token for (new, token), ids in zip(claimed, rows, strict=True) if ids != [new]]
+        rows = encode_words(self._encoder(layout, ignore_merges=False), (token for _, token in tokens))
+        return [token for (new, token), ids in zip(tokens, rows, strict=True) if ids != [new]]
 
     # -- text -------------------------------------------------------------------------------------------------------
 
     def words(self, texts: Iterable[str]) -> Counter[str]:
-        """Pieces that no token crosses, in the vocabulary's spelling, with their uses; an added token is a piece."""
-        return Counter(self._cutter.pieces(texts))
+        """Pieces that no token spans, in the vocabulary's spelling, with their counts; an added token is a piece."""
+        return Counter(self._splitter.pieces(texts))
 
     def propose_grafts(
         self, kept: Ids, words: Mapping[str, int], limit: int, min_count: int, donor: Mapping[str, Any] | None
     ) -> list[Graft]:
         """New tokens in the order of their ranks, by continued training or from a donor; see ``bpe/grafts.py``.
 
-        A graft may bear the name of a teacher's token that is not kept; it is a new token all the same.
+        A graft may have the name of a teacher's token that is not kept; it is a new token all the same.
         """
         if limit < 1:
             return []
         base = self.layout(kept, (), 0)
-        reader = Reader(base.tokens, self._encoder(base), {*self._added, *BYTE_TOKENS})
-        sequences = reader.sequences(words, self._joins if donor is None else self._inside_word)
-        if donor is None:
-            return grafting.train(sequences, reader.symbols, limit, min_count)
-        rows = reader.rows(self._candidates(donor, words, min_count))
-        return grafting.adopt(sequences, reader.symbols, [(t, row) for t, row in rows if row], limit, min_count)
+        return self._proposer.propose(base.tokens, self._encoder(base), words, limit, min_count, donor)
 
-    # -- parts ------------------------------------------------------------------------------------------------------
+    # -- internals ------------------------------------------------------------------------------------------------------
 
     @cached_property
     def _derivations(self) -> Derivations:
         return self._merges.derivations(self._vocab)
 
     @cached_property
-    def _slots(self) -> frozenset[str]:
-        """Numbered slots that merging does not make, and special media tokens, unless they have a part to play."""
+    def _placeholders(self) -> frozenset[str]:
+        """Numbered reserved tokens that no merge makes, and special media tokens, unless something names them."""
         made = set(self._merges.products)
-        numbered = {
-            token
-            for token, token_id in self._ids.items()
-            if token[:1] in ("<", "[") and token_id not in made and _NUMBERED_SLOT.fullmatch(token)
-        }
-        media = {token for token, entry in self._added.items() if entry["special"] and _MEDIA_SLOT.fullmatch(token)}
-        return frozenset(numbered | media) - self._named
+        numbered = {token for token in numbered_tokens(self._ids) if self._ids[token] not in made}
+        return frozenset(numbered | media_tokens(self._added)) - self._named
 
     @cached_property
     def _products(self) -> list[str]:
         return [token for i in sorted(set(self._merges.products)) if (token := self.tokens[i]) is not None]
 
     @cached_property
-    def _cutter(self) -> Cutter:
-        cuts = None
-        # Looked up as a whole, a piece must stay whole.
+    def _splitter(self) -> PieceSplitter:
+        boundaries = None
+        # With `ignore_merges` a piece is looked up as a whole, so it must stay whole.
         if isinstance(self.spelling, FallbackSpelling) and not self.spec["model"].get("ignore_merges"):
-            known = set(self._vocab)
-            if known.issuperset(BYTE_TOKENS):
-                known.add("\n")
-            cuts = provable_cuts(self._products, self.spelling.mark, known)
-        return Cutter(self.spec, cuts)
+            encodable = set(self._vocab)
+            if encodable.issuperset(BYTE_TOKENS):
+                encodable.add("\n")
+            boundaries = provable_boundaries(self._products, self.spelling.mark, encodable)
+        return PieceSplitter(self.spec, boundaries)
 
     @cached_property
-    def _habits(self) -> Habits:
-        return Habits(self._products, self.spelling.mark if isinstance(self.spelling, FallbackSpelling) else None)
-
-    def _inside_word(self, left: str, right: str) -> bool:
-        """Whether a graft may hold these neighbours without joining two words.
-
-        Byte-level pieces are pre-tokens and their letters are bytes: the pre-tokenizer has decided what goes together.
-        """
-        return not isinstance(self.spelling, FallbackSpelling) or self._habits.inside_word(left, right)
-
-    def _joins(self, left: str, right: str) -> bool:
-        """Whether a graft may hold these neighbours because the teacher's own tokens do."""
-        return not isinstance(self.spelling, FallbackSpelling) or self._habits.joins(left, right)
-
-    def _candidates(self, donor: Mapping[str, Any], words: Mapping[str, int], min_count: int) -> list[str]:
-        """The donor's tokens in this family's spelling, most used first, ties by name."""
-        texts: Counter[str] = Counter()
-        for word, count in words.items():
-            if word not in self._added and (text := self.spelling.surface(word)) is not None:
-                texts[text] += count
-        uses: Counter[str] = Counter()
-        for surface, count in donor_uses(donor, texts).items():
-            uses[self.spelling.spell(surface)] += count
-        often = [token for token, count in uses.items() if count >= min_count and token]
-        return sorted(often, key=lambda token: (-uses[token], token))
+    def _proposer(self) -> GraftProposer:
+        return GraftProposer(self.spelling, self._products, self._added)
 
     def _encoder(self, layout: Layout, *, ignore_merges: bool | None = None) -> Tokenizer:
         return self._model(layout.new_id, self._new_pairs(layout), ignore_merges=ignore_merges)
@@ -309,17 +273,6 @@ class BytePairFamily:
             )
         )
 
-    def _model_vocab(self, layout: Layout) -> dict[str, int]:
-        """Id by token of the model.
-
-        Added tokens that the teacher has outside the model stay outside if they are the last ones. Otherwise they join
-        the model, because the library numbers outside tokens from the model's size on, whatever the file says.
-        """
-        outside = [i for i, token in enumerate(layout.tokens) if token in self._added and token not in self._vocab]
-        if outside == list(range(len(layout) - len(outside), len(layout))):
-            return {token: i for i, token in enumerate(layout.tokens[: len(layout) - len(outside)])}
-        return layout.new_id
-
     def _new_pairs(self, layout: Layout) -> list[tuple[str, str]]:
         """Merges among kept tokens in the teacher's order, then those of the grafts."""
         kept = np.zeros(len(self.tokens), bool)
@@ -330,34 +283,21 @@ class BytePairFamily:
             *(graft.merge for graft in grafts if graft.merge is not None),
         ]
 
-    def _in_file_format(self, pairs: list[tuple[str, str]]) -> list[str] | list[list[str]]:
-        """Strings where the teacher's file has strings and no token holds the space that parts them, else lists."""
-        old = self.spec["model"]["merges"]
-        if old and isinstance(old[0], str) and not any(" " in left or " " in right for left, right in pairs):
-            return [f"{left} {right}" for left, right in pairs]
-        return [[left, right] for left, right in pairs]
+    def _padding_shape(self) -> str:
+        """A name with ``{}`` for a number, that no text is encoded as.
 
-    def _padding_names(self, count: int, present: set[str]) -> list[str]:
-        """Names that no text is encoded as.
-
-        They are no added tokens and no merge makes them, so only ``ignore_merges``, which looks a whole piece up, could
-        find one. Then, and in byte-level families, the name holds a plain space: no byte letter is one, and where
-        spaces are replaced no piece has one.
+        It is no added token and no merge makes it, so only ``ignore_merges``, which looks a whole piece up, could
+        find it. There, and in byte-level families, the name contains a space: no byte letter is one, and where spaces
+        are replaced no piece has one.
         """
-        plain = isinstance(self.spelling, FallbackSpelling) and not self.spec["model"].get("ignore_merges")
-        shape = "<unused{}>" if plain else "<unused {}>"
-        taken = present | self._ids.keys()
-        numbers = (name for n in range(len(taken) + count) if (name := shape.format(n)) not in taken)
-        return list(islice(numbers, count))
+        merged_only = isinstance(self.spelling, FallbackSpelling) and not self.spec["model"].get("ignore_merges")
+        return "<unused{}>" if merged_only else "<unused {}>"
 
     def _check_closed(self, kept: NDArray[np.int32]) -> None:
         if np.any(np.diff(kept) <= 0) or any(self.tokens[i] is None for i in kept.tolist()):
             raise ValueError("kept ids must be sorted, distinct and those of tokens")
-        alive = np.zeros(len(self.tokens), bool)
-        alive[kept] = True
-        missing = self._derivations.missing(alive[: len(self._derivations.lefts)])
+        is_kept = np.zeros(len(self.tokens), bool)
+        is_kept[kept] = True
+        missing = self._derivations.missing(is_kept[: len(self._derivations.lefts)])
         if missing.size:
             raise ValueError(f"kept ids are not closed: {[self.tokens[i] for i in missing[:5].tolist()]} are required")
-
-    def _sorted_ids(self, tokens: Iterable[str]) -> Ids:
-        return np.array(sorted({self._ids[token] for token in tokens if token in self._ids}), np.int32)

@@ -1,16 +1,16 @@
 """New tokens that the pruned tokenizer can reach, found in its own segmentation of the target text.
 
-A merge whose two parts are neighbours in that segmentation, ranked behind all merges there are, makes a token that is
-reachable and leaves all other text as it was (point 3 in :mod:`langtailor.surgery.bpe.merges`). Both methods build
-on it, merge by merge over the same sequences:
+A merge whose two parts are neighbours in that segmentation, ranked after all existing merges, makes a token that is
+reachable and does not change other text (point 3 in :mod:`langtailor.surgery.bpe.merges`). Both methods rest on this,
+merge by merge over the same sequences:
 
-- :func:`train` goes on with BPE training: always the pair that saves most tokens (continued BPE training,
+- :func:`train` continues BPE training: always the pair that saves most tokens (continued BPE training,
   arXiv 2512.03989).
-- :func:`adopt` takes the tokens of a donor, most used first, and joins the pruned tokenizer's own segmentation of each
+- :func:`adopt` takes the tokens of a donor, most frequent first, and merges the pruned tokenizer's segmentation of each
   pair by pair; a pair's token that the donor lacks is an intermediate.
 
-In byte-fallback families a character without a token is one symbol here, too. Its token needs no merge: the encoder
-looks characters up first. It is always proposed before a merge that uses it, because it is used at least as often.
+In byte-fallback families a character without a token is one symbol here, too. Its token requires no merge: the encoder
+looks characters up first. It is always proposed before a merge that contains it, because it is at least as frequent.
 """
 
 from __future__ import annotations
@@ -52,89 +52,94 @@ class Symbols:
         return self.characters[character]
 
     def add(self, name: str) -> int:
-        """A new symbol."""
+        """Add a symbol."""
         self.names.append(name)
         return len(self.names) - 1
 
     def product(self, left: int, right: int) -> str | None:
-        """The name of a merge's product; ``None`` when it is taken."""
+        """The name of a merge's product; ``None`` where it is taken."""
         name = self.names[left] + self.names[right]
         return None if name in self.taken else name
 
     def missing(self, row: Iterable[int]) -> list[int]:
-        """The characters of a row that are no tokens yet, each once."""
+        """The characters of a row that have no token yet, each once."""
         names = self.names
         return [s for s in dict.fromkeys(row) if self.characters.get(names[s]) == s and names[s] not in self.taken]
 
 
 class Sequences:
-    """Distinct symbol sequences with their uses; for each pair of neighbours its uses and where it stands.
+    """Distinct symbol sequences with their counts, and for each pair of neighbours its count and its sequences.
 
     Args:
-        uses: how often each sequence occurs. Its items are taken in order.
+        counts: how often each sequence occurs. Its items are taken in order.
+
+    Attributes:
+        pair_counts: how often each pair occurs, by ``left << PAIR_BITS | right``.
     """
 
-    def __init__(self, uses: Mapping[tuple[int, ...], int]) -> None:
-        self._rows = [list(row) for row in uses]
-        self._uses = list(uses.values())
-        self.counts: dict[int, int] = defaultdict(int)
-        self._where: dict[int, list[int]] = defaultdict(list)
-        for index, (row, used) in enumerate(zip(self._rows, self._uses, strict=True)):
+    def __init__(self, counts: Mapping[tuple[int, ...], int]) -> None:
+        self._rows = [list(row) for row in counts]
+        self._counts = list(counts.values())
+        self.pair_counts: dict[int, int] = defaultdict(int)
+        self._rows_with: dict[int, list[int]] = defaultdict(list)
+        for index, (row, count) in enumerate(zip(self._rows, self._counts, strict=True)):
             for pair in _pairs(row):
-                self.counts[pair] += used
-                self._where[pair].append(index)
+                self.pair_counts[pair] += count
+                self._rows_with[pair].append(index)
 
     def count(self, left: int, right: int) -> int:
-        """Uses of a pair."""
-        return self.counts.get(left << PAIR_BITS | right, 0)
+        """How often a pair occurs."""
+        return self.pair_counts.get(left << PAIR_BITS | right, 0)
 
-    def symbol_uses(self, symbols: Iterable[int]) -> dict[int, int]:
-        """Uses of the given symbols."""
-        found = dict.fromkeys(symbols, 0)
-        if found:
-            for row, used in zip(self._rows, self._uses, strict=True):
+    def symbol_counts(self, symbols: Iterable[int]) -> dict[int, int]:
+        """How often each of the symbols occurs."""
+        total = dict.fromkeys(symbols, 0)
+        if total:
+            for row, count in zip(self._rows, self._counts, strict=True):
                 for symbol in row:
-                    if symbol in found:
-                        found[symbol] += used
-        return found
+                    if symbol in total:
+                        total[symbol] += count
+        return total
 
     def merge(self, left: int, right: int, product: int) -> set[int]:
-        """Join a pair everywhere; returns the pairs that became more frequent."""
+        """Merge a pair everywhere; returns the pairs that became more frequent."""
         pair = left << PAIR_BITS | right
         grown: set[int] = set()
-        for index in self._where.pop(pair, ()):
-            row, used = self._rows[index], self._uses[index]
-            joined = _joined(row, left, right, product)
-            if len(joined) == len(row):
+        for index in self._rows_with.pop(pair, ()):
+            row, count = self._rows[index], self._counts[index]
+            merged = _merged(row, left, right, product)
+            if len(merged) == len(row):
                 continue
-            before, after = Counter(_pairs(row)), Counter(_pairs(joined))
-            self._rows[index] = joined
+            before, after = Counter(_pairs(row)), Counter(_pairs(merged))
+            self._rows[index] = merged
             for changed in before.keys() | after.keys():
                 difference = after[changed] - before[changed]
                 if difference == 0:
                     continue
-                self.counts[changed] += difference * used
+                self.pair_counts[changed] += difference * count
                 if difference > 0:
                     grown.add(changed)
                     if changed not in before:
-                        self._where[changed].append(index)
-        self.counts.pop(pair, None)
+                        self._rows_with[changed].append(index)
+        self.pair_counts.pop(pair, None)
         return grown
 
-    def trial(self, row: Sequence[int], plan: Sequence[tuple[int, int, int]]) -> int:
-        """Uses that the last product of a plan would have, if its merges were made now.
+    def count_after(self, row: Sequence[int], plan: Sequence[tuple[int, int, int]]) -> int:
+        """How often the last product of a plan would occur if its merges were made now.
 
         Args:
-            row: the symbols that the plan joins into one; only sequences that hold them count.
+            row: the symbols that the plan merges into one; only sequences that contain them count.
             plan: left, right and product of each merge.
         """
-        rarest = min((left << PAIR_BITS | right for left, right in pairwise(row)), key=lambda p: self.counts.get(p, 0))
+        rarest = min(
+            (left << PAIR_BITS | right for left, right in pairwise(row)), key=lambda p: self.pair_counts.get(p, 0)
+        )
         total = 0
-        for index in dict.fromkeys(self._where.get(rarest, ())):
-            joined = self._rows[index]
+        for index in dict.fromkeys(self._rows_with.get(rarest, ())):
+            merged = self._rows[index]
             for left, right, product in plan:
-                joined = _joined(joined, left, right, product)
-            total += self._uses[index] * joined.count(plan[-1][2])
+                merged = _merged(merged, left, right, product)
+            total += self._counts[index] * merged.count(plan[-1][2])
         return total
 
 
@@ -142,29 +147,29 @@ def train(sequences: Sequences, symbols: Symbols, limit: int, min_count: int) ->
     """Continue BPE training on the sequences.
 
     Args:
-        sequences: the target text in symbols; merged on the way.
-        symbols: their names; grafts are added on the way.
-        limit: the most grafts wanted.
-        min_count: training stops before a token with fewer uses.
+        sequences: the target text in symbols; merged in place.
+        symbols: their names; grafts are added.
+        limit: the most grafts to make.
+        min_count: training stops before a token with a lower count.
 
     Returns:
-        Grafts in the order of their ranks; equal savings go to the smaller symbols first.
+        Grafts in the order of their ranks; of equal savings the smaller symbols come first.
     """
     grafts: list[Graft] = []
-    heap = [(-count, pair >> PAIR_BITS, pair & _RIGHT) for pair, count in sequences.counts.items()]
-    uses = sequences.symbol_uses(symbols.characters.values())
+    heap = [(-count, pair >> PAIR_BITS, pair & _RIGHT) for pair, count in sequences.pair_counts.items()]
+    character_counts = sequences.symbol_counts(symbols.characters.values())
     for character, symbol in symbols.characters.items():
-        saved = uses[symbol] * (len(character.encode()) - 1)
-        # A one-byte character saves nothing as a token but must precede the merges that use it.
-        heap.append((-max(saved, uses[symbol]), _CHARACTER, symbol))
+        saved = character_counts[symbol] * (len(character.encode()) - 1)
+        # A one-byte character saves nothing as a token but must precede the merges that contain it.
+        heap.append((-max(saved, character_counts[symbol]), _CHARACTER, symbol))
     heapq.heapify(heap)
     while heap and len(grafts) < limit:
         rank, left, right = heapq.heappop(heap)
         if left == _CHARACTER:
             name = symbols.names[right]
-            if uses[right] >= min_count and name not in symbols.taken:
+            if character_counts[right] >= min_count and name not in symbols.taken:
                 symbols.taken.add(name)
-                grafts.append(Graft(name, uses[right]))
+                grafts.append(Graft(name, character_counts[right]))
             continue
         count = sequences.count(left, right)
         if count != -rank:
@@ -180,7 +185,7 @@ def train(sequences: Sequences, symbols: Symbols, limit: int, min_count: int) ->
         symbols.taken.add(product)
         grafts.append(Graft(product, count, merge=(symbols.names[left], symbols.names[right])))
         for pair in sequences.merge(left, right, symbol):
-            heapq.heappush(heap, (-sequences.counts[pair], pair >> PAIR_BITS, pair & _RIGHT))
+            heapq.heappush(heap, (-sequences.pair_counts[pair], pair >> PAIR_BITS, pair & _RIGHT))
     return grafts
 
 
@@ -191,21 +196,21 @@ def adopt(
     limit: int,
     min_count: int,
 ) -> list[Graft]:
-    """Graft a donor's tokens, each with the intermediates that it needs.
+    """Graft a donor's tokens, each with the intermediates that it requires.
 
     Args:
-        sequences: the target text in symbols; merged on the way.
-        symbols: their names; grafts are added on the way.
-        candidates: best first; spelling and the pruned tokenizer's own segmentation of it.
-        limit: the most grafts wanted, intermediates included.
-        min_count: uses in the text under which a candidate is passed over.
+        sequences: the target text in symbols; merged in place.
+        symbols: their names; grafts are added.
+        candidates: best first; spelling and the pruned tokenizer's segmentation of it.
+        limit: the most grafts to make, intermediates included.
+        min_count: the least count in the text of a candidate that is taken.
 
     Returns:
         Grafts in the order of their ranks; intermediates have the origin ``closure``.
     """
-    wanted = {token for token, _ in candidates}
+    donor_tokens = {token for token, _ in candidates}
     appended = MergeTable()
-    uses = sequences.symbol_uses(symbols.characters.values())
+    character_counts = sequences.symbol_counts(symbols.characters.values())
     grafts: list[Graft] = []
     for token, segmentation in candidates:
         if len(grafts) == limit:
@@ -214,39 +219,39 @@ def adopt(
             continue
         row = list(segmentation)
         appended.run(row)
-        known = len(symbols.names)
+        number_of_symbols = len(symbols.names)
         missing = symbols.missing(row)
-        plan = _plan(row, sequences, symbols, wanted)
+        plan = _plan(row, sequences, symbols, donor_tokens)
         fits = plan is not None and len(grafts) + len(missing) + len(plan) <= limit
-        if not fits or plan is None or _uses(row, plan, sequences, uses) < min_count:
-            del symbols.names[known:]
+        if not fits or plan is None or _count_of_product(row, plan, sequences, character_counts) < min_count:
+            del symbols.names[number_of_symbols:]
             continue
-        grafts += [_adopted(symbols, symbol, uses[symbol], None, wanted) for symbol in missing]
+        grafts += [_adopted(symbols, symbol, character_counts[symbol], None, donor_tokens) for symbol in missing]
         for left, right, product in plan:
             merge, count = (symbols.names[left], symbols.names[right]), sequences.count(left, right)
-            grafts.append(_adopted(symbols, product, count, merge, wanted))
+            grafts.append(_adopted(symbols, product, count, merge, donor_tokens))
             sequences.merge(left, right, product)
             appended.append(left, right, product)
     return grafts
 
 
-def _uses(
-    row: Sequence[int], plan: Sequence[tuple[int, int, int]], sequences: Sequences, uses: Mapping[int, int]
+def _count_of_product(
+    row: Sequence[int], plan: Sequence[tuple[int, int, int]], sequences: Sequences, character_counts: Mapping[int, int]
 ) -> int:
-    """Uses in the text of what a plan makes of a row; without a plan the row is one character."""
-    return sequences.trial(row, plan) if plan else uses[row[0]]
+    """How often the product of a plan would occur in the text; without a plan the row is one character."""
+    return sequences.count_after(row, plan) if plan else character_counts[row[0]]
 
 
-def _adopted(symbols: Symbols, symbol: int, count: int, merge: tuple[str, str] | None, wanted: set[str]) -> Graft:
+def _adopted(symbols: Symbols, symbol: int, count: int, merge: tuple[str, str] | None, donor_tokens: set[str]) -> Graft:
     name = symbols.names[symbol]
     symbols.taken.add(name)
-    return Graft(name, count, merge=merge, origin="target-language" if name in wanted else "closure")
+    return Graft(name, count, merge=merge, origin="target-language" if name in donor_tokens else "closure")
 
 
 def _plan(
-    row: Sequence[int], sequences: Sequences, symbols: Symbols, wanted: set[str]
+    row: Sequence[int], sequences: Sequences, symbols: Symbols, donor_tokens: set[str]
 ) -> list[tuple[int, int, int]] | None:
-    """Merges (left, right, product) that join a row into one symbol; ``None`` when a product's name is taken.
+    """Merges (left, right, product) of a row into one symbol; ``None`` where a product's name is taken.
 
     At each step the pair whose product the donor has comes first, then the most frequent, then the leftmost. The
     products are added to the symbols.
@@ -255,7 +260,7 @@ def _plan(
     rest = list(row)
     while len(rest) > 1:
         options = [
-            (name not in wanted, -sequences.count(left, right), at, name)
+            (name not in donor_tokens, -sequences.count(left, right), at, name)
             for at, (left, right) in enumerate(pairwise(rest))
             if (name := symbols.product(left, right)) is not None
         ]
@@ -264,12 +269,12 @@ def _plan(
         *_, at, name = min(options)
         left, right, product = rest[at], rest[at + 1], symbols.add(name)
         plan.append((left, right, product))
-        rest = _joined(rest, left, right, product)
+        rest = _merged(rest, left, right, product)
     return plan
 
 
 def _pairs(row: Sequence[int]) -> Iterator[int]:
-    """The pairs that could be joined at once: in a run of equal symbols every other one."""
+    """The pairs that can be merged at once: in a run of equal symbols every other one."""
     previous = -1
     for left, right in pairwise(row):
         pair = left << PAIR_BITS | right
@@ -280,16 +285,16 @@ def _pairs(row: Sequence[int]) -> Iterator[int]:
             previous = pair
 
 
-def _joined(row: list[int], left: int, right: int, product: int) -> list[int]:
-    """The row with each pair joined, from the left."""
+def _merged(row: list[int], left: int, right: int, product: int) -> list[int]:
+    """The row with each pair merged, from the left."""
     if left not in row:
         return row
-    joined, at, end = [], 0, len(row)
+    merged, at, end = [], 0, len(row)
     while at < end:
         if row[at] == left and at + 1 < end and row[at + 1] == right:
-            joined.append(product)
+            merged.append(product)
             at += 2
         else:
-            joined.append(row[at])
+            merged.append(row[at])
             at += 1
-    return joined
+    return merged

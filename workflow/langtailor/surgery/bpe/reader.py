@@ -1,4 +1,4 @@
-"""Reading target text as symbols of the pruned tokenizer, cut where a graft shall not reach across."""
+"""Target text as symbol sequences of the pruned tokenizer, split where no graft may span."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from langtailor.surgery.word_models import encode_words
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-_HABIT = 1e-3
+#: The least share of the merged tokens that contain a bigram of character classes that counts as theirs.
+_COMMON = 1e-3
 
 
 class Reader:
@@ -33,7 +34,7 @@ class Reader:
     def __init__(self, tokens: Sequence[str], encoder: Tokenizer, reserved: Collection[str]) -> None:
         self.symbols = Symbols(tokens, reserved)
         self._reserved, self._encoder = reserved, encoder
-        self._known = set(tokens)
+        self._tokens = set(tokens)
 
     def rows(self, pieces: Iterable[str]) -> Iterator[tuple[str, list[int]]]:
         """Each piece with its symbols; none where parts of it are unknown or reserved."""
@@ -41,19 +42,24 @@ class Reader:
         for piece, ids in zip(pieces, encode_words(self._encoder, pieces), strict=True):
             yield piece, self._row(piece, ids)
 
-    def sequences(self, words: Mapping[str, int], joins: Callable[[str, str], bool]) -> Sequences:
-        """The words as symbol sequences, cut where ``joins`` forbids a graft to hold both neighbours."""
-        uses: Counter[tuple[int, ...]] = Counter()
+    def sequences(self, words: Mapping[str, int], may_join: Callable[[str, str], bool]) -> Sequences:
+        """The words as symbol sequences, split where no graft may contain both neighbours.
+
+        Args:
+            words: words with their counts.
+            may_join: whether a graft may contain two neighbouring characters.
+        """
+        counts: Counter[tuple[int, ...]] = Counter()
         names = self.symbols.names
         for word, row in self.rows(word for word in words if word not in self._reserved):
             start, count = 0, words[word]
             for at in range(1, len(row)):
-                if not joins(names[row[at - 1]][-1], names[row[at]][0]):
-                    uses[tuple(row[start:at])] += count
+                if not may_join(names[row[at - 1]][-1], names[row[at]][0]):
+                    counts[tuple(row[start:at])] += count
                     start = at
-            uses[tuple(row[start:])] += count
+            counts[tuple(row[start:])] += count
         missing = set(self.symbols.characters.values())
-        return Sequences({row: n for row, n in uses.items() if len(row) > 1 or (row and row[0] in missing)})
+        return Sequences({row: n for row, n in counts.items() if len(row) > 1 or (row and row[0] in missing)})
 
     def _row(self, piece: str, ids: list[int]) -> list[int]:
         names = self.symbols.names
@@ -63,7 +69,7 @@ class Reader:
         at, rest = 0, iter(ids)
         while at < len(piece):
             character = piece[at]
-            if character in self._known:
+            if character in self._tokens:
                 token = next(rest, None)
                 if token is None or not piece.startswith(names[token], at):
                     return []
@@ -78,37 +84,36 @@ class Reader:
         return row
 
 
-class Habits:
-    """Which kinds of characters stand side by side in the teacher's tokens.
+class CharacterClassBigrams:
+    """Which classes of characters are neighbours in the teacher's tokens.
 
     SentencePiece training keeps scripts, digits and punctuation apart in ways that ``tokenizer.json`` does not record
-    (``split_digits``, ``split_by_unicode_script``); the vocabulary shows them. A pair of kinds is a habit when at
-    least one merged token in a thousand holds it.
+    (``split_digits``, ``split_by_unicode_script``), but the vocabulary shows. A bigram of classes is common when at least
+    one merged token in a thousand contains it.
 
     Args:
         products: the teacher's merged tokens.
-        mark: what stands for the space, if anything does.
+        mark: the space mark, if there is one.
     """
 
     def __init__(self, products: Collection[str], mark: str | None) -> None:
         self._spaces = {" ", mark}
-        found: Counter[str] = Counter()
+        counts: Counter[str] = Counter()
         for token in products:
-            kinds = map(self._kind, token)
-            found.update({left + right for left, right in pairwise(kinds)})
-        least = max(1, _HABIT * len(products))
-        self._pairs = frozenset(pair for pair, count in found.items() if count >= least)
+            counts.update({left + right for left, right in pairwise(map(self._class, token))})
+        least = max(1, _COMMON * len(products))
+        self._common = frozenset(bigram for bigram, count in counts.items() if count >= least)
 
-    def joins(self, left: str, right: str) -> bool:
-        """Whether the teacher's tokens hold such neighbours; never across words or lines."""
-        return self.inside_word(left, right) and self._kind(left) + self._kind(right) in self._pairs
+    def are_common(self, left: str, right: str) -> bool:
+        """Whether the teacher's tokens contain such neighbours; never across words or lines."""
+        return self.inside_word(left, right) and self._class(left) + self._class(right) in self._common
 
     def inside_word(self, left: str, right: str) -> bool:
         """Whether no word or line begins between the two."""
-        kinds = self._kind(left), self._kind(right)
-        return "\n" not in kinds and (kinds[1] != " " or kinds[0] == " ")
+        classes = self._class(left), self._class(right)
+        return "\n" not in classes and (classes[1] != " " or classes[0] == " ")
 
-    def _kind(self, character: str) -> str:
+    def _class(self, character: str) -> str:
         """Space, newline, or the major Unicode category, with marks as letters and symbols as punctuation."""
         if character in self._spaces:
             return " "
