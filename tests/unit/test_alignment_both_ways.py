@@ -36,5 +36,5 @@ def test_the_reverse_direction_takes_a_link_from_a_token_that_stands_everywhere(
 
 def test_a_token_that_stands_twice_in_a_pair_is_used_in_one():
     links = align(ids([0, 0], [1]), ids([0], [1]), 2, 2)
-    assert links.uses.tolist() == [1, 1]
+    assert links.pair_counts.tolist() == [1, 1]
     assert np.array_equal(links.student_ids, [0, 1])

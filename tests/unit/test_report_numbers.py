@@ -130,8 +130,8 @@ def plain(teacher, clone, student):
 COMPARISONS = [
     Comparison("agreement", "cosine", "all", scores(1.0, 0.25, 0.75), None, Difference(0.5, 0.4, 0.6)),
     Comparison("agreement", "cosine", "de", scores(0.9, 0.3, 0.6), None, None),
-    Comparison("fertility", "tokens per word", "de", plain(2.0, 4.0, 3.0), None, None, True),
-    Comparison("fertility", "tokens per word", "tr", plain(3.0, 6.0, 1.5), None, None, True),
+    Comparison("fertility", "tokens per word", "de", plain(2.0, 4.0, 3.0), None, None, less_is_better=True),
+    Comparison("fertility", "tokens per word", "tr", plain(3.0, 6.0, 1.5), None, None, less_is_better=True),
     Comparison(
         "bitext",
         "accuracy",
@@ -410,7 +410,7 @@ def test_variants_stand_side_by_side_with_their_own_figures(two, tmp_path):
     better = [
         Comparison("agreement", "cosine", "all", scores(1.0, 0.25, 0.875), None, None),
         *COMPARISONS[1:3],
-        Comparison("fertility", "tokens per word", "tr", plain(3.0, 6.0, 1.25), None, None),
+        Comparison("fertility", "tokens per word", "tr", plain(3.0, 6.0, 1.25), None, None, less_is_better=True),
         Comparison("bitext", "accuracy", "both directions", scores(80.0, 20.0, 70.0), None, None),
         COMPARISONS[5],
     ]

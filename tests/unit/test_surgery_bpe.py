@@ -795,7 +795,7 @@ def test_transformers_reads_the_same_ids_and_adds_no_token(name: str, tmp_path: 
 def test_sentencepiece_merges_grafts_in_their_order_and_leaves_padding_unused() -> None:
     import sentencepiece
 
-    bound = BytePairFamily.from_spec(byte_fallback_spec(), {}, byte_fallback_model())
+    bound = BytePairFamily.from_spec(byte_fallback_spec(), {}, {"tokenizer.model": byte_fallback_model()})
     kept = closed(bound, range(0, len(bound.tokens), 8))
     grafts = bound.propose_grafts(kept, bound.words(TARGET), 80, 2, None)
     layout = bound.layout(kept, grafts, 2)
@@ -814,7 +814,7 @@ def test_sentencepiece_reads_the_same_ids(text: str, share: int) -> None:
 
     # SentencePiece drops NUL, reads its own mark as a space, and knows no added tokens in text.
     assume("\x00" not in text and not any(c in text for c in ("<pad>", "<s>", "</s>", "<unk>")))
-    bound = BytePairFamily.from_spec(byte_fallback_spec(), {}, byte_fallback_model())
+    bound = BytePairFamily.from_spec(byte_fallback_spec(), {}, {"tokenizer.model": byte_fallback_model()})
     kept = closed(bound, range(0, len(bound.tokens), share))
     grafts = bound.propose_grafts(kept, bound.words(TEXTS), 40, 2, None)
     files = bound.write(bound.layout(kept, grafts, 2))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,16 +15,37 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sentencepiece import SentencePieceProcessor
 
-from langtailor.surgery.base import Graft, Layout
+from langtailor.config.teacher import TeacherSettings
+from langtailor.errors import UnsupportedTokenizerError
+from langtailor.models.tokenizer_file import tokenizer_of
+from langtailor.surgery.base import Family, Graft, Layout
+from langtailor.surgery.bpe import BytePairFamily
 from langtailor.surgery.protobuf import read_fields, write_fields
+from langtailor.surgery.registry import load_family
 from langtailor.surgery.sentencepiece_model import (
     Kind,
+    Piece,
     is_sentencepiece,
     read_pieces,
     rewrite_sentencepiece,
+    sentencepiece_files,
+    with_pieces,
     without_last_outside,
 )
-from tests.unit.surgery_teachers import byte_fallback_model, sentencepiece_model
+from langtailor.surgery.unigram import UnigramFamily
+from langtailor.surgery.unknowns import unknown_id
+from langtailor.teacher.fetch import fetch_teacher
+from tests.models import make_tiny_xlmr_teacher
+from tests.unit.surgery_teachers import (
+    TARGET,
+    TEXTS,
+    byte_fallback_model,
+    byte_fallback_spec,
+    sentencepiece_model,
+    unigram_spec,
+    unigram_with_bytes_spec,
+    write_wordpiece,
+)
 
 MODELS = {
     "unigram": sentencepiece_model(),
@@ -107,6 +131,115 @@ def test_keeping_everything_keeps_every_piece(name: str) -> None:
     layout = Layout(tuple(piece.text for piece in pieces), np.arange(len(pieces), dtype=np.int32))
     assert read_pieces(rewrite_sentencepiece(MODELS[name], layout)) == pieces
 
+
+# -- special pieces under other names ----------------------------------------------------------------------------------
+
+RENAMED = {"<unk>": "[UNK]", "<s>": "[CLS]", "</s>": "[SEP]", "<pad>": "[PAD]"}
+#: The specification of tokenizer.json beside each file: fairseq's ids, and twice SentencePiece's own.
+SPECS: dict[str, Callable[[], dict[str, Any]]] = {
+    "unigram": lambda: unigram_spec(MODELS["unigram"]),
+    "unigram with bytes": lambda: unigram_with_bytes_spec(MODELS["unigram with bytes"]),
+    "bpe": byte_fallback_spec,
+}
+
+
+def renamed(spec: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """The specification with other names for some of its special tokens."""
+    text = json.dumps(spec, ensure_ascii=False)
+    for old, new in names.items():
+        text = text.replace(json.dumps(old), json.dumps(new))
+    content: dict[str, Any] = json.loads(text)
+    return content
+
+
+def bind(spec: dict[str, Any], model: bytes) -> Family:
+    of = BytePairFamily if BytePairFamily.recognises(spec) else UnigramFamily
+    return of.from_spec(spec, {}, {"tokenizer.model": model})
+
+
+def half_with_grafts(of: Family) -> Layout:
+    chosen = [*range(0, len(of.tokens), 2), *of.special_ids().tolist(), *of.alphabet_ids().tolist()]
+    kept = np.array(sorted({i for c in chosen for i in (c, *of.requirements(c))}), np.int32)
+    return of.layout(kept, of.propose_grafts(kept, of.words(TARGET), 30, 2, None), 2)
+
+
+def segmentations_that_differ(of: Family, layout: Layout, model: bytes) -> list[str]:
+    """Texts that SentencePiece segments otherwise than tokenizers, unknown characters aside."""
+    files = of.write(layout)
+    processor = SentencePieceProcessor(model_proto=files.others["tokenizer.model"])
+    tokenizer, unknown = tokenizer_of(files.tokenizer), unknown_id(of.spec)
+    differing = []
+    for text in TEXTS + TARGET:
+        expected = tokenizer.encode(text, add_special_tokens=False).tokens
+        if of.tokens[unknown] not in expected and processor.encode(text, out_type=str) != expected:
+            differing.append(text)
+    return differing
+
+
+@pytest.mark.parametrize("names", [*([name] for name in RENAMED), list(RENAMED)], ids=" ".join)
+@pytest.mark.parametrize("name", MODELS)
+def test_special_pieces_that_tokenizer_json_calls_otherwise_keep_their_roles(name: str, names: list[str]) -> None:
+    of = bind(renamed(SPECS[name](), {old: RENAMED[old] for old in names}), MODELS[name])
+    layout = half_with_grafts(of)
+    assert segmentations_that_differ(of, layout, MODELS[name]) == []
+    old, new = (
+        SentencePieceProcessor(model_proto=data) for data in (MODELS[name], of.write(layout).others["tokenizer.model"])
+    )
+    assert [reader.id_to_piece(reader.unk_id()) for reader in (old, new)] == ["<unk>", "<unk>"]
+    for role in ("bos_id", "eos_id", "pad_id"):
+        ids = [getattr(reader, role)() for reader in (old, new)]
+        pieces = [reader.id_to_piece(i) if i >= 0 else None for reader, i in zip((old, new), ids, strict=True)]
+        assert pieces[0] == pieces[1]
+    if name != "unigram":
+        assert new.vocab_size() == len(layout), "ids that were equal are equal"
+        assert [new.unk_id(), new.bos_id()] == [layout.new_id[of.tokens[i]] for i in (old.unk_id(), old.bos_id())]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_permuted_file_with_further_pieces_segments_as_tokenizer_json(name: str) -> None:
+    pieces = list(read_pieces(MODELS[name]))
+    fixed, rest = pieces[:4], pieces[4:]
+    np.random.default_rng(0).shuffle(rest)
+    further = [Piece("ʘʘ", -3.0), Piece("<extra>", 0.0, Kind.CONTROL), Piece("<more>", 0.0, Kind.USER_DEFINED)]
+    model = with_pieces(MODELS[name], [*fixed, *rest[:50], *further, *rest[50:]])
+    of = bind(SPECS[name](), model)
+    layout = half_with_grafts(of)
+    assert segmentations_that_differ(of, layout, model) == []
+    texts = {piece.text for piece in read_pieces(of.write(layout).others["tokenizer.model"])}
+    assert texts <= set(layout.tokens)
+
+
+def test_the_file_of_another_tokenizer_is_left_out_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    foreign = sentencepiece_model(texts=("ᏣᎳᎩ ᎦᏬᏂᎯᏍᏗ ᎤᏓᎷᎸ ᏗᏂᏃᎮᏍᎩ " * 9,), size=40)
+    of = bind(SPECS["bpe"](), foreign)
+    assert "tokenizer.model is left out" in caplog.text
+    assert not of.write(half_with_grafts(of)).others
+
+
+def test_a_wordpiece_teacher_has_no_sentencepiece_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = write_wordpiece(tmp_path)
+    (folder / "tokenizer.model").write_bytes(MODELS["bpe"])
+    load_family(folder)
+    assert "tokenizer.model is left out" in caplog.text
+
+
+def test_a_damaged_file_is_refused_by_name(tmp_path: Path) -> None:
+    without_unknown = [piece for piece in read_pieces(MODELS["bpe"]) if piece.kind is not Kind.UNKNOWN]
+    for damaged in (MODELS["bpe"][:-100], with_pieces(MODELS["bpe"], without_unknown)):
+        (tmp_path / "tokenizer.model").write_bytes(damaged)
+        with pytest.raises(UnsupportedTokenizerError, match=r"tokenizer\.model: .*Repair the file"):
+            sentencepiece_files(tmp_path)
+
+
+def test_a_damaged_file_is_refused_before_anything_is_paid_for(tmp_path: Path) -> None:
+    folder = make_tiny_xlmr_teacher(tmp_path / "original")
+    file = folder / "sentencepiece.bpe.model"
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(UnsupportedTokenizerError, match=r"sentencepiece\.bpe\.model: .*Repair the file"):
+        fetch_teacher(TeacherSettings(model=str(folder)), tmp_path / "teacher")
+
+
+# -- without protobuf --------------------------------------------------------------------------------------------------
 
 WITHOUT_PROTOBUF = """
 import sys

@@ -53,6 +53,7 @@ def compare_with_teacher(teacher: Path, clone: Path, family: Family, table: pa.T
     if not texts:
         _LOG.warning("%s: not compared with the teacher, because no text of kept tokens was found", clone)
         return 0
+    _LOG.info("comparing the vectors of %d texts with the teacher's", len(texts))
     expected, vectors = (_encode(model, texts, trust_remote_code) for model in (teacher, clone))
     difference = float(np.abs(expected - vectors).max() / np.abs(expected).max())
     if not difference <= _TOLERANCE:

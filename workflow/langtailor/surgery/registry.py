@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
 from pathlib import Path
 
 from langtailor.errors import UnsupportedTokenizerError
 from langtailor.storage.json_files import load_json_object
 from langtailor.surgery.base import Family
 from langtailor.surgery.bpe import BytePairFamily
-from langtailor.surgery.sentencepiece_model import is_sentencepiece
+from langtailor.surgery.sentencepiece_model import sentencepiece_files
 from langtailor.surgery.unigram import UnigramFamily
 from langtailor.surgery.wordpiece import WordPieceFamily
 
+_LOG = logging.getLogger("langtailor")
 _SUPPORTED = (
     "supported are BPE with byte fallback (Gemma, Llama, Mistral), byte-level BPE (Qwen, ModernBERT, RoBERTa), "
     "Unigram (XLM-R, multilingual-e5, BGE-M3) and WordPiece (BERT, LaBSE, MiniLM)"
@@ -28,7 +29,8 @@ def load_family(model_dir: Path) -> Family:
 
     Raises:
         ArtifactError: a file is no JSON object.
-        UnsupportedTokenizerError: there is no ``tokenizer.json``, or none of the families recognises it.
+        UnsupportedTokenizerError: there is no ``tokenizer.json``, none of the families recognises it, or a SentencePiece
+            file is damaged.
     """
     if not (model_dir / "tokenizer.json").is_file():
         raise UnsupportedTokenizerError(
@@ -37,20 +39,16 @@ def load_family(model_dir: Path) -> Family:
         )
     spec = load_json_object(model_dir / "tokenizer.json")
     config = load_json_object(model_dir / "tokenizer_config.json", missing_is_empty=True)
-    sentencepiece = _sentencepiece_files(model_dir)
+    files = sentencepiece_files(model_dir)
     if WordPieceFamily.recognises(spec):
+        for name in files:
+            _LOG.warning("%s is left out: it belongs to another tokenizer than tokenizer.json, a WordPiece", name)
         return WordPieceFamily.from_spec(spec, config, vocab_file=(model_dir / "vocab.txt").is_file())
     if UnigramFamily.recognises(spec):
-        return UnigramFamily.from_spec(spec, config, sentencepiece)
+        return UnigramFamily.from_spec(spec, config, files)
     if BytePairFamily.recognises(spec):
-        return BytePairFamily.from_spec(spec, config, sentencepiece.get("tokenizer.model"))
+        return BytePairFamily.from_spec(spec, config, files)
     raise UnsupportedTokenizerError(
         f"{model_dir / 'tokenizer.json'}: the model is of type {spec.get('model', {}).get('type')!r}; {_SUPPORTED}. "
         "Choose another teacher"
     )
-
-
-def _sentencepiece_files(folder: Path) -> Mapping[str, bytes]:
-    """The files ``*.model`` that are SentencePiece models; tiktoken's, under the same name, are skipped."""
-    files = ((path.name, path.read_bytes()) for path in sorted(folder.glob("*.model")))
-    return {name: data for name, data in files if is_sentencepiece(data)}

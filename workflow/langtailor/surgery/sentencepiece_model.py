@@ -15,15 +15,19 @@ Source: ``src/sentencepiece_model.proto`` of https://github.com/google/sentencep
 
 from __future__ import annotations
 
+import logging
 import struct
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from functools import lru_cache
+from pathlib import Path
 
+from langtailor.errors import UnsupportedTokenizerError
 from langtailor.surgery.base import Layout
 from langtailor.surgery.protobuf import BYTES, FIXED32, VARINT, Field, read_fields, signed, write_fields
 
+_LOG = logging.getLogger("langtailor")
 _PIECES, _TRAINER_SPEC, _SELF_TEST_DATA = 1, 2, 4
 _PIECE_TEXT, _PIECE_SCORE, _PIECE_KIND = 1, 2, 3
 _VOCAB_SIZE = 4
@@ -73,6 +77,40 @@ def is_sentencepiece(data: bytes) -> bool:
         return False
 
 
+def sentencepiece_files(folder: Path) -> dict[str, bytes]:
+    """Content by name of a folder's files ``*.model`` that are SentencePiece models; tiktoken's are skipped.
+
+    Raises:
+        UnsupportedTokenizerError: a file is damaged, or has not exactly one unknown piece.
+    """
+    contents = ((path.name, path.read_bytes()) for path in sorted(folder.glob("*.model")))
+    files = {name: data for name, data in contents if is_sentencepiece(data)}
+    for name, data in files.items():
+        try:
+            read_pieces(data)
+        except ValueError as error:
+            raise UnsupportedTokenizerError(
+                f"{name}: {error}. Repair the file, or take it out of the teacher's folder: tokenizer.json is enough"
+            ) from error
+    return files
+
+
+def matching_files(files: Mapping[str, bytes], tokens: Collection[str]) -> dict[str, bytes]:
+    """The files that belong to a tokenizer, by its tokens; those of another one are left out with a warning."""
+    matching = {}
+    for name, data in files.items():
+        texts = [piece.text for piece in read_pieces(data) if piece.kind is Kind.NORMAL]
+        common = sum(text in tokens for text in texts)
+        if 2 * common >= len(texts):
+            matching[name] = data
+        else:
+            _LOG.warning(
+                "%s is left out: only %s of its %s pieces are tokens of tokenizer.json, so it belongs to another tokenizer",
+                *(name, f"{common:,}", f"{len(texts):,}"),
+            )
+    return matching
+
+
 def rewrite_sentencepiece(model: bytes, layout: Layout, special: Collection[str] = ()) -> bytes:
     """The teacher's model file with the pieces of a new vocabulary.
 
@@ -81,7 +119,8 @@ def rewrite_sentencepiece(model: bytes, layout: Layout, special: Collection[str]
     ``<mask>``), kept pieces stay in the file's order, and grafts and padding follow in the layout's.
 
     Kept pieces keep score and type. A graft has its own score or, in BPE where the order of scores is the order of
-    merges, one below all others.
+    merges, one below all others. The file's unknown, begin, end and padding pieces are kept, whatever
+    ``tokenizer.json`` calls them: one that no token is called by belongs to the token of the same id, where ids are equal.
 
     Args:
         model: content of the teacher's file.
@@ -98,12 +137,15 @@ def rewrite_sentencepiece(model: bytes, layout: Layout, special: Collection[str]
     pieces = read_pieces(model)
     index = {piece.text: i for i, piece in enumerate(pieces)}
     kept = {token: int(i) for token, i in zip(layout.tokens, layout.teacher_ids.tolist(), strict=True) if i >= 0}
-    of_file = {token: index[token] for token in kept if token in index}
-    new = {token: pieces[i] for token, i in of_file.items()} | dict(_new_pieces(layout, pieces))
-    if all(kept[token] == i for token, i in of_file.items()):
-        return with_pieces(model, [new.get(token) or _outside(token, special) for token in layout.tokens])
-    added = (token for token in layout.tokens if token in layout.grafts or token in layout.padding)
-    return with_pieces(model, [new[token] for token in (*sorted(of_file, key=of_file.__getitem__), *added)])
+    of_token = {token: index[token] for token in kept if token in index}
+    renamed = {index[name] for name in _named_pieces(model) if name in index} - set(of_token.values())
+    added = dict(_added_pieces(layout, pieces))
+    if all(kept[token] == i for token, i in of_token.items()):
+        of_token |= {token: i for token, i in kept.items() if i in renamed}
+        if any(pieces[i].kind is Kind.UNKNOWN for i in of_token.values()):
+            new = added | {token: pieces[i] for token, i in of_token.items()}
+            return with_pieces(model, [new.get(token) or _outside(token, special) for token in layout.tokens])
+    return with_pieces(model, [*(pieces[i] for i in sorted({*of_token.values(), *renamed})), *added.values()])
 
 
 def without_last_outside(layout: Layout, model: bytes) -> Layout:
@@ -115,8 +157,8 @@ def without_last_outside(layout: Layout, model: bytes) -> Layout:
     return replace(layout, tokens=layout.tokens[:end], teacher_ids=layout.teacher_ids[:end])
 
 
-def _new_pieces(layout: Layout, teacher: Sequence[Piece]) -> Iterator[tuple[str, Piece]]:
-    """Padding and grafts with their pieces."""
+def _added_pieces(layout: Layout, teacher: Sequence[Piece]) -> Iterator[tuple[str, Piece]]:
+    """Grafts and padding with their pieces, in the layout's order."""
     lowest = min((piece.score for piece in teacher), default=0.0)
     for token in layout.tokens:
         if token in layout.padding:
@@ -149,15 +191,28 @@ def with_pieces(model: bytes, pieces: Sequence[Piece]) -> bytes:
 
 
 def _trainer_spec(spec: bytes, ids: Mapping[str, int]) -> bytes:
-    fields = list(read_fields(spec))
-    values = {field.number: field.value for field in fields}
     changed = {_VOCAB_SIZE: len(ids)}
+    changed |= {id_field: ids.get(name, -1) for id_field, name in _named_ids(spec).items()}
+    kept = [field for field in read_fields(spec) if field.number not in changed]
+    return write_fields(_ascending([*kept, *(Field(number, VARINT, value) for number, value in changed.items())]))
+
+
+def _named_ids(spec: bytes) -> dict[int, str]:
+    """The pieces that ``TrainerSpec`` names, by the field of their id; without those that are switched off."""
+    values = {field.number: field.value for field in read_fields(spec)}
+    names = {}
     for id_field, name_field, default, default_name in _NAMED_IDS:
         name = values.get(name_field, default_name)
         if _number(values.get(id_field, default)) >= 0:
-            changed[id_field] = ids.get(name.decode() if isinstance(name, bytes) else str(name), -1)
-    kept = [field for field in fields if field.number not in changed]
-    return write_fields(_ascending([*kept, *(Field(number, VARINT, value) for number, value in changed.items())]))
+            names[id_field] = name.decode() if isinstance(name, bytes) else str(name)
+    return names
+
+
+def _named_pieces(model: bytes) -> set[str]:
+    """The unknown piece, and those that the settings of training name."""
+    unknown = {piece.text for piece in read_pieces(model) if piece.kind is Kind.UNKNOWN}
+    specs = (field.value for field in read_fields(model) if field.number == _TRAINER_SPEC)
+    return unknown.union(*(_named_ids(spec).values() for spec in specs if isinstance(spec, bytes)))
 
 
 def _ascending(fields: list[Field]) -> list[Field]:

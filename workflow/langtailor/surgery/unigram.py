@@ -38,7 +38,7 @@ import numpy as np
 from langtailor.errors import UnsupportedTokenizerError
 from langtailor.surgery.base import Graft, Ids, Layout, TokenizerFiles
 from langtailor.surgery.lexicon import Lexicon, choose_candidates
-from langtailor.surgery.sentencepiece_model import rewrite_sentencepiece, without_last_outside
+from langtailor.surgery.sentencepiece_model import matching_files, rewrite_sentencepiece, without_last_outside
 from langtailor.surgery.spec import assert_bijection, remap_shared, sorted_ids
 from langtailor.surgery.spelling import BYTE_TOKENS, space_mark
 from langtailor.surgery.unigram_candidates import donor_pieces, on_teachers_scale, trainable, trained_pieces
@@ -71,7 +71,7 @@ class UnigramFamily(WordwiseFamily):
         self._mark = space_mark(spec)
         self._byte_fallback = bool(model.get("byte_fallback"))
         self._bytes = frozenset(BYTE_TOKENS) if self._byte_fallback else frozenset[str]()
-        self._sentencepiece = sentencepiece
+        self._sentencepiece = matching_files(sentencepiece, self._ids)
 
     @staticmethod
     def recognises(spec: Mapping[str, Any]) -> bool:

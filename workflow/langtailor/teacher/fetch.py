@@ -27,6 +27,7 @@ from langtailor.storage.artifacts import (
     sha256_bytes,
 )
 from langtailor.storage.json_files import load_json, load_json_object
+from langtailor.surgery.sentencepiece_model import sentencepiece_files
 from langtailor.teacher.accept import accept_teacher
 from langtailor.teacher.adapter import merge_adapter
 
@@ -216,6 +217,7 @@ def _is_aside(name: PurePosixPath) -> bool:
 
 def _check_tokenizer(folder: Path, settings: TeacherSettings) -> None:
     """Refuse at once what no family of :mod:`langtailor.surgery` would take once the corpus is there."""
+    sentencepiece_files(folder)
     found = load_json(folder / "tokenizer.json").get("model", {}).get("type")
     if found is not None and found not in _TOKENIZER_MODELS:  # old files do not name the type
         raise UnsupportedTokenizerError(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from langtailor.models.tokenizer_file import tokenizer_of
 from langtailor.storage.json_files import load_json_object
 from langtailor.surgery.base import Family, Layout
-from langtailor.surgery.sentencepiece_model import is_sentencepiece
+from langtailor.surgery.sentencepiece_model import sentencepiece_files
 from langtailor.surgery.unknowns import unknown_id
 
 if TYPE_CHECKING:
@@ -89,8 +89,7 @@ class _Side:
     def __init__(self, folder: Path, teacher: Path, tokens: Sequence[str | None]) -> None:
         self.folder, self.tokens, self._teacher = folder, tokens, teacher
         self.spec = load_json_object(folder / "tokenizer.json")
-        files = sorted(folder.glob("*.model"))
-        self.sentencepiece_files = [file.name for file in files if is_sentencepiece(file.read_bytes())]
+        self.sentencepiece_files = list(sentencepiece_files(folder))
 
     @cached_property
     def tokenizer(self) -> Tokenizer:

@@ -17,7 +17,7 @@ from langtailor.surgery.bpe.model_section import format_merges, model_vocabulary
 from langtailor.surgery.bpe.pieces import PieceSplitter, provable_boundaries
 from langtailor.surgery.bpe.proposals import GraftProposer
 from langtailor.surgery.placeholders import media_tokens, numbered_tokens
-from langtailor.surgery.sentencepiece_model import rewrite_sentencepiece
+from langtailor.surgery.sentencepiece_model import matching_files, rewrite_sentencepiece
 from langtailor.surgery.spec import (
     added_tokens,
     assert_bijection,
@@ -52,7 +52,7 @@ class BytePairFamily:
         spec: Mapping[str, Any],
         tokenizer_config: Mapping[str, Any],
         spelling: Spelling,
-        sentencepiece_model: bytes | None,
+        sentencepiece: Mapping[str, bytes],
     ) -> None:
         self.spec = spec
         self.spelling = spelling
@@ -61,9 +61,9 @@ class BytePairFamily:
         self._added = added_tokens(spec)
         self._pairs = parse_merges(spec["model"]["merges"])
         self._merges = MergeTable.of(self._pairs, self._vocab)
-        self._sentencepiece_model = sentencepiece_model
         self.tokens: Sequence[str | None] = tokens_by_id(self._vocab, spec)
         self._ids = {token: token_id for token_id, token in enumerate(self.tokens) if token is not None}
+        self._sentencepiece = matching_files(sentencepiece, self._ids)
         unknown = spec["model"].get("unk_token")
         # What a config, a processor or the model names must be kept, whatever it is called.
         padding = (spec.get("padding") or {}).get("pad_token")
@@ -78,14 +78,17 @@ class BytePairFamily:
 
     @classmethod
     def from_spec(
-        cls, spec: Mapping[str, Any], tokenizer_config: Mapping[str, Any], sentencepiece_model: bytes | None = None
+        cls,
+        spec: Mapping[str, Any],
+        tokenizer_config: Mapping[str, Any],
+        sentencepiece: Mapping[str, bytes] | None = None,
     ) -> BytePairFamily:
         """Bind the family to a tokenizer.
 
         Args:
             spec: content of ``tokenizer.json``; never changed.
             tokenizer_config: content of ``tokenizer_config.json``.
-            sentencepiece_model: content of ``tokenizer.model`` where there is one, which :meth:`write` rewrites.
+            sentencepiece: content by name of the SentencePiece files beside it, which :meth:`write` rewrites.
 
         Raises:
             UnsupportedTokenizerError: the model is no BPE, or uses a part of BPE that is not supported.
@@ -104,7 +107,7 @@ class BytePairFamily:
                 "tokenizer.json: BPE that is neither byte-level (a ByteLevel pre-tokenizer) nor with `byte_fallback` "
                 "loses the characters of dropped tokens; these two are supported. Choose another teacher"
             )
-        return cls(spec, tokenizer_config, spelling, sentencepiece_model)
+        return cls(spec, tokenizer_config, spelling, sentencepiece or {})
 
     # -- what must be kept ----------------------------------------------------------------------------------------------
 
@@ -172,7 +175,7 @@ class BytePairFamily:
         )
 
     def write(self, layout: Layout) -> TokenizerFiles:
-        """``tokenizer.json``, and ``tokenizer.model`` where the teacher has one.
+        """``tokenizer.json``, and the SentencePiece files that the teacher has.
 
         Raises:
             CertificateError: ids are no bijection, or a named token is missing.
@@ -182,10 +185,8 @@ class BytePairFamily:
         spec = remap_shared(self.spec, new_id)
         spec["model"]["vocab"] = model_vocabulary(layout, self._added.keys() - self._vocab.keys())
         spec["model"]["merges"] = format_merges(self._new_pairs(layout), self.spec["model"]["merges"])
-        others = {}
-        if self._sentencepiece_model is not None:
-            others["tokenizer.model"] = rewrite_sentencepiece(self._sentencepiece_model, layout, self._special)
-        return TokenizerFiles(spec, others)
+        files = self._sentencepiece.items()
+        return TokenizerFiles(spec, {name: rewrite_sentencepiece(data, layout, self._special) for name, data in files})
 
     def unreachable(self, layout: Layout) -> list[str]:
         """Tokens that are reachable in the teacher, or grafts, and that the new tokenizer does not reach.
