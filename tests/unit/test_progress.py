@@ -72,6 +72,10 @@ def test_a_failure_does_not_claim_the_end(caplog):
 LOG = logging.getLogger("langtailor")
 
 
+def longest_silence(caplog, started: float) -> float:
+    return float(np.diff([started, *(record.created for record in caplog.records), time.time()]).max())
+
+
 def heartbeats(caplog) -> list[str]:
     return [message for message in caplog.messages if message.startswith("still running, ")]
 
@@ -103,6 +107,15 @@ def test_a_job_that_speaks_is_not_interrupted(caplog):
     assert heartbeats(caplog) == []
 
 
+def test_silence_is_counted_from_the_jobs_last_message(caplog):
+    started = time.time()
+    with Heartbeat("starting", every=0.5):
+        time.sleep(0.02)
+        LOG.info("loading")
+        time.sleep(1.2)
+    assert longest_silence(caplog, started) < 0.8
+
+
 def test_the_heartbeat_ends_with_the_job_also_when_it_fails(caplog):
     before = threading.active_count(), list(LOG.handlers)
     with pytest.raises(ValueError, match="boom"), Heartbeat("starting", every=0.05):
@@ -119,10 +132,6 @@ def test_the_heartbeat_ends_with_the_job_also_when_it_fails(caplog):
 def model(tmp_path_factory) -> SentenceTransformer:
     folder: Path = make_tiny_bert_teacher(tmp_path_factory.mktemp("model") / "bert")
     return SentenceTransformer(str(folder), device="cpu").eval()
-
-
-def longest_silence(caplog, started: float) -> float:
-    return float(np.diff([started, *(record.created for record in caplog.records), time.time()]).max())
 
 
 def test_a_slow_model_is_seen_to_advance_batch_by_batch(caplog, model, monkeypatch):

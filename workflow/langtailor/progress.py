@@ -92,7 +92,7 @@ class Heartbeat(logging.Handler):
         every: seconds of silence after which a line comes.
     """
 
-    def __init__(self, message: str, every: float = 10.0) -> None:
+    def __init__(self, message: str, every: float = 9.0) -> None:
         super().__init__(logging.INFO)
         self._message, self._every = message, every
         self._job_logged = self._logged = time.monotonic()
