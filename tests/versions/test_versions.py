@@ -51,7 +51,7 @@ def assert_same_vectors(vectors: np.ndarray, student: Path) -> None:
 def test_the_small_run_ends_in_a_student_that_opens(name, tmp_path):
     python = python_of(name)
     workflow = Workflow(tmp_path)
-    command = [python, "-m", "snakemake", *workflow._arguments(None, 2, ("all",))]
+    command = [python, "-m", "snakemake", *workflow.arguments("all")]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=1_500, check=False)
     assert done.returncode == 0, done.stdout[-3_000:] + done.stderr[-5_000:]
