@@ -9,7 +9,7 @@ CONFIG ?= config/config.yaml
 # The CPU build of torch that the lock names; asked only where pip's own index does not have it.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
-.PHONY: help setup demo estimate test test-slow test-faults test-slurm test-recipe test-versions bench lint format schema rulegraph lock clean
+.PHONY: help setup demo estimate test test-slow test-faults test-slurm test-examples test-recipe test-versions bench lint format schema rulegraph lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -32,10 +32,10 @@ estimate: setup ## estimate how long the teacher's vectors of CONFIG take (ESTIM
 	@PYTHONPATH=workflow $(BIN)/python -m langtailor.planning.estimate --configfile $(CONFIG) $(ESTIMATE)
 
 test: setup ## run the fast tests, a whole small run among them
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow and not slurm and not faults and not recipe and not versions" -n $(CORES) --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow and not slurm and not faults and not recipe and not versions and not examples" -n $(CORES) --dist loadfile
 
 test-slow: setup ## run the slower tests
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m "slow and not slurm and not faults and not recipe and not versions"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "slow and not slurm and not faults and not recipe and not versions and not examples"
 
 test-faults: setup ## test that faults of every kind leave the small run's bytes as they are (root for the full disk)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m faults -n $(CORES) --dist loadfile tests/faults
@@ -76,6 +76,9 @@ PACKAGES_readers = transformers==4.48.3 sentence-transformers==3.4.1 'huggingfac
 test-versions: setup ## the small run under the oldest and newest libraries allowed; the student under older ones still
 	-$(MAKE) --keep-going $(addsuffix /.ready,$(VERSIONS))
 	$(BIN)/pytest -m versions -rs tests/versions
+
+test-examples: setup ## run each example, and the workflow as a module from a repository
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m examples -n $(CORES) tests/workflow
 
 # Peers that the lock does not have. Without them their rows say so.
 PEERS := benchmarks/peers

@@ -10,7 +10,7 @@ from tests.models import make_tiny_bert_teacher
 from tests.workflow.conftest import REMOVED, ROOT, changed
 from tests.workflow.planner import run
 
-pytestmark = pytest.mark.timeout(1_800)
+pytestmark = [pytest.mark.examples, pytest.mark.timeout(1_800)]
 
 EXAMPLES = {path.parent.name: path for path in sorted((ROOT / "examples").glob("*/config.yaml"))}
 SAMPLE = {"sample": {"kind": "sample"}}

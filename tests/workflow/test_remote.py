@@ -12,7 +12,7 @@ import yaml
 from langtailor.storage.artifacts import sha256_file
 from tests.workflow.conftest import ROOT
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.examples, pytest.mark.timeout(900)]
 
 OUTER = """
 configfile: "my.yaml"
