@@ -113,7 +113,7 @@ def test_a_killed_job_fails_the_run_and_a_rerun_completes(cluster, workflow):
     again = run(workflow, config)
     assert again.returncode == 0, again.stdout[-5_000:] + again.stderr[-5_000:]
     log = (workflow.results / "logs" / "distil" / "tailored.log").read_text(encoding="utf-8")
-    assert "going on from the checkpoint" in log
+    assert "resuming from the checkpoint" in log
 
 
 def scancel_when(cluster, before, ready, seconds=300):
