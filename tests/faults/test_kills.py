@@ -13,6 +13,7 @@ import pytest
 
 from tests.faults.conftest import FaultyRun, without_trace
 from tests.workflow import planner
+from tests.workflow.conftest import ROOT
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(1_800)]
 
@@ -22,6 +23,16 @@ _MOST_STARTS = 60
 #: How much sooner a kill comes after one that came too late.
 _SOONER = 0.5
 _SCRIPT = re.compile(r"/\.snakemake/scripts/tmp\w+\.(\w+)\.py$")
+#: The rule of each script.
+_RULES = {
+    script: rule
+    for file in (ROOT / "workflow" / "rules").glob("*.smk")
+    for rule, script in re.findall(
+        r'^rule (\w+):$(?:(?!^rule ).)*?"\.\./scripts/(\w+)\.py"',
+        file.read_text(encoding="utf-8"),
+        re.MULTILINE | re.DOTALL,
+    )
+}
 #: What is killed in a stage, one after the other; a stage with more jobs is killed in more often.
 _VICTIMS = {
     **dict.fromkeys(
@@ -68,7 +79,7 @@ def jobs(session: int) -> list[Job]:
             continue
         script = _SCRIPT.search(words[1]) if len(words) > 1 else None
         if script:
-            found.append(Job(script[1], pid))
+            found.append(Job(_RULES[script[1]], pid))
     return found
 
 

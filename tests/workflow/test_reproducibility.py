@@ -40,7 +40,11 @@ def test_a_raised_quota_embeds_only_new_shards(workflow):
         assert done.returncode == 0, done.stdout + done.stderr
         logs = sorted((results / "logs" / "teacher_vectors" / "en").glob("*.log"))
         assert len(logs) == shards
-        return [shard for shard, log in enumerate(logs) if "reused from the shard cache" not in log.read_text(encoding="utf-8")]
+        return [
+            shard
+            for shard, log in enumerate(logs)
+            if "reused from the shard cache" not in log.read_text(encoding="utf-8")
+        ]
 
     def files() -> list[bytes]:
         return [path.read_bytes() for path in sorted((results / "vectors" / "en").iterdir())]
