@@ -2,6 +2,7 @@
 
 import io
 import random
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,9 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from safetensors.torch import load_file, save_file
-from sentencepiece import sentencepiece_model_pb2
 
 from langtailor.storage.json_files import load_json_object
+from langtailor.surgery.protobuf import BYTES, FIXED32, VARINT, Field, write_fields
+from langtailor.surgery.sentencepiece_model import Kind
 from tests.hub.server import Hub
 from tests.models import make_tiny_gemma_teacher
 
@@ -34,25 +36,28 @@ def publish_teacher(hub: Hub, folder: Path) -> None:
 
 
 def sentencepiece_file(folder: Path) -> bytes:
-    """The SentencePiece model that a byte-fallback ``tokenizer.json`` would have been converted from."""
+    """The SentencePiece model that a byte-fallback ``tokenizer.json`` would have been converted from.
+
+    Field numbers: https://github.com/google/sentencepiece/blob/master/src/sentencepiece_model.proto
+    """
     spec = load_json_object(folder / "tokenizer.json")
     added = {entry["content"] for entry in spec["added_tokens"]}
-    kinds = sentencepiece_model_pb2.ModelProto.SentencePiece.Type
-    special = {"<unk>": kinds.UNKNOWN, **dict.fromkeys(("<pad>", "<eos>", "<bos>"), kinds.CONTROL)}
-    model = sentencepiece_model_pb2.ModelProto()
+    special = {"<unk>": Kind.UNKNOWN, **dict.fromkeys(("<pad>", "<eos>", "<bos>"), Kind.CONTROL)}
+    fields = []
     for rank, token in enumerate(sorted(spec["model"]["vocab"], key=spec["model"]["vocab"].__getitem__)):
         byte = len(token) == 6 and token.startswith("<0x")
-        kind = kinds.BYTE if byte else kinds.USER_DEFINED if token in added else kinds.NORMAL
+        kind = Kind.BYTE if byte else Kind.USER_DEFINED if token in added else Kind.NORMAL
         kind = special.get(token, kind)
-        model.pieces.add(piece=token, score=-float(rank) if kind == kinds.NORMAL else 0.0, type=kind)
-    trainer, normalizer = model.trainer_spec, model.normalizer_spec
-    trainer.model_type, trainer.byte_fallback, trainer.vocab_size = trainer.BPE, True, len(model.pieces)
-    for index, name in enumerate(("pad", "eos", "bos", "unk")):
-        setattr(trainer, f"{name}_id", index)
-        setattr(trainer, f"{name}_piece", f"<{name}>")
-    normalizer.name, normalizer.escape_whitespaces = "identity", True
-    normalizer.add_dummy_prefix = normalizer.remove_extra_whitespaces = False
-    return model.SerializeToString()
+        score = struct.pack("<f", -float(rank) if kind is Kind.NORMAL else 0.0)
+        piece = [Field(1, BYTES, token.encode()), Field(2, FIXED32, score), Field(3, VARINT, kind.value)]
+        fields.append(Field(1, BYTES, write_fields(piece)))
+    ids = {"unk": (40, 45), "bos": (41, 46), "eos": (42, 47), "pad": (43, 48)}
+    trainer = [Field(3, VARINT, 2), Field(4, VARINT, len(fields)), Field(35, VARINT, 1)]
+    trainer += [Field(ids[name][0], VARINT, index) for index, name in enumerate(("pad", "eos", "bos", "unk"))]
+    trainer += [Field(number, BYTES, f"<{name}>".encode()) for name, (_, number) in ids.items()]
+    # No dummy prefix, no removal of extra whitespace, whitespace escaped.
+    normalizer = [Field(1, BYTES, b"identity"), Field(3, VARINT, 0), Field(4, VARINT, 0), Field(5, VARINT, 1)]
+    return write_fields([*fields, Field(2, BYTES, write_fields(trainer)), Field(3, BYTES, write_fields(normalizer))])
 
 
 def publish_wikipedia(hub: Hub, languages: Sequence[str], articles: int) -> None:
