@@ -121,7 +121,9 @@ def _run(name: str, spec: str, folder: Path, share: float, donor: Path) -> list[
         vocabulary, out = folder / f"{way}.parquet", folder / f"tokenizer-{way}"
         settings = VocabularySettings(size=size // 2, min_count=0, graft=grafts)
         given = load_donor(grafts, folder)
-        select_vocabulary(teacher, counts, corpora, given, settings, dict.fromkeys(_SOURCES, 1.0), ["tr"], vocabulary)
+        select_vocabulary(
+            teacher, counts, corpora, given, settings, dict.fromkeys(_SOURCES, 1.0), ["tr"], [], vocabulary
+        )
         write_tokenizer(teacher, vocabulary, corpora, ["tr"], out)
         new = read_table_manifest(vocabulary, "vocabulary", VOCABULARY).facts["grafts"]
         rows.append(_row(name, way, new, read_json(out / "certificate.json", "certificate")))

@@ -145,6 +145,7 @@ def run_stage(stage: str, root: Path, work: int) -> None:
                 vocabulary,
                 {"xx": 1.0},
                 ["xx"],
+                [],
                 root / "vocabulary.parquet",
             )
         case "tokens":

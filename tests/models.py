@@ -96,6 +96,15 @@ def make_tiny_gemma_teacher(folder: Path) -> Path:
     return folder
 
 
+def add_tiny_model(folder: Path) -> Path:
+    """Make a folder that has a tokenizer alone a sentence-transformers model: BERT, mean pooling."""
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    rows = 1 + max(tokenizer.get_vocab(with_added_tokens=True).values())
+    _save_model(folder, BertModel, BertConfig(vocab_size=rows, max_position_embeddings=MAX_LENGTH, **_SHAPE))
+    _write_modules(folder)
+    return folder
+
+
 def _save_model(folder: Path, architecture: type[PreTrainedModel], config: PreTrainedConfig) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(1)

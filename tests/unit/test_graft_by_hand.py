@@ -103,7 +103,7 @@ def root(tmp_path_factory):
     size = len(ROWS) + 1
     settings = VocabularySettings(size=size, graft=GraftSettings(share=1 / size))
     counts, vocabulary = {"tr": folder / "counts.parquet"}, folder / "vocabulary.parquet"
-    select_vocabulary(folder / "teacher", counts, corpora, None, settings, {"tr": 1.0}, ["tr"], vocabulary)
+    select_vocabulary(folder / "teacher", counts, corpora, None, settings, {"tr": 1.0}, ["tr"], [], vocabulary)
     write_tokenizer(folder / "teacher", vocabulary, corpora, ["tr"], folder / "tokenizer")
     return folder
 

@@ -69,6 +69,7 @@ class Workshop:
             settings=VocabularySettings(**settings),
             weights=weights or dict.fromkeys(LANGUAGES, 1.0),
             targets=["tr"],
+            prompts=[],
             out=out,
         )
         table, manifest = tables.read_table(out, "vocabulary", tables.VOCABULARY)

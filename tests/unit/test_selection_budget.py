@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections import Counter
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from langtailor.config.vocabulary import GraftSettings, VocabularySettings
@@ -14,51 +17,99 @@ from langtailor.surgery.bpe import BytePairFamily
 from langtailor.surgery.registry import load_family
 from langtailor.vocabulary.selector import Selector
 from langtailor.vocabulary.statistics import CorpusStatistics
-from tests.models import make_tiny_bert_teacher, make_tiny_gemma_teacher, make_tiny_xlmr_teacher
-from tests.unit.surgery_teachers import TARGET, TEXTS
+from tests.unit.surgery_teachers import (
+    TARGET,
+    TEXTS,
+    write_byte_fallback,
+    write_byte_level,
+    write_unigram,
+    write_wordpiece,
+)
 
-TEACHERS = {"WordPiece": make_tiny_bert_teacher, "BPE": make_tiny_gemma_teacher, "Unigram": make_tiny_xlmr_teacher}
-
-#: Uses under which a token is no graft: with so many the text has fewer grafts than a budget may offer.
-LEAST = 30
+TEACHERS = {
+    "WordPiece": write_wordpiece,
+    "Unigram": write_unigram,
+    "byte fallback": write_byte_fallback,
+    "byte level": write_byte_level,
+}
 
 
 @pytest.fixture(scope="module", params=list(TEACHERS))
 def family(request, tmp_path_factory):
-    return load_family(TEACHERS[request.param](tmp_path_factory.mktemp(request.param) / "teacher"))
+    return load_family(TEACHERS[request.param](tmp_path_factory.mktemp("teacher") / "teacher"))
 
 
-def make_demand(family, texts=(*TEXTS, *TARGET)):
-    """What one language with these texts asks for; every token is used, those with low ids more."""
+def statistics_of(family, texts=(*TEXTS, *TARGET)):
+    """Statistics of one language with these texts; every token occurs, those with low ids more often."""
     rows = len(family.tokens)
-    uses = {"tr": np.arange(rows, 0, -1, dtype=np.int64)}
-    return CorpusStatistics(uses, {"tr": 1.0}, Counter(family.words(texts)), rows, family.alphabet_ids())
+    counts = {"tr": np.arange(rows, 0, -1, dtype=np.int64)}
+    return CorpusStatistics(counts, {"tr": 1.0}, Counter(family.words(texts)), rows, family.alphabet_ids())
 
 
-def select(family, share, size, **settings):
-    demand = make_demand(family)
-    chosen = VocabularySettings(size=size, graft=GraftSettings(share=share, min_count=LEAST), min_count=1, **settings)
-    return Selector(family, demand, chosen, None).select(share)
+def selector_of(family, size, share=0.0, min_count=2, **changed):
+    graft = GraftSettings(share=share, min_count=min_count)
+    return Selector(family, statistics_of(family), VocabularySettings(size=size, graft=graft, **changed), None)
 
 
-def mandatory(family):
-    settings = VocabularySettings(size=10_000)
-    return len(Selector(family, make_demand(family), settings, None).mandatory_ids)
+def proposed(family, selection, limit, min_count):
+    """The grafts that there are beside what a selection keeps."""
+    return family.propose_grafts(selection.ids, statistics_of(family).words, limit, min_count, None)
 
 
-def test_budget_that_the_grafts_leave_goes_back_to_the_teachers_tokens(family):
-    size = mandatory(family) + 100
-    found = select(family, 90 / size, size)
-    assert 0 < len(found.grafts) < 90, "the text has fewer grafts than were offered"
-    assert len(found) == size
+@settings(max_examples=25, derandomize=True)
+@given(data=st.data())
+def test_the_table_is_full_and_holds_the_best_grafts_for_what_it_keeps(family, data):
+    mandatory = len(selector_of(family, 10_000).mandatory_ids)
+    usable = sum(token is not None for token in family.tokens) - len(family.placeholder_ids())
+    size = data.draw(st.integers(mandatory + 2, usable), label="size")
+    offered = data.draw(st.integers(1, size - mandatory - 1), label="offered")
+    min_count = data.draw(st.integers(1, 60), label="min_count")
+    found = selector_of(family, size, offered / size, min_count).select(offered / size)
+    assert len(found) == size, "there are tokens enough for each row"
+    assert len(found.grafts) <= offered
+    best = proposed(family, found, offered, min_count)
+    assert [graft.token for graft in found.grafts] == [graft.token for graft in best[: len(found.grafts)]]
+    if len(found.grafts) < offered:
+        emptier = selector_of(family, size).select(0.0)
+        # Where more is kept there is about as much to graft or less, so that nothing shrinks to nothing.
+        assert len(found.grafts) >= int(0.8 * min(len(proposed(family, emptier, offered, min_count)), offered))
 
 
-def test_grafts_are_proposed_for_what_is_kept_in_the_end(family):
-    size = mandatory(family) + 100
-    found = select(family, 90 / size, size)
-    words = make_demand(family).words
-    again = family.propose_grafts(found.ids, words, len(found.grafts), LEAST, None)
-    assert [graft.token for graft in found.grafts] == [graft.token for graft in again]
+def test_rows_that_the_grafts_leave_go_to_the_teachers_tokens(family):
+    """Case 18: the same words give as many grafts however many more are offered than there are."""
+    size = len(selector_of(family, 10_000).mandatory_ids) + 150
+    few = selector_of(family, size, min_count=10).select(140 / size)
+    assert 0 < len(few.grafts) < 140
+    assert len(few) == size
+    assert len(few.kept) == size - len(few.grafts)
+
+
+@pytest.mark.parametrize(
+    ("changed", "advice"),
+    [
+        ({"min_count": 3}, ["vocabulary.min_count (3)", "vocabulary.graft.share (0)"]),
+        ({"min_count": 0, "drop_pattern": "a"}, ["vocabulary.drop_pattern", "vocabulary.graft.share (0)"]),
+    ],
+)
+def test_a_table_with_empty_rows_is_told_with_what_would_fill_them(chain, caplog, changed, advice):
+    chosen = VocabularySettings(size=11, **changed)
+    counts = np.ones(len(chain.tokens), np.int64)
+    statistics = CorpusStatistics({"tr": counts}, {"tr": 1.0}, {}, len(chain.tokens), chain.alphabet_ids())
+    selector = Selector(chain, statistics, chosen, None)
+    with caplog.at_level(logging.WARNING):
+        selector.check_filled(selector.select(0.0))
+    message = caplog.records[-1].getMessage()
+    assert "of the 11 rows of vocabulary.size are filled" in message
+    assert all(part in message for part in advice)
+    assert ("vocabulary.min_count" in message) == bool(changed["min_count"])
+
+
+def test_the_advice_names_what_bounds_the_grafts(family):
+    size = len(selector_of(family, 10_000).mandatory_ids) + 50
+    selector = selector_of(family, size, 20 / size, min_count=10**6)
+    selection = selector.select(20 / size)
+    assert selection.grafts == ()
+    assert "lower vocabulary.graft.min_count (1000000)" in selector._ways_to_fill(selection)
 
 
 # --- what `drop_pattern` forbids

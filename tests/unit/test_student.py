@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from huggingface_hub import ModelCard
@@ -52,9 +53,11 @@ class Press:
         self.folder = folder
         self.original = make(folder / "home" / "someone" / "my-teacher")
 
-    def publish(self, model: str | None = None, comparisons: list[Comparison] = COMPARISONS) -> Path:
+    def publish(
+        self, model: str | None = None, comparisons: list[Comparison] = COMPARISONS, prompt: str | None = None
+    ) -> Path:
         teacher, distilled, out = (self.folder / name for name in ("teacher", "distilled", "student"))
-        settings = TeacherSettings(model=str(self.original))
+        settings = TeacherSettings(model=str(self.original), prompt=prompt)
         fetch_teacher(settings, teacher)
         shutil.copytree(teacher, distilled)
         (distilled / "training.jsonl").write_text("{}\n", encoding="utf-8")
@@ -183,3 +186,40 @@ def test_a_folder_s_base_model_is_what_it_says_of_itself_and_never_a_path(
 def test_the_card_opens_with_the_licence_of_the_teacher(press: Press) -> None:
     (press.original / "README.md").write_text("---\nlicense: mit\n---\n", encoding="utf-8")
     assert front_matter(press.publish())["license"] == "mit"
+
+
+# -- prompts -----------------------------------------------------------------------------------------------------------
+
+
+def published_with(press: Press, prompt: str | None, **config: Any) -> tuple[SentenceTransformer, str]:
+    """The student whose texts of training stood after a prompt, and its card."""
+    edit(press.original / "config_sentence_transformers.json", prompts={"passage": "passage: "}, **config)
+    student = press.publish(prompt=prompt)
+    return SentenceTransformer(str(student), device="cpu"), (student / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("prompt", ["passage", "passage: "])
+def test_a_prompt_of_the_model_becomes_the_default_and_is_written_out(press: Press, prompt: str) -> None:
+    model, card = published_with(press, prompt)
+    assert model.default_prompt_name == "passage"
+    assert np.array_equal(model.encode(["deniz"]), model.encode(["passage: deniz"], prompt=""))
+    assert 'after the prompt `"passage: "`' in card
+    assert 'prompt_name="passage"' in card
+
+
+def test_a_prompt_that_the_model_does_not_have_stands_in_the_code(press: Press) -> None:
+    model, card = published_with(press, "find: ")
+    assert model.default_prompt_name is None
+    assert 'model.encode(["...", "..."], prompt="find: ")' in card
+
+
+def test_a_student_trained_without_a_prompt_has_no_default(press: Press) -> None:
+    model, card = published_with(press, "", default_prompt_name="passage")
+    assert model.default_prompt_name is None
+    assert "prompt" not in card.split("## Evaluation")[0]
+
+
+def test_the_default_of_the_model_stays_where_nothing_is_asked_for(press: Press) -> None:
+    model, card = published_with(press, None, default_prompt_name="passage")
+    assert model.default_prompt_name == "passage"
+    assert 'prompt_name="passage"' in card

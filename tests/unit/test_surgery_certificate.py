@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from langtailor.errors import CertificateError
-from langtailor.models.tokenizer_file import tokenizer_of
+from langtailor.models.tokenizer_file import open_tokenizer, tokenizer_of
 from langtailor.surgery.base import Family, Graft, Layout, TokenizerFiles
 from langtailor.surgery.sentencepiece_model import Piece, read_pieces, with_pieces
-from langtailor.tokenizer.agreement import indistinguishable
+from langtailor.tokenizer.agreement import LibraryReading, indistinguishable
 from langtailor.tokenizer.certificate import Counts, certify
 from langtailor.tokenizer.write import write_files
 from tests.unit.surgery_teachers import TARGET, TEXTS
@@ -42,7 +42,7 @@ class Bench:
 
     def certify(self) -> dict[str, Any]:
         work = self.workshop
-        return certify(work.teacher, self.family, self.layout, self.folder, work.corpora, ["tr"])
+        return certify(LibraryReading(work.teacher), self.family, self.layout, self.folder, work.corpora, ["tr"])
 
     def edit(self, name: str, change: Callable[[Any], None]) -> None:
         path = self.folder / name
@@ -97,8 +97,35 @@ def test_the_figures_are_those_of_a_count_by_hand(bench: Bench) -> None:
 def test_all_libraries_are_asked_with_and_without_special_tokens(bench: Bench) -> None:
     agreement = bench.certify()["agreement"]
     files = {path.name for path in bench.folder.glob("*.model")}
-    assert set(agreement) == {"transformers", "transformers with special tokens", *files}
+    assert set(agreement) == {"sentence-transformers", "transformers", "transformers with special tokens", *files}
     assert all(found["agree"] == found["passages"] == len(TEXTS + TARGET) for found in agreement.values())
+
+
+def test_prompts_are_listed_as_teacher_and_student_segment_them(bench: Bench) -> None:
+    work, text = bench.workshop, "eski ev: "
+    reading = LibraryReading(work.teacher, {"find": text})
+    certificate = certify(reading, bench.family, bench.layout, bench.folder, work.corpora, ["tr"])
+    sides = {"teacher": work.teacher, "new": bench.folder}
+    tokens = {
+        side: open_tokenizer(folder).encode(text, add_special_tokens=False).tokens for side, folder in sides.items()
+    }
+    assert certificate["prompts"] == {"find": {"text": text} | tokens}
+
+
+def test_what_the_library_reads_after_a_prompt_is_compared(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A library that put something else before the text would be noticed, in the new folder alone."""
+    original = LibraryReading.ids
+
+    def ids(self: LibraryReading, folder: Path, texts: Sequence[str]) -> list[list[int]]:
+        rows = original(self, folder, texts)
+        return rows if folder == self.teacher else [row[::-1] if i % 2 else row for i, row in enumerate(rows)]
+
+    monkeypatch.setattr(LibraryReading, "ids", ids)
+    work = bench.workshop
+    with pytest.raises(CertificateError, match=r"sentence-transformers segments \d+ passages otherwise"):
+        certify(
+            LibraryReading(work.teacher, {"find": "ev: "}), bench.family, bench.layout, bench.folder, work.corpora, []
+        )
 
 
 def test_keeping_everything_is_certified_to_change_nothing(bench: Bench) -> None:

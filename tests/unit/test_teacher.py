@@ -18,8 +18,9 @@ from sentence_transformers import SentenceTransformer
 
 from langtailor.config.teacher import TeacherSettings
 from langtailor.errors import ArtifactError, ConfigError, UnsupportedTokenizerError
-from langtailor.models.folder import ModelInfo, resolve_prompt
+from langtailor.models.folder import ModelInfo
 from langtailor.models.loading import load_sentence_transformer, load_teacher
+from langtailor.models.prompts import find_prompt
 from langtailor.models.safetensors_file import tensor_shapes
 from langtailor.storage.artifacts import read_manifest
 from langtailor.teacher.fetch import fetch_teacher
@@ -251,7 +252,14 @@ def test_a_prompt_is_the_default_a_name_a_text_or_none(
 ) -> None:
     info = ModelInfo.read(teachers["gemma"])
     named = ModelInfo(**{**info.__dict__, "default_prompt": GEMMA_PROMPTS["document"]})
-    assert resolve_prompt(named, settings(prompt=prompt)) == expected
+    assert find_prompt(named, prompt) == expected
+
+
+def test_a_name_that_the_model_does_not_have_is_refused_with_those_that_it_has(teachers: dict[str, Path]) -> None:
+    with pytest.raises(ConfigError, match=r"'sts' is no prompt of the model, which has 'STS', 'doc"):
+        find_prompt(ModelInfo.read(teachers["gemma"]), "sts")
+    with pytest.raises(ConfigError, match=r"which has none\. To write a prompt out, .* such as 'passage: '"):
+        find_prompt(ModelInfo.read(teachers["bert"]), "passage")
 
 
 def test_integers_are_no_parameters(tmp_path: Path) -> None:

@@ -140,9 +140,15 @@ SETTINGS = [
         {"teacher.reads": "text"},
     ),
     Row(
-        "teacher prompt",
+        "teacher prompt, by name",
         "all vectors, tokens, training and what follows, all evaluations; not the clone",
         SCORES | {"teacher_vectors": 2, "tokenize_corpora": 1, "distil": 1},
+        {"teacher.prompt": "query"},
+    ),
+    Row(
+        "teacher prompt, written out",
+        "all vectors, vocabulary and what follows, all evaluations",
+        VOCABULARY | SCORES | {"teacher_vectors": 2},
         {"teacher.prompt": "query: "},
     ),
     Row("teacher revision", "everything but the documents", TEACHER, {"teacher.revision": "another"}),

@@ -22,6 +22,8 @@ rule write_tokenizer:
     params:
         languages=LANGUAGES,
         targets=SETTINGS.target_languages,
+        prompts=SETTINGS.written_prompts,
+        trust_remote_code=SETTINGS.teacher.trust_remote_code,
         code=script_digest("tokenizer"),
     script:
         "../scripts/tokenizer.py"

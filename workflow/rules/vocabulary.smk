@@ -27,6 +27,7 @@ rule select_vocabulary:
         weights={lang: SETTINGS.corpus.languages[lang].weight for lang in LANGUAGES},
         targets=SETTINGS.target_languages,
         work=str(ROOT / "downloads" / "donor"),
+        prompts=SETTINGS.written_prompts,
         code=script_digest("vocabulary"),
     script:
         "../scripts/vocabulary.py"

@@ -10,6 +10,8 @@ with job(snakemake):
         Path(snakemake.input.teacher),
         vocabulary=Path(snakemake.input.vocabulary),
         corpora=by_language(snakemake.params.languages, snakemake.input.corpora),
+        prompts=snakemake.params.prompts,
+        trust_remote_code=snakemake.params.trust_remote_code,
         targets=snakemake.params.targets,
         out=Path(snakemake.output.tokenizer),
     )

@@ -18,5 +18,6 @@ with job(snakemake):
         settings=settings,
         weights=params.weights,
         targets=params.targets,
+        prompts=params.prompts,
         out=Path(snakemake.output.vocabulary),
     )

@@ -21,12 +21,14 @@ class TaskNeeds:
     Attributes:
         languages: languages whose corpus it reads.
         files: the user's own files that it reads.
+        prompts: what it puts before texts: names of the model's prompts, or prompts written out.
         vectors: whether it reads the teacher's stored vectors of those languages.
         alone: whether it measures the machine, so that nothing else may run there.
     """
 
     languages: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
+    prompts: tuple[str, ...] = ()
     vectors: bool = False
     alone: bool = False
 

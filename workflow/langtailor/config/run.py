@@ -14,7 +14,7 @@ from langtailor.config.distillation import DistillationSettings
 from langtailor.config.evaluation import EvaluationSettings, TaskNeeds
 from langtailor.config.initialisation import InitialisationSettings
 from langtailor.config.report import ReportSettings
-from langtailor.config.teacher import TeacherSettings, is_local
+from langtailor.config.teacher import TeacherSettings, is_local, is_prompt_name
 from langtailor.config.variants import Variant, VariantOverrides, merged
 from langtailor.config.vectors import VectorSettings
 from langtailor.config.vocabulary import VocabularySettings
@@ -147,6 +147,12 @@ class Settings(Section):
     def task_needs(self, name: str) -> TaskNeeds:
         """What an evaluation task reads."""
         return self.evaluation.tasks[name].needs(sorted(self.corpus.languages))
+
+    @property
+    def written_prompts(self) -> tuple[str, ...]:
+        """Prompts that the configuration writes out, sorted. Those that it names are among the model's own."""
+        prompts = {self.teacher.prompt or ""}.union(*(self.task_needs(name).prompts for name in self.evaluation.tasks))
+        return tuple(sorted(prompt for prompt in prompts if prompt and not is_prompt_name(prompt)))
 
     def variant(self, name: str) -> Variant:
         """A variant's complete sections: the top-level ones with its overrides."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -18,8 +19,8 @@ class TeacherSettings(Section):
     revision: str = "main"
     """Branch, tag or commit of a Hub model; resolved once to a commit and recorded."""
     prompt: str | None = None
-    """Prompt put before each text: the name of one of the model's own prompts, or the prompt itself.
-    `null` takes the model's default, an empty string none."""
+    """Prompt put before each text: the name of one of the model's own prompts (a word alone), or the prompt written
+    out (`"query: "`). `null` takes the model's default, an empty string none."""
     max_length: Annotated[int, Field(ge=8)] | None = None
     """Tokens to which the teacher truncates a text; `null` takes the model's own limit."""
     dtype: Literal["float32", "bfloat16"] = "float32"
@@ -28,6 +29,11 @@ class TeacherSettings(Section):
     """What the teacher embeds: the passage itself, or, where a passage has one, its aligned text."""
     trust_remote_code: bool = False
     """Run Python code that comes with the model. Leave off unless you have read that code."""
+
+
+def is_prompt_name(prompt: str) -> bool:
+    """Whether a prompt is the name of one, a word alone; a prompt written out ends with a space or a colon."""
+    return re.fullmatch(r"[\w.-]+", prompt) is not None
 
 
 def is_local(model: str) -> bool:

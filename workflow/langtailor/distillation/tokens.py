@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from langtailor.config.teacher import TeacherSettings
 from langtailor.corpus.reading import split_counts, stream_rows
 from langtailor.errors import ArtifactError, UnsupportedTokenizerError
-from langtailor.models.folder import ModelInfo, resolve_prompt
+from langtailor.models.folder import ModelInfo
 from langtailor.models.loading import load_sentence_transformer
+from langtailor.models.prompts import find_prompt
 from langtailor.progress import Progress
 from langtailor.storage.artifacts import Manifest, atomic_file, scratch_directory, sha256_file
 from langtailor.storage.batching import batched
@@ -94,7 +95,7 @@ class Tokenizer:
         limit = self._model.max_seq_length
         if max_length is not None:
             self._model.max_seq_length = max_length if limit is None else min(max_length, limit)
-        self._prompt = resolve_prompt(ModelInfo.read(folder), teacher)
+        self._prompt = find_prompt(ModelInfo.read(folder), teacher.prompt)
         #: Tokens of the prompt, where the model tells them apart from the text.
         self.prompt_length: int | None = self._features(["x"]).get("prompt_length")
 

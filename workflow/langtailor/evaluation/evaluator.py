@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from langtailor.config.teacher import TeacherSettings
 from langtailor.errors import ConfigError
 from langtailor.evaluation.encoding import encode_texts
-from langtailor.models.folder import ModelInfo, resolve_prompt
+from langtailor.models.folder import ModelInfo
 from langtailor.models.loading import load_teacher
+from langtailor.models.prompts import find_prompt
 from langtailor.models.similarity import Similarity
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Evaluator:
     def __init__(self, model: Path, teacher: TeacherSettings, resamples: int, seed: int, device: str) -> None:
         self.folder, self.resamples, self.seed = model, resamples, seed
         self._info = ModelInfo.read(model)
-        self.prompt = resolve_prompt(self._info, teacher)
+        self.prompt = find_prompt(self._info, teacher.prompt)
         self.similarity = Similarity(self._info.similarity)
         self._teacher, self._device = teacher, device
 
@@ -71,14 +72,14 @@ class Evaluator:
             float32, shape (texts, d); rows of length 1 for the cosine.
 
         Raises:
-            ConfigError: ``width`` is more than the model has.
+            ConfigError: ``width`` is more than the model has, or it has no prompt of this name.
         """
         if width is not None and width > self._info.dimension:
             raise ConfigError(
                 "evaluation.tasks",
                 f"truncate_dim {width} is more than the {self._info.dimension} dimensions of {self.folder}",
             )
-        text_before = self.prompt if prompt is None else self._info.prompts.get(prompt, prompt)
+        text_before = self.prompt if prompt is None else find_prompt(self._info, prompt, "evaluation.tasks")
         prepare = (similarity or self.similarity).prepare
         vectors = prepare(encode_texts(self.model, texts, text_before, label))
         return vectors if width is None else prepare(vectors[:, :width])

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from langtailor.config.teacher import TeacherSettings
 from langtailor.errors import ArtifactError, SourceError
 from langtailor.models.safetensors_file import tensor_shapes
 from langtailor.models.similarity import SIMILARITIES
@@ -90,13 +89,6 @@ class ModelInfo:
             default_prompt=_default_prompt(prompts),
             similarity=_similarity(prompts, folder),
         )
-
-
-def resolve_prompt(info: ModelInfo, settings: TeacherSettings) -> str:
-    """The text put before each passage: a prompt's name is looked up, anything else is the prompt itself."""
-    if settings.prompt is None:
-        return info.default_prompt
-    return info.prompts.get(settings.prompt, settings.prompt)
 
 
 def weight_files(folder: Path) -> list[Path]:

@@ -27,6 +27,7 @@ from langtailor.storage.artifacts import (
     seal_directory,
 )
 from langtailor.student.limits import unify_limits
+from langtailor.student.prompt import TrainedPrompt
 
 _LOG = logging.getLogger("langtailor")
 #: What training leaves beside the model and nobody needs to load it.
@@ -79,8 +80,10 @@ def publish_student(model: Path, teacher: Path, facts: CardFacts, comparisons: S
         shutil.copytree(model, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*_NOT_PUBLISHED))
         info, teacher_info = ModelInfo.read(folder), ModelInfo.read(teacher)
         unify_limits(folder, info.max_length)
+        prompt = TrainedPrompt.of(info, facts.teacher["prompt"])
+        prompt.make_default(folder)
         origin = facts.teacher["model"] if not is_local(facts.teacher["model"]) else described_origin(teacher)
-        card = _card(facts, source, trained, origin, info, teacher_info, comparisons)
+        card = _card(facts, source, trained, origin, info, teacher_info, prompt, comparisons)
         (folder / "README.md").write_text(card, encoding="utf-8")
         seal_directory(folder, Manifest("student", trained.made_by, trained.inputs, trained.facts))
     _LOG.info("published %s: %s parameters, %s tokens", out, f"{info.parameters:,}", f"{info.vocabulary_size:,}")
@@ -93,6 +96,7 @@ def _card(
     origin: str | None,
     info: ModelInfo,
     teacher_info: ModelInfo,
+    prompt: TrainedPrompt,
     comparisons: Sequence[Comparison],
 ) -> str:
     environment = jinja2.Environment(
@@ -110,6 +114,7 @@ def _card(
         teacher_name=_public_name(facts.teacher["model"]),
         info=info,
         teacher_info=teacher_info,
+        prompt=prompt,
         rows=comparisons,
         front_matter=_front_matter(facts, source, origin, comparisons).to_yaml().strip(),
         settings=yaml.safe_dump(dict(facts.settings), sort_keys=False, allow_unicode=True).strip(),

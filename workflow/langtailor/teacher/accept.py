@@ -20,6 +20,7 @@ from langtailor.errors import ConfigError, LangtailorError, is_disk_full, is_out
 from langtailor.models.folder import ModelInfo
 from langtailor.models.loading import load_sentence_transformer
 from langtailor.storage.json_files import load_json_object
+from langtailor.teacher.preprocessing import adopt_preprocessing
 
 if TYPE_CHECKING:
     import torch
@@ -43,6 +44,8 @@ _SHOWN = 3
 def accept_teacher(folder: Path, settings: TeacherSettings) -> ModelInfo:
     """Refuse a teacher that is incomplete, damaged, or gives other vectors than its files promise.
 
+    Where the loaded model treats text otherwise than ``tokenizer.json``, that file is changed to do the same.
+
     Args:
         folder: the fetched teacher.
         settings: ``model`` names it in messages; ``trust_remote_code`` is used.
@@ -63,6 +66,7 @@ def accept_teacher(folder: Path, settings: TeacherSettings) -> ModelInfo:
         _check_tensors(model, _reload_transformer(model, folder, settings), refusal)
         _check_finite(model, refusal)
         _check_vectors(model, first, info.dimension, refusal)
+        adopt_preprocessing(folder, model.tokenizer)
     return info
 
 

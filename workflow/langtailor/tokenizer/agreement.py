@@ -7,11 +7,14 @@ their files, and ``sentencepiece`` reads a file of its own. So each is run and c
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import cycle
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from langtailor.models.loading import load_sentence_transformer
 from langtailor.models.tokenizer_file import tokenizer_of
 from langtailor.storage.json_files import load_json_object
 from langtailor.surgery.base import Family, Layout
@@ -29,6 +32,9 @@ _FLOAT32_ERROR = 2.0**-24
 #: ``kUnkPenalty`` in sentencepiece).
 _UNKNOWN_PENALTY = 10.0
 _EXAMPLES = 5
+_SENTENCE_TRANSFORMERS = "sentence-transformers"
+#: Tokens of a text; longer than any.
+_LONGEST = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -44,8 +50,51 @@ class Agreement:
     problems: Sequence[str]
 
 
-def check_agreement(family: Family, layout: Layout, teacher: Path, folder: Path, texts: Sequence[str]) -> Agreement:
-    """Compare all files and libraries with ``tokenizer.json``: transformers, sentencepiece where there is a file.
+@dataclass(frozen=True)
+class LibraryReading:
+    """How sentence-transformers makes a text into ids for the teacher.
+
+    Attributes:
+        teacher: the teacher's folder.
+        prompts: prompts that may stand before a text, by name.
+        trust_remote_code: run Python code that comes with the teacher.
+    """
+
+    teacher: Path
+    prompts: Mapping[str, str] = field(default_factory=dict)
+    trust_remote_code: bool = False
+
+    def ids(self, folder: Path, texts: Sequence[str]) -> list[list[int]]:
+        """The ids that a model of the teacher's modules with the tokenizer in ``folder`` reads, special ones included.
+
+        The texts take the prompts in turn, and the first of each round none.
+        """
+        with TemporaryDirectory() as place:
+            overlay = Path(place)
+            for source in (self.teacher, folder):
+                for file in source.iterdir():
+                    (overlay / file.name).unlink(missing_ok=True)
+                    (overlay / file.name).symlink_to(file.resolve())
+            model = load_sentence_transformer(overlay, "cpu", "auto", trust_remote_code=self.trust_remote_code)
+            model.max_seq_length = _LONGEST
+            return [_unpadded(model.preprocess([text], prompt=prompt or None)) for prompt, text in self.prompted(texts)]
+
+    def prompted(self, texts: Sequence[str]) -> Iterator[tuple[str, str]]:
+        """Each text with the prompt before it."""
+        return zip(cycle(["", *self.prompts.values()]), texts)
+
+
+def _unpadded(features: Mapping[str, Any]) -> list[int]:
+    ids: list[int] = features["input_ids"][0][features["attention_mask"][0].bool()].tolist()
+    return ids
+
+
+def check_agreement(
+    family: Family, layout: Layout, reading: LibraryReading, folder: Path, texts: Sequence[str]
+) -> Agreement:
+    """Compare all files and libraries with ``tokenizer.json``.
+
+    The libraries are sentence-transformers, transformers, and sentencepiece where there is a file.
 
     A passage counts as broken only where the library agrees about the teacher on it and, for Unigram, where the two
     segmentations differ in score by more than SentencePiece's float32 sums can tell.
@@ -53,14 +102,19 @@ def check_agreement(family: Family, layout: Layout, teacher: Path, folder: Path,
     Args:
         family: the teacher's tokenizer.
         layout: the new vocabulary.
-        teacher: the teacher's folder.
+        reading: how sentence-transformers reads text for the teacher.
         folder: the new tokenizer's files.
         texts: passages that the libraries segment.
     """
-    old, new = _Side(teacher, teacher, family.tokens), _Side(folder, teacher, layout.tokens)
+    old, new = _Side(reading.teacher, reading, family.tokens), _Side(folder, reading, layout.tokens)
     problems = [*_file_problems(old, new, layout), *_transformers_problems(old, new, layout)]
     report = {}
-    for library in ("transformers", "transformers with special tokens", *new.sentencepiece_files):
+    for library in (
+        _SENTENCE_TRANSFORMERS,
+        "transformers",
+        "transformers with special tokens",
+        *new.sentencepiece_files,
+    ):
         before, after = old.differing(library, texts), new.differing(library, texts)
         ties = {i for i in after if new.tied(library, texts[i])}
         report[library] = {
@@ -82,12 +136,13 @@ class _Side:
 
     Args:
         folder: its files.
-        teacher: the teacher's folder, whose ``config.json`` decides which class transformers takes.
+        reading: how sentence-transformers reads text; the teacher's ``config.json`` decides which class transformers
+            takes.
         tokens: token by id.
     """
 
-    def __init__(self, folder: Path, teacher: Path, tokens: Sequence[str | None]) -> None:
-        self.folder, self.tokens, self._teacher = folder, tokens, teacher
+    def __init__(self, folder: Path, reading: LibraryReading, tokens: Sequence[str | None]) -> None:
+        self.folder, self.tokens, self._reading, self._teacher = folder, tokens, reading, reading.teacher
         self.spec = load_json_object(folder / "tokenizer.json")
         self.sentencepiece_files = list(sentencepiece_files(folder))
 
@@ -106,6 +161,10 @@ class _Side:
 
     def differing(self, library: str, texts: Sequence[str]) -> list[int]:
         """Indices of the texts that a library segments otherwise than ``tokenizer.json``."""
+        if library == _SENTENCE_TRANSFORMERS:
+            read = [self.names(ids) for ids in self._reading.ids(self.folder, texts)] if texts else []
+            expected = self._expected([prompt + text for prompt, text in self._reading.prompted(texts)], special=True)
+            return [i for i, (row, other) in enumerate(zip(read, expected, strict=True)) if row != other]
         special = library.endswith("special tokens")
         pairs = zip(self._rows(library, texts, special=special), self._expected(texts, special=special), strict=True)
         return [i for i, (row, other) in enumerate(pairs) if row != other]

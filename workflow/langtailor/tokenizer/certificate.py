@@ -28,7 +28,7 @@ from langtailor.storage.json_files import load_json_object
 from langtailor.surgery.base import Family, Layout
 from langtailor.surgery.unknowns import lost_tokens, unknown_id, unknown_spans
 from langtailor.surgery.word_models import encode_words
-from langtailor.tokenizer.agreement import check_agreement
+from langtailor.tokenizer.agreement import LibraryReading, check_agreement
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -105,7 +105,7 @@ class Counts:
 
 
 def certify(
-    teacher: Path,
+    reading: LibraryReading,
     family: Family,
     layout: Layout,
     folder: Path,
@@ -115,7 +115,7 @@ def certify(
     """Check every promise and refuse a tokenizer that breaks one.
 
     Args:
-        teacher: the teacher's folder.
+        reading: how the library reads text for the teacher, with its prompts.
         family: the teacher's tokenizer.
         layout: the new vocabulary.
         folder: the new tokenizer's files.
@@ -143,8 +143,8 @@ def certify(
     if unreachable:
         examples = unreachable[:_EXAMPLES]
         broken.append(f"{len(unreachable)} tokens are unreachable, among them {examples}; {_UNEXPECTED}")
-    _LOG.info("comparing with transformers and sentencepiece")
-    agreement = check_agreement(family, layout, teacher, folder, samples)
+    _LOG.info("comparing with sentence-transformers, transformers and sentencepiece")
+    agreement = check_agreement(family, layout, reading, folder, samples)
     broken += [f"{problem}; {_UNEXPECTED}" for problem in agreement.problems]
     if broken:
         raise CertificateError("the new tokenizer breaks its promises: " + ". ".join(broken))
@@ -160,6 +160,7 @@ def certify(
         "languages": {lang: count.report() for lang, count in counts.items()},
         "all": sum(counts.values(), Counts()).report(),
         "unreachable": len(unreachable),
+        "prompts": {name: comparison.prompt(text) for name, text in reading.prompts.items()},
         "agreement": agreement.report,
     }
 
@@ -216,6 +217,13 @@ class _Comparison:
                         lost |= lost_tokens_of_text
                 progress.update(len(batch))
         return total, lost
+
+    def prompt(self, text: str) -> dict[str, Any]:
+        """A prompt with its tokens by the teacher and by the new tokenizer."""
+        sides = {"teacher": self.teacher, "new": self.new}
+        return {"text": text} | {
+            name: tokenizer.encode(text, add_special_tokens=False).tokens for name, tokenizer in sides.items()
+        }
 
     def _passage(self, text: str, teacher: list[int], pruned: list[int], new: list[int]) -> Counts:
         ids = np.array(teacher, np.int64)

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from langtailor.errors import ArtifactError
+from langtailor.models.folder import ModelInfo
+from langtailor.models.prompts import all_prompts
 from langtailor.storage.artifacts import (
     Manifest,
     atomic_directory,
@@ -23,6 +25,7 @@ from langtailor.storage.json_files import format_json, load_json_object
 from langtailor.storage.tables import VOCABULARY, read_table
 from langtailor.surgery.base import Family, Layout
 from langtailor.surgery.registry import load_family
+from langtailor.tokenizer.agreement import LibraryReading
 from langtailor.tokenizer.certificate import certify
 from langtailor.vocabulary.table import table_to_layout
 
@@ -33,7 +36,14 @@ _TOKEN_LISTS = ("additional_special_tokens", "extra_special_tokens")
 
 
 def write_tokenizer(
-    teacher: Path, vocabulary: Path, corpora: Mapping[str, Path], targets: Sequence[str], out: Path
+    teacher: Path,
+    vocabulary: Path,
+    corpora: Mapping[str, Path],
+    targets: Sequence[str],
+    out: Path,
+    *,
+    prompts: Sequence[str] = (),
+    trust_remote_code: bool = False,
 ) -> None:
     """Write the tokenizer of a vocabulary and certify it.
 
@@ -43,6 +53,8 @@ def write_tokenizer(
         corpora: ``corpus/{lang}.parquet`` by language; the validation split is read.
         targets: the languages that the grafts are for.
         out: the tokenizer (kind ``tokenizer``): a complete folder for transformers, with ``certificate.json``.
+        prompts: prompts that the configuration writes out, certified beside the model's own.
+        trust_remote_code: run Python code that comes with the teacher.
 
     Raises:
         ArtifactError: an input is damaged, or the vocabulary was chosen for another teacher.
@@ -56,7 +68,8 @@ def write_tokenizer(
     _check_origin(family, layout, vocabulary)
     with atomic_directory(out) as folder:
         write_files(family, layout, teacher, folder)
-        certificate = certify(teacher, family, layout, folder, corpora, targets)
+        reading = LibraryReading(teacher, all_prompts(ModelInfo.read(teacher), prompts), trust_remote_code)
+        certificate = certify(reading, family, layout, folder, corpora, targets)
         write_json(folder / "certificate.json", "certificate", certificate)
         inputs = {"teacher": directory_digest(teacher), "vocabulary": sha256_file(vocabulary)}
         facts = {key: certificate[key] for key in ("size", "kept", "grafted", "padding")}

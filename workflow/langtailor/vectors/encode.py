@@ -23,8 +23,9 @@ from langtailor.config.teacher import TeacherSettings
 from langtailor.config.vectors import VectorSettings
 from langtailor.corpus.reading import read_rows
 from langtailor.errors import ArtifactError, LangtailorError
-from langtailor.models.folder import ModelInfo, resolve_prompt
+from langtailor.models.folder import ModelInfo
 from langtailor.models.loading import load_teacher
+from langtailor.models.prompts import find_prompt
 from langtailor.storage.artifacts import Manifest, canonical_json, directory_digest, read_manifest
 from langtailor.storage.code_digest import module_digest
 from langtailor.vectors.store import DIGEST_BYTES, KIND, VectorShard, text_digests, texts_read, write_shard
@@ -64,7 +65,7 @@ def encode_shard(
     manifest = read_manifest(teacher, "teacher")
     info = ModelInfo.read(teacher)
     table = read_rows(corpus, shard * settings.shard_passages, settings.shard_passages)
-    texts, prompt = texts_read(table, teacher_settings.reads), resolve_prompt(info, teacher_settings)
+    texts, prompt = texts_read(table, teacher_settings.reads), find_prompt(info, teacher_settings.prompt)
     ids, splits = (pa.array(table[name].to_pylist(), pa.string()) for name in ("id", "split"))
     digests = text_digests(texts, prompt)
     made_by = teacher_settings.model_dump(mode="json") | {

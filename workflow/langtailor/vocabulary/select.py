@@ -19,6 +19,9 @@ import numpy as np
 import pyarrow as pa
 
 from langtailor.config.vocabulary import VocabularySettings
+from langtailor.models.folder import ModelInfo
+from langtailor.models.prompts import all_prompts, prompt_tokens
+from langtailor.models.tokenizer_file import tokenizer_of
 from langtailor.storage import tables
 from langtailor.storage.artifacts import Manifest, sha256_file
 from langtailor.surgery.base import Family, Ids, Layout, Origin
@@ -42,6 +45,7 @@ def select_vocabulary(
     settings: VocabularySettings,
     weights: Mapping[str, float],
     targets: Sequence[str],
+    prompts: Sequence[str],
     out: Path,
 ) -> None:
     """Choose the tokens of one variant and write ``vocabulary/{variant}.parquet``.
@@ -54,6 +58,7 @@ def select_vocabulary(
         settings: budget and policy.
         weights: weight of each language's counts.
         targets: languages for which tokens are grafted.
+        prompts: prompts that the configuration writes out; the tokens of these and of the model's own are kept.
         out: the table's file.
 
     Raises:
@@ -65,9 +70,9 @@ def select_vocabulary(
     family = load_family(teacher)
     whole_alphabet = settings.alphabet == "full"
     statistics = read_statistics(family, teacher, counts, corpora, weights, targets, whole_alphabet=whole_alphabet)
-    selector = Selector(
-        family, statistics, settings, donor, _loss(family, teacher) if settings.ranking == "loss" else None
-    )
+    loss = _loss(family, teacher) if settings.ranking == "loss" else None
+    kept_for_prompts = prompt_tokens(tokenizer_of(family.spec), all_prompts(ModelInfo.read(teacher), prompts))
+    selector = Selector(family, statistics, settings, donor, loss, kept_for_prompts)
     curve: list[dict[str, Any]] = []
     if settings.graft.policy == "marginal":
         selection, curve = choose_share(family, selector.select, corpora, weights, settings.graft.share)
@@ -80,7 +85,8 @@ def select_vocabulary(
     facts = _facts(family, selection, guaranteed, layout, statistics.counts) | {"marginal_curve": curve}
     manifest = Manifest(
         "vocabulary",
-        made_by=settings.model_dump(mode="json") | {"weights": dict(weights), "targets": list(targets)},
+        made_by=settings.model_dump(mode="json")
+        | {"weights": dict(weights), "targets": list(targets), "prompts": list(prompts)},
         inputs={
             "tokenizer": sha256_file(teacher / "tokenizer.json"),
             "counts": {lang: sha256_file(path) for lang, path in counts.items()},

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from langtailor.config.vocabulary import VocabularySettings
 from langtailor.errors import ConfigError
-from langtailor.surgery.base import Family, Graft, Ids, Origin
+from langtailor.surgery.base import Family, Ids, Origin
 from langtailor.surgery.spelling import BYTE_TOKENS
 from langtailor.surgery.unknowns import needed_to_stay_known
 from langtailor.vocabulary.candidates import Candidates, Loss
@@ -22,8 +22,6 @@ from langtailor.vocabulary.selection import Kept, Selection
 from langtailor.vocabulary.statistics import CorpusStatistics
 
 _LOG = logging.getLogger("langtailor")
-#: Rounds in which budget that grafts leave goes back to the teacher's tokens.
-_ROUNDS = 4
 
 
 class Selector:
@@ -35,6 +33,7 @@ class Selector:
         settings: budget and policy.
         donor: ``tokenizer.json`` of a given donor, or ``None``.
         loss: by teacher id, what is lost without a token where only the given ids are kept; ``None`` counts all alike.
+        prompt_tokens: by teacher id, a prompt that has the token.
 
     Raises:
         ConfigError: ``keep_tokens`` names a token that the teacher does not have.
@@ -47,9 +46,10 @@ class Selector:
         settings: VocabularySettings,
         donor: Mapping[str, Any] | None,
         loss: Loss | None = None,
+        prompt_tokens: Mapping[int, str] | None = None,
     ) -> None:
         self._family, self._statistics, self._settings, self._donor = family, statistics, settings, donor
-        self._mandatory = self._mandatory_tokens()
+        self._mandatory = self._mandatory_tokens(prompt_tokens or {})
         self._unwanted = self._matched_by_pattern()
         loss_of_closure = partial(self._loss_of_closure, loss) if loss else None
         self._candidates = Candidates.ranked(
@@ -64,8 +64,9 @@ class Selector:
     def select(self, share: float) -> Selection:
         """Kept tokens and grafts with ``share`` of the budget offered to grafts.
 
-        Grafts depend on what is kept, and what is kept on how much the grafts leave. So budget that the grafts do not
-        use goes back to the teacher's tokens and the grafts are proposed anew, until nothing is left over or to give.
+        Grafts depend on what is kept, and what is kept on how many grafts there are. Rows that the grafts leave go to
+        the teacher's tokens, and the grafts are proposed anew for these, always from as many candidates. More tokens are
+        kept in each round, so it ends: with a full table, or with one that neither side can fill.
 
         Raises:
             ConfigError: the budget cannot hold the mandatory tokens, or is larger than what there is.
@@ -73,17 +74,16 @@ class Selector:
         size, min_count = self._settings.size, self._settings.graft.min_count
         offered = round(share * size)
         self._check_size(offered)
-        for _ in range(_ROUNDS):
-            _LOG.info("choosing %s tokens, up to %s of them new", f"{size:,}", f"{offered:,}")
-            kept = self._keep(size - offered, share)
-            grafts: list[Graft] = []
-            if offered:
-                ids = np.asarray(sorted(kept), dtype=np.int32)
-                grafts = self._family.propose_grafts(ids, self._statistics.words, offered, min_count, self._donor)
-            if len(grafts) >= offered or len(kept) < size - offered:
-                break
-            offered = len(grafts)
-        return Selection(kept, tuple(grafts), share)
+        rows = size - offered
+        while True:
+            _LOG.info("choosing %s tokens, up to %s of them new", f"{size:,}", f"{size - rows:,}")
+            kept = self._keep(rows, share)
+            ids = np.asarray(sorted(kept), dtype=np.int32)
+            words, donor = self._statistics.words, self._donor
+            grafts = self._family.propose_grafts(ids, words, offered, min_count, donor) if offered else []
+            if len(kept) < rows or len(grafts) >= size - rows:
+                return Selection(kept, tuple(grafts[: size - len(kept)]), share)
+            rows = size - len(grafts)
 
     def check_filled(self, selection: Selection) -> None:
         """Warn when there is less than the budget holds.
@@ -93,11 +93,27 @@ class Selector:
         """
         if len(selection) < self._settings.size:
             self._check_size(len(selection.grafts))
+            found = (len(selection), self._settings.size, len(selection.kept), len(selection.grafts))
             _LOG.warning(
                 "only %s of the %s rows of vocabulary.size are filled (%s with the teacher's tokens, %s with grafts), and "
-                "the table has no more. Lower the size or vocabulary.min_count, or give more text.",
-                *(f"{n:,}" for n in (len(selection), self._settings.size, len(selection.kept), len(selection.grafts))),
+                "the table has no more. To fill it, %s; or lower vocabulary.size.",
+                *(f"{number:,}" for number in found),
+                " or ".join(self._ways_to_fill(selection)),
             )
+
+    def _ways_to_fill(self, selection: Selection) -> list[str]:
+        """What keeps rows from being filled, as advice."""
+        settings, graft = self._settings, self._settings.graft
+        ways = []
+        if settings.min_count:
+            ways.append(f"lower vocabulary.min_count ({settings.min_count})")
+        if settings.drop_pattern is not None:
+            ways.append("drop less by vocabulary.drop_pattern")
+        if len(selection.grafts) == round(selection.share * settings.size):
+            return [*ways, f"raise vocabulary.graft.share ({selection.share:g})"]
+        if graft.min_count > 1:
+            ways.append(f"lower vocabulary.graft.min_count ({graft.min_count})")
+        return [*ways, "give more text of the target languages"]
 
     def guaranteed_ids(self, selection: Selection) -> Ids:
         """Kept ids that are mandatory or in a language's minimum, sorted."""
@@ -152,7 +168,7 @@ class Selector:
 
     # -- what must and what may be kept --------------------------------------------------------------------------------
 
-    def _mandatory_tokens(self) -> dict[int, Kept]:
+    def _mandatory_tokens(self, prompt_tokens: Mapping[int, str]) -> dict[int, Kept]:
         mandatory: dict[int, Kept] = {}
         special = self._family.special_ids()
         for i in special[special < self._statistics.rows].tolist():
@@ -160,6 +176,8 @@ class Selector:
         for i in self._statistics.alphabet.tolist():
             origin: Origin = "byte" if self._family.tokens[i] in BYTE_TOKENS else "alphabet"
             mandatory.setdefault(i, Kept(i, origin, "without it some text cannot be written"))
+        for i, prompt in sorted(prompt_tokens.items()):
+            mandatory.setdefault(i, Kept(i, "prompt", f"prompt {prompt!r}"))
         tokens = self._family.tokens[: self._statistics.rows]
         ids = {token: i for i, token in enumerate(tokens) if token is not None}
         for token in self._settings.keep_tokens:

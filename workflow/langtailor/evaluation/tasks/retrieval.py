@@ -44,7 +44,8 @@ class RetrievalTask(VectorTask):
     """The same for documents."""
 
     def needs(self, languages: Sequence[str]) -> TaskNeeds:
-        return TaskNeeds(files=(self.corpus, self.queries, self.qrels))
+        prompts = tuple(prompt for prompt in (self.query_prompt, self.document_prompt) if prompt is not None)
+        return TaskNeeds(files=(self.corpus, self.queries, self.qrels), prompts=prompts)
 
     def evaluate(self, evaluator: Evaluator, inputs: Inputs) -> TaskResult:
         judgements = read_judgements(self)
