@@ -29,7 +29,7 @@ from transformers import (
     XLMRobertaConfig,
 )
 
-from langtailor.clone.clone import MAPPING_NAME, clone_model
+from langtailor.clone.clone import clone_model
 from langtailor.config.initialisation import InitialisationSettings
 from langtailor.errors import ArtifactError, LangtailorError
 from langtailor.models.safetensors_file import stored_tensors
@@ -42,7 +42,7 @@ from langtailor.storage.artifacts import (
     seal_directory,
     sha256_file,
 )
-from langtailor.storage.tables import MAPPING, VOCABULARY, read_table, write_table
+from langtailor.storage.tables import MAPPING, MAPPING_NAME, VOCABULARY, read_table, write_table
 from langtailor.surgery.base import Layout, Origin
 from langtailor.surgery.registry import load_family
 from langtailor.surgery.segmentation import segment

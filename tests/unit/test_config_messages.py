@@ -62,7 +62,6 @@ def message(tmp_path, config, text=None):
         ("evaluation.tasks", "{m: {kind: sts, path: x, columns: [a, a, b]}}", "'a' stands twice"),
         # Shapes.
         ("target_languages", "tr", "must be a list; found 'tr'; write [tr]"),
-        ("target_languages", "[]", "must not be empty; found []"),
         ("variants", "{}", "must not be empty; found {}"),
         ("vocabulary", "5", "must hold keys and values; found 5"),
         ("vocabulary", "null", "must hold keys and values; found null; write {} for the defaults"),

@@ -19,8 +19,9 @@ def score(value, low=None, high=None):
 
 
 def compared(task, metric, group, values, to_teacher=None, less_is_better=False):
-    scores = dict(zip(("teacher", "clone", "student"), values, strict=True))
-    return Comparison(task, metric, group, scores, to_teacher, Difference(99.0, 98.0, 100.0), less_is_better)
+    scores = dict(zip(("teacher", "cut", "trained"), values, strict=True))
+    differences = {"trained": to_teacher} if to_teacher else {}
+    return Comparison(task, metric, group, scores, differences, {}, less_is_better)
 
 
 COMPARISONS = [
@@ -45,7 +46,7 @@ def publish(root, model="who/what", facts=(), inputs=(), **teacher):
     (root / "distilled" / "training.jsonl").write_text("{}\n")
     seal_directory(root / "distilled", Manifest("distilled", facts={"kept_step": 7}))
     settings = {"model": model, "prompt": None, "reads": "text", **teacher}
-    told = CardFacts("a run", "tailored", ["tr"], ["de", "tr"], settings, SETTINGS)
+    told = CardFacts("a run", "tailored", ["tr"], ["de", "tr"], settings, SETTINGS, ["teacher", "cut", "trained"])
     publish_student(root / "distilled", root / "teacher", told, COMPARISONS, root / "student")
     return (root / "student" / "README.md").read_text(encoding="utf-8")
 
@@ -95,7 +96,7 @@ def test_sizes_stand_under_the_model_that_has_them(card, root):
 
 def test_every_score_stands_under_its_model_and_the_rest_follows_from_them(card):
     table = markdown_tables(card)[1]
-    assert table.head[3:] == ["teacher", "clone", "this model", "retained", "difference to the teacher"]
+    assert table.head[3:] == ["teacher", "cut only", "trained", "retained", "difference to the teacher"]
     assert table.rows == [
         [
             "sts",
@@ -114,7 +115,7 @@ def test_every_score_stands_under_its_model_and_the_rest_follows_from_them(card)
 
 def test_the_card_tells_teacher_commit_prompt_and_settings(card):
     assert "made from `who/what` at commit `c0ffee`" in card
-    assert "carried the prompt `query: `" in card
+    assert 'each text stood after the prompt `"query: "`' in card
     assert "reads the aligned text of a passage" in card
     assert yaml.safe_load(card.split("```yaml\n")[1].split("```")[0]) == SETTINGS
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
@@ -200,6 +200,7 @@ def test_the_proof_holds_for_the_real_configurations(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PROVEN)
+@example(texts=["The 0▁", "The The"])
 @given(texts=st.lists(any_text(), min_size=1, max_size=4))
 @settings(max_examples=150, deadline=None)
 def test_parts_have_the_tokens_of_the_whole(name: str, texts: list[str]) -> None:

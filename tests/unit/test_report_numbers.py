@@ -115,38 +115,38 @@ def write_benchmark(path, *jobs):
     path.write_text("s\tmax_rss\n" + "".join(f"{seconds}\t{memory}\n" for seconds, memory in jobs))
 
 
-def scores(teacher, clone, student, n=4000):
+def scores(teacher, cut, trained, n=4000):
     def score(value):
         return Score("x", value, value - 0.125, value + 0.25, n)
 
-    return {"teacher": score(teacher), "clone": score(clone), "student": score(student)}
+    return {"teacher": score(teacher), "cut": score(cut), "trained": score(trained)}
 
 
-def plain(teacher, clone, student):
-    values = {"teacher": teacher, "clone": clone, "student": student}
+def plain(teacher, cut, trained):
+    values = {"teacher": teacher, "cut": cut, "trained": trained}
     return {model: Score("x", value, None, None, 7) for model, value in values.items()}
 
 
 COMPARISONS = [
-    Comparison("agreement", "cosine", "all", scores(1.0, 0.25, 0.75), None, Difference(0.5, 0.4, 0.6)),
-    Comparison("agreement", "cosine", "de", scores(0.9, 0.3, 0.6), None, None),
-    Comparison("fertility", "tokens per word", "de", plain(2.0, 4.0, 3.0), None, None, less_is_better=True),
-    Comparison("fertility", "tokens per word", "tr", plain(3.0, 6.0, 1.5), None, None, less_is_better=True),
+    Comparison("agreement", "cosine", "all", scores(1.0, 0.25, 0.75), {}, {"trained": Difference(0.5, 0.4, 0.6)}),
+    Comparison("agreement", "cosine", "de", scores(0.9, 0.3, 0.6), {}, {}),
+    Comparison("fertility", "tokens per word", "de", plain(2.0, 4.0, 3.0), {}, {}, less_is_better=True),
+    Comparison("fertility", "tokens per word", "tr", plain(3.0, 6.0, 1.5), {}, {}, less_is_better=True),
     Comparison(
         "bitext",
         "accuracy",
         "both directions",
         scores(80.0, 20.0, 60.0),
-        Difference(-20.0, -25.0, -15.0),
-        Difference(40.0, -1.0, 81.0),
+        {"trained": Difference(-20.0, -25.0, -15.0)},
+        {"trained": Difference(40.0, -1.0, 81.0)},
     ),
     Comparison(
         "shape",
         "uniformity",
         None,
         plain(-2.0, -1.0, -3.0),
-        Difference(-1.0, -1.5, -0.5),
-        Difference(1.5, 1.25, 1.75),
+        {"trained": Difference(-1.0, -1.5, -0.5)},
+        {"trained": Difference(1.5, 1.25, 1.75)},
         less_is_better=True,
     ),
 ]
@@ -164,6 +164,7 @@ def make_run(root, variants=("tailored",)):
         content["agreement"] = {"transformers": {"agree": 99, "passages": 100}}
         write_json(root / "tokenizer" / name / "certificate.json", "certificate", content)
         make_student(root / "distillation" / name / "model", {"steps": 2, "planned_steps": 1500, "kept_step": 1})
+        make_tiny_bert_teacher(root / "clone" / name)
     write_benchmark(root / "benchmarks" / "fetch_teacher.tsv", (4.25, "-"))
     write_benchmark(root / "benchmarks" / "evaluate" / "a.tsv", (10.0, 900.0), (70.5, 2500.4))
     write_benchmark(root / "benchmarks" / "evaluate" / "b.tsv", (45.0, 30.0))
@@ -173,7 +174,10 @@ def make_run(root, variants=("tailored",)):
 def page_of(root, comparisons, out, shares=0.5):
     settings = {"vocabulary": {"graft": {"share": shares}}}
     variants = dict.fromkeys(comparisons, settings)
-    page = gather_page(root, "a run", None, ["de", "tr"], ["tr"], variants, comparisons)
+    models = {
+        name: {"teacher": "teacher", "cut": f"{name}/clone", "trained": f"{name}/student"} for name in comparisons
+    }
+    page = gather_page(root, "a run", None, ["de", "tr"], ["tr"], variants, models, comparisons)
     write_report(page, out)
     return Page(out.read_text(encoding="utf-8"))
 
@@ -214,15 +218,29 @@ def test_the_tiles_show_the_student_and_note_the_others(page, root):
         "parameters": (f"{after / 1e6:.1f} M", f"{after / before:.0%} of {before / 1e6:.1f} M"),
         "tokens": ("40", f"teacher: {rows}"),
         "tokens a word, tr": ("1.50", "teacher: 3.00"),
-        "agreement: cosine": ("0.750", "clone 0.250, teacher 1.000"),
-        "bitext: accuracy": ("60.00", "clone 20.00, teacher 80.00"),
-        "shape: uniformity": ("-3.00", "clone -1.000, teacher -2.00"),
+        "agreement: cosine": ("0.750", "cut only 0.250, teacher 1.000"),
+        "bitext: accuracy": ("60.00", "cut only 20.00, teacher 80.00"),
+        "shape: uniformity": ("-3.00", "cut only -1.000, teacher -2.00"),
+    }
+
+
+def test_the_first_table_tells_what_each_step_costs_and_brings(page, root):
+    table = page.table("From the teacher")
+    folders = {"teacher": "teacher/model", "cut only": "clone/tailored", "trained": "distillation/tailored/model"}
+    sizes = {step: f"{parameters(root / folder) / 1e6:.1f} M" for step, folder in folders.items()}
+    columns = ["tokens a word, tr", "agreement: cosine", "bitext: accuracy", "shape: uniformity"]
+    assert table.head == ["", "tokens", "parameters", "weights", *columns]
+    assert {step: cells[1] for step, cells in table.cells().items()} == sizes
+    assert {step: cells[3:] for step, cells in table.cells().items()} == {
+        "teacher": ["3.00", "1.000", "80.00", "-2.00"],
+        "cut only": ["1.50", "0.250", "20.00", "-1.000"],
+        "trained": ["1.50", "0.750", "60.00 / -20 (-25 to -15)", "-3.00 / -1 (-1.5 to -0.5)"],
     }
 
 
 def test_scores_stand_under_their_model_with_their_interval(page):
     table = page.table("Scores")
-    assert table.head[4:8] == ["teacher", "clone", "student", "retained"]
+    assert table.head[4:8] == ["teacher", "cut only", "trained", "retained"]
     bitext = table.rows[2]
     assert bitext[:4] == ["bitext", "accuracy", "both directions", "4,000"]
     assert bitext[4:8] == ["80.00 / 79.88 to 80.25", "20.00 / 19.88 to 20.25", "60.00 / 59.88 to 60.25", "75.0 %"]
@@ -232,7 +250,7 @@ def test_scores_stand_under_their_model_with_their_interval(page):
 
 def test_differences_stand_under_the_model_that_they_are_to(page):
     table = page.table("Scores")
-    assert table.head[8:] == ["student − teacher", "student − clone"]
+    assert table.head[8:] == ["student − teacher", "student − cut only"]
     assert [row[8:] for row in table.rows] == [
         ["", "+0.5 +0.4 to +0.6"],
         ["", ""],
@@ -320,11 +338,11 @@ def in_proportion(found, expected):
 
 
 def test_bars_of_a_model_have_its_name_its_colour_and_its_values():
-    svg = plots.grouped_bars(["de", "tr"], {"teacher": [1, 2], "clone": [5, 6], "student": [4, 3]}, "tokens")
-    in_proportion(bars(svg), {"teacher": [1, 2], "clone": [5, 6], "student": [4, 3]})
-    assert colours(svg) == {"teacher": plots.TEACHER, "clone": plots.CLONE, "student": plots.STUDENT}
+    svg = plots.grouped_bars(["de", "tr"], {"teacher": [1, 2], "cut only": [5, 6], "trained": [4, 3]}, "tokens")
+    in_proportion(bars(svg), {"teacher": [1, 2], "cut only": [5, 6], "trained": [4, 3]})
+    assert colours(svg) == {name: plots.MODEL_COLOURS[name] for name in ("teacher", "cut only", "trained")}
     assert texts(svg)[:2] == ["de", "tr"]
-    assert texts(svg)[-4:] == ["tokens", "teacher", "clone", "student"]
+    assert texts(svg)[-4:] == ["tokens", "teacher", "cut only", "trained"]
 
 
 def test_stacked_parts_have_their_lengths_and_names():
@@ -377,9 +395,9 @@ def test_the_plot_of_the_vocabulary_counts_every_origin(page):
 
 def test_the_plots_of_scores_have_each_models_figures(page):
     agreement = bars(page.plot("Mean cosine to the teacher's stored"))
-    in_proportion(agreement, {"teacher": [1.0, 0.9], "clone": [0.25, 0.3], "student": [0.75, 0.6]})
+    in_proportion(agreement, {"teacher": [1.0, 0.9], "cut only": [0.25, 0.3], "trained": [0.75, 0.6]})
     others = bars(page.plot("Main figure of each other task"))
-    in_proportion(others, {"teacher": [80.0], "clone": [20.0], "student": [60.0]})
+    in_proportion(others, {"teacher": [80.0], "cut only": [20.0], "trained": [60.0]})
 
 
 def test_the_plots_of_training_have_the_losses_and_cosines_that_were_logged(page):
@@ -408,10 +426,10 @@ def two(tmp_path_factory):
 
 def test_variants_stand_side_by_side_with_their_own_figures(two, tmp_path):
     better = [
-        Comparison("agreement", "cosine", "all", scores(1.0, 0.25, 0.875), None, None),
+        Comparison("agreement", "cosine", "all", scores(1.0, 0.25, 0.875), {}, {}),
         *COMPARISONS[1:3],
-        Comparison("fertility", "tokens per word", "tr", plain(3.0, 6.0, 1.25), None, None, less_is_better=True),
-        Comparison("bitext", "accuracy", "both directions", scores(80.0, 20.0, 70.0), None, None),
+        Comparison("fertility", "tokens per word", "tr", plain(3.0, 6.0, 1.25), {}, {}, less_is_better=True),
+        Comparison("bitext", "accuracy", "both directions", scores(80.0, 20.0, 70.0), {}, {}),
         COMPARISONS[5],
     ]
     page = page_of(two, {"small": COMPARISONS, "large": better}, tmp_path / "report.html")
@@ -429,10 +447,10 @@ def test_the_plot_of_variants_has_what_each_keeps_of_the_teacher_at_its_size(two
 
     def compared(agreement, bitext, speed):
         return [
-            Comparison("agreement", "cosine", "all", scores(1.0, 0.25, agreement), None, None),
+            Comparison("agreement", "cosine", "all", scores(1.0, 0.25, agreement), {}, {}),
             *fertile,
-            Comparison("bitext", "accuracy", "both directions", scores(80.0, 20.0, bitext), None, None),
-            Comparison("pace", "passages per second", None, plain(10.0, 20.0, speed), None, None),
+            Comparison("bitext", "accuracy", "both directions", scores(80.0, 20.0, bitext), {}, {}),
+            Comparison("pace", "passages per second", None, plain(10.0, 20.0, speed), {}, {}),
         ]
 
     page = page_of(two, {"small": compared(0.75, 60.0, 30.0), "large": compared(0.5, 80.0, 15.0)}, tmp_path / "r.html")

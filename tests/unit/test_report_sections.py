@@ -32,10 +32,10 @@ def drawn(monkeypatch) -> list[tuple[str, tuple[Any, ...]]]:
     return calls
 
 
-def compared(task: str, metric: str, group: str | None, teacher: float, clone: float, student: float) -> Comparison:
-    values = {"teacher": teacher, "clone": clone, "student": student}
+def compared(task: str, metric: str, group: str | None, teacher: float, cut: float, trained: float) -> Comparison:
+    values = {"teacher": teacher, "cut": cut, "trained": trained}
     scores = {model: Score(metric, value, None, None, 9, group) for model, value in values.items()}
-    return Comparison(task, metric, group, scores, None, None, metric in ("tokens per word", "uniformity"))
+    return Comparison(task, metric, group, scores, {}, {}, metric in ("tokens per word", "uniformity"))
 
 
 COMPARISONS = [
@@ -271,10 +271,10 @@ def test_tiles_show_the_student_and_note_the_others():
         Tile("parameters", "0.5 M", "25% of 2.0 M"),
         Tile("tokens", "250", "teacher: 1,000"),
         Tile("tokens a word, tr", "1.50", "teacher: 3.00"),
-        Tile("agreement: cosine", "0.750", "clone 0.250, teacher 1.000"),
-        Tile("speed: passages per second", "200.00", "clone 150.00, teacher 100.00"),
-        Tile("sts: spearman", "60.00", "clone 20.00, teacher 80.00"),
-        Tile("shape: uniformity", "-3.00", "clone -1.000, teacher -2.00"),
+        Tile("agreement: cosine", "0.750", "cut only 0.250, teacher 1.000"),
+        Tile("speed: passages per second", "200.00", "cut only 150.00, teacher 100.00"),
+        Tile("sts: spearman", "60.00", "cut only 20.00, teacher 80.00"),
+        Tile("shape: uniformity", "-3.00", "cut only -1.000, teacher -2.00"),
     ]
 
 
@@ -292,8 +292,8 @@ def test_the_first_row_of_a_task_is_its_main_figure_and_fertility_has_its_own_se
 
 def test_scores_are_drawn_by_model_and_neither_speed_nor_what_is_better_low(drawn):
     score_plots(COMPARISONS)
-    cosines = {"teacher": [1.0, 0.9, 0.8], "clone": [0.25, 0.3, 0.2], "student": [0.75, 0.6, 0.7]}
-    others = {"teacher": [80.0], "clone": [20.0], "student": [60.0]}
+    cosines = {"teacher": [1.0, 0.9, 0.8], "cut only": [0.25, 0.3, 0.2], "trained": [0.75, 0.6, 0.7]}
+    others = {"teacher": [80.0], "cut only": [20.0], "trained": [60.0]}
     assert drawn == [
         ("grouped_bars", (["all", "de", "tr"], cosines, "cosine")),
         ("grouped_bars", (["sts"], others, "score")),

@@ -35,10 +35,10 @@ def edit(file: Path, **values: Any) -> None:
 
 def comparison(task: str, metric: str, group: str | None, value: float) -> Comparison:
     scores = {model: Score(metric, value + shift, None, None, 9, group) for model, shift in SHIFTS.items()}
-    return Comparison(task, metric, group, scores, None, None)
+    return Comparison(task, metric, group, scores, {}, {})
 
 
-SHIFTS = {"teacher": 2.0, "clone": -3.0, "student": 0.0}
+SHIFTS = {"teacher": 2.0, "cut": -3.0, "trained": 0.0}
 COMPARISONS = [
     comparison("sts-tr", "spearman", None, 71.25),
     comparison("wiki", "ndcg@10", "tr", 0.5),
@@ -63,7 +63,7 @@ class Press:
         (distilled / "training.jsonl").write_text("{}\n", encoding="utf-8")
         seal_directory(distilled, Manifest("distilled"))
         told: Mapping[str, Any] = settings.model_dump() | ({} if model is None else {"model": model})
-        facts = CardFacts("run", "variant", ["tr"], ["en", "tr"], told, {"vocabulary": {"size": 9}})
+        facts = CardFacts("run", "variant", ["tr"], ["en", "tr"], told, {"vocabulary": {"size": 9}}, list(SHIFTS))
         publish_student(distilled, teacher, facts, comparisons, out)
         read_manifest(out, "student")
         return out

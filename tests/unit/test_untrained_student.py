@@ -7,6 +7,7 @@ import pytest
 from langtailor.config.base import SPLITS
 from langtailor.report.corpus import CorpusRow
 from langtailor.report.page import Page, VariantPart, write_report
+from langtailor.report.steps import StepTable
 from langtailor.report.training import training_note
 from langtailor.storage.artifacts import Manifest, seal_directory
 from langtailor.student.card import CardFacts, publish_student
@@ -22,19 +23,26 @@ def test_the_card_says_whether_the_model_is_the_untrained_clone(tmp_path, kept_s
         make_tiny_bert_teacher(tmp_path / name)
         seal_directory(tmp_path / name, manifest)
     facts = CardFacts(
-        "run", "tailored", ["tr"], ["en", "tr"], {"model": "who/what", "prompt": None, "reads": "text"}, {}
+        "run",
+        "tailored",
+        ["tr"],
+        ["en", "tr"],
+        {"model": "who/what", "prompt": None, "reads": "text"},
+        {},
+        ["teacher", "cut", "trained"],
     )
     publish_student(tmp_path / "model", tmp_path / "teacher", facts, [], tmp_path / "student")
     card = (tmp_path / "student" / "README.md").read_text(encoding="utf-8")
     assert ("Training did not help: " in card) is untrained
     assert ("this model is the untrained clone" in card) is untrained
-    assert "the result was trained to give the teacher's vectors." in card
+    assert "It was trained to give the teacher's vectors." in card
 
 
 def variant(note: str) -> VariantPart:
     nothing: dict = dict.fromkeys(
         (
             "tiles",
+            "harm",
             "scores",
             "score_plots",
             "token_columns",
@@ -48,7 +56,9 @@ def variant(note: str) -> VariantPart:
     )
     plots = dict.fromkeys(("composition_plot", "fertility_plot", "share_plot"), "<svg></svg>")
     sizes = dict.fromkeys(("vocabulary_size", "teacher_vocabulary_size", "parameters"), 1)
-    return VariantPart("tailored", **nothing, **plots, **sizes, training_note=note, training_plots=(), settings="")
+    steps = {"steps": StepTable((), ()), "score_steps": {}}
+    training = {"trained": True, "training_note": note, "training_plots": ()}
+    return VariantPart("tailored", **nothing, **plots, **sizes, **steps, **training, settings="")
 
 
 @pytest.mark.parametrize(("kept_step", "untrained"), [(0, True), (1, False), (500, False)])

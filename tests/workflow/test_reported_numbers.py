@@ -12,7 +12,12 @@ from safetensors import safe_open
 from tests.reading import Page, bars, front_matter, markdown_tables
 
 pytestmark = pytest.mark.timeout(900)
-MODELS = {"teacher": "teacher", "clone": "tailored/clone", "student": "tailored/student"}
+MODELS = {
+    "teacher": "teacher",
+    "cut only": "tailored.cut/clone",
+    "grafted": "tailored/clone",
+    "trained": "tailored/student",
+}
 
 
 def figure(value):
@@ -30,7 +35,7 @@ def card(finished):
 
 
 def evaluations(finished, task):
-    """Scores of the three models, each a list in the file's order."""
+    """Scores of the models, each a list in the file's order."""
     return {model: finished.json(f"evaluation/{folder}/{task}.json")["scores"] for model, folder in MODELS.items()}
 
 
@@ -49,17 +54,17 @@ def test_the_pages_scores_are_those_of_the_evaluation(finished, page):
         found = evaluations(finished, task)
         for rows in zip(*found.values(), strict=True):
             values = [f"{figure(s['value'])} / {figure(s['low'])} to {figure(s['high'])}" for s in rows]
-            kept = f"{100 * rows[2]['value'] / rows[0]['value']:.1f} %" if rows[0]["value"] > 0 else ""
-            expected.append([task, rows[0]["metric"], rows[0]["group"] or "", f"{rows[2]['n']:,}", *values, kept])
-    assert [row[:8] for row in page.table("Scores").rows] == expected
+            kept = f"{100 * rows[3]['value'] / rows[0]['value']:.1f} %" if rows[0]["value"] > 0 else ""
+            expected.append([task, rows[0]["metric"], rows[0]["group"] or "", f"{rows[3]['n']:,}", *values, kept])
+    assert [row[:9] for row in page.table("Scores").rows] == expected
 
 
 def test_the_pages_differences_are_those_of_the_items(finished, page):
     items = {name: finished.json(f"evaluation/{path}/agreement.json")["items"] for name, path in MODELS.items()}
-    rows = {row[2]: row[8:] for row in page.table("Scores").rows if row[0] == "agreement"}
+    rows = {row[2]: row[9:] for row in page.table("Scores").rows if row[0] == "agreement"}
     for group, found in rows.items():
-        student = np.array(items["student"][group])
-        for cell, other in zip(found, ("teacher", "clone"), strict=True):
+        student = np.array(items["trained"][group])
+        for cell, other in zip(found, ("teacher", "cut only"), strict=True):
             assert float(cell.split()[0]) == pytest.approx((student - items[other][group]).mean(), rel=5e-3)
 
 
@@ -105,9 +110,11 @@ def test_the_pages_corpus_and_new_tokens_are_those_of_the_tables(finished, page)
 def test_the_tiles_are_the_students_main_figures(finished, page):
     for task in ("agreement", "bitext"):
         main = {model: scores[0] for model, scores in evaluations(finished, task).items()}
-        value, note = page.tiles[f"{task}: {main['student']['metric']}"]
-        assert value == figure(main["student"]["value"])
-        assert note == f"clone {figure(main['clone']['value'])}, teacher {figure(main['teacher']['value'])}"
+        value, note = page.tiles[f"{task}: {main['trained']['metric']}"]
+        assert value == figure(main["trained"]["value"])
+        assert note == ", ".join(
+            f"{model} {figure(main[model]['value'])}" for model in ("grafted", "cut only", "teacher")
+        )
 
 
 def test_the_cards_scores_are_those_of_the_evaluation(finished, card):
@@ -116,7 +123,7 @@ def test_the_cards_scores_are_those_of_the_evaluation(finished, card):
     for task in ("agreement", "fertility", "bitext"):
         for scores in zip(*evaluations(finished, task).values(), strict=True):
             found = rows[task, scores[0]["metric"], scores[0]["group"] or ""]
-            assert [cell.split()[0] for cell in found[:3]] == [f"{score['value']:.2f}" for score in scores]
+            assert [cell.split()[0] for cell in found[:4]] == [f"{score['value']:.2f}" for score in scores]
             count += 1
     assert count == len(rows)
 

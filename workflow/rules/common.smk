@@ -1,6 +1,7 @@
 # Configuration, paths and the few functions that bind wildcards to the typed settings.
 
 import os
+import re
 import sys
 from functools import partial
 from importlib.util import find_spec
@@ -54,6 +55,8 @@ except ConfigError as error:
 
 LANGUAGES = sorted(SETTINGS.corpus.languages)
 VARIANTS = sorted(SETTINGS.variants)
+#: Of each variant with new tokens one that is only cut, to tell what these do.
+CUT_VARIANTS = list(SETTINGS.cut_variants)
 TASKS = sorted(SETTINGS.evaluation.tasks)
 
 #: Threads of a job that has a model to itself.
@@ -103,7 +106,7 @@ pathvars:
 
 wildcard_constraints:
     lang="|".join(LANGUAGES),
-    variant="|".join(VARIANTS),
+    variant="|".join(map(re.escape, VARIANTS + CUT_VARIANTS)),
     shard=r"\d{5}",
     model="clone|student",
     task="|".join(TASKS),
@@ -136,7 +139,7 @@ def script_digest(name, registered=None):
 
 def objective_modules(wildcards):
     """Modules of the terms of a variant's loss."""
-    return SETTINGS.variant(wildcards.variant).distillation.objective.modules()
+    return SETTINGS.variant(wildcards.variant).training.objective.modules()
 
 
 def task_modules(wildcards):
@@ -200,7 +203,7 @@ def donor_files(wildcards):
 
 def sts_dev_files(wildcards):
     """The user's own sentence pairs that a variant's training looks at."""
-    pairs = SETTINGS.variant(wildcards.variant).distillation.validation_sts
+    pairs = SETTINGS.variant(wildcards.variant).training.validation_sts
     return own([pairs.path]) if pairs and pairs.path else []
 
 
@@ -228,13 +231,17 @@ def evaluation_threads(wildcards):
     return MODEL_THREADS if SETTINGS.task_needs(wildcards.task).alone else model_threads(wildcards)
 
 
-def evaluations(*models):
-    """Scores of all tasks for some of the models: teacher, clone, student."""
-    paths = expand("<results>/evaluation/teacher/{task}.json", task=TASKS) if "teacher" in models else []
-    mine = [model for model in models if model != "teacher"]
-    return paths + expand(
-        "<results>/evaluation/{variant}/{model}/{task}.json", variant=VARIANTS, model=mine, task=TASKS
-    )
+def student_model(wildcards):
+    """The model that a variant ends with: the trained one, or the clone."""
+    trained = SETTINGS.variant(wildcards.variant).distillation is not None
+    return "<results>/distillation/{variant}/model" if trained else "<results>/clone/{variant}"
+
+
+def evaluations(variants, *steps):
+    """Scores of all tasks for the steps of these variants, for all that they have where none is named."""
+    compared = [SETTINGS.compared(variant) for variant in variants]
+    folders = sorted({folder for models in compared for step, folder in models.items() if not steps or step in steps})
+    return expand("<results>/evaluation/{folder}/{task}.json", folder=folders, task=TASKS)
 
 
 def report_parts(name, category):

@@ -20,7 +20,7 @@ rule tokenize_corpora:
         disk_mb=8000,
     params:
         languages=LANGUAGES,
-        max_length=lambda wildcards: SETTINGS.variant(wildcards.variant).distillation.max_length,
+        max_length=lambda wildcards: SETTINGS.variant(wildcards.variant).training.max_length,
         teacher=section(SETTINGS.teacher, "model", "prompt", "trust_remote_code"),
         code=script_digest("distillation_tokens"),
     script:

@@ -7,10 +7,13 @@ rule write_report:
         corpora=per_language("<results>/corpus/{lang}.parquet"),
         counts=per_language("<results>/counts/{lang}.parquet"),
         vocabularies=expand("<results>/vocabulary/{variant}.parquet", variant=VARIANTS),
-        tokenizers=expand("<results>/tokenizer/{variant}", variant=VARIANTS),
-        clones=expand("<results>/clone/{variant}", variant=VARIANTS),
-        models=expand("<results>/distillation/{variant}/model", variant=VARIANTS),
-        scores=evaluations("teacher", "clone", "student"),
+        tokenizers=expand("<results>/tokenizer/{variant}", variant=VARIANTS + CUT_VARIANTS),
+        clones=expand("<results>/clone/{variant}", variant=VARIANTS + CUT_VARIANTS),
+        models=expand(
+            "<results>/distillation/{variant}/model",
+            variant=[name for name in VARIANTS if SETTINGS.variant(name).distillation is not None],
+        ),
+        scores=evaluations(VARIANTS),
     output:
         page=report(
             "<results>/report.html",
@@ -38,9 +41,10 @@ rule write_report:
         run=SETTINGS.run,
         # A function, as Snakemake would look for wildcards in the text.
         title=lambda wildcards: SETTINGS.report.title,
-        targets=SETTINGS.target_languages,
+        targets=SETTINGS.targets,
         languages=LANGUAGES,
         variants={name: section(SETTINGS.variant(name)) for name in VARIANTS},
+        models={name: SETTINGS.compared(name) for name in VARIANTS},
         tasks=TASKS,
         bootstrap=SETTINGS.evaluation.bootstrap,
         seed=SETTINGS.seed,

@@ -1,15 +1,12 @@
-# Step 7b: the folder that users load: the trained model with a card that says what it is and how good it is.
+# Step 7b: the folder that users load: the trained model, or the clone where nothing is trained, with a card that says what
+# it is and how good it is.
 
 
 rule publish_student:
     input:
-        model="<results>/distillation/{variant}/model",
+        model=student_model,
         teacher="<results>/teacher/model",
-        scores=lambda wildcards: expand(
-            "<results>/evaluation/{model}/{task}.json",
-            model=["teacher", f"{wildcards.variant}/clone", f"{wildcards.variant}/student"],
-            task=TASKS,
-        ),
+        scores=lambda wildcards: evaluations([wildcards.variant]),
     output:
         student=directory("<results>/student/{variant}"),
     log:
@@ -25,10 +22,11 @@ rule publish_student:
         disk_mb=4000,
     params:
         run=SETTINGS.run,
+        models=lambda wildcards: SETTINGS.compared(wildcards.variant),
         tasks=TASKS,
         bootstrap=SETTINGS.evaluation.bootstrap,
         seed=SETTINGS.seed,
-        targets=SETTINGS.target_languages,
+        targets=SETTINGS.targets,
         languages=LANGUAGES,
         teacher=section(SETTINGS.teacher),
         variant=lambda wildcards: section(SETTINGS.variant(wildcards.variant)),

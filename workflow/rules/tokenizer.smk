@@ -21,7 +21,7 @@ rule write_tokenizer:
         disk_mb=500,
     params:
         languages=LANGUAGES,
-        targets=SETTINGS.target_languages,
+        targets=SETTINGS.targets,
         prompts=SETTINGS.written_prompts,
         trust_remote_code=SETTINGS.teacher.trust_remote_code,
         code=script_digest("tokenizer"),

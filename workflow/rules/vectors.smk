@@ -25,6 +25,7 @@ rule teacher_vectors:
     params:
         teacher=section(SETTINGS.teacher),
         settings=lambda wildcards: section(SETTINGS.vector_settings(wildcards.lang)),
+        splits=SETTINGS.vector_splits,
         cache=str(ROOT / "shard_cache" / "{lang}"),
         code=script_digest("vectors"),
     script:

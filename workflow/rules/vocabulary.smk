@@ -25,7 +25,7 @@ rule select_vocabulary:
         settings=variant_section("vocabulary"),
         languages=LANGUAGES,
         weights={lang: SETTINGS.corpus.languages[lang].weight for lang in LANGUAGES},
-        targets=SETTINGS.target_languages,
+        targets=SETTINGS.targets,
         work=str(ROOT / "downloads" / "donor"),
         prompts=SETTINGS.written_prompts,
         code=script_digest("vocabulary"),

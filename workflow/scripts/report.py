@@ -13,10 +13,12 @@ with job(snakemake):
     out = Path(snakemake.output.page)
     root = out.parent
     comparisons = {
-        name: read_comparisons(root / "evaluation", name, params.tasks, resamples=params.bootstrap, seed=params.seed)
-        for name in params.variants
+        name: read_comparisons(root / "evaluation", models, params.tasks, resamples=params.bootstrap, seed=params.seed)
+        for name, models in params.models.items()
     }
-    page = gather_page(root, params.run, params.title, params.languages, params.targets, params.variants, comparisons)
+    page = gather_page(
+        root, params.run, params.title, params.languages, params.targets, params.variants, params.models, comparisons
+    )
     write_report(page, out)
     write_parts(page, root / "report")
     write_provenance(root, params.config, Path(snakemake.output.provenance))

@@ -1,4 +1,4 @@
-"""Give one trained student its model card."""
+"""Give one student its model card."""
 
 from pathlib import Path
 
@@ -13,9 +13,15 @@ with job(snakemake):
     publish_student(
         model,
         teacher=Path(snakemake.input.teacher),
-        facts=CardFacts(params.run, variant, params.targets, params.languages, params.teacher, params.variant),
+        facts=CardFacts(
+            params.run, variant, params.targets, params.languages, params.teacher, params.variant, list(params.models)
+        ),
         comparisons=read_comparisons(
-            model.parents[2] / "evaluation", variant, params.tasks, resamples=params.bootstrap, seed=params.seed
+            Path(snakemake.output.student).parents[1] / "evaluation",
+            params.models,
+            params.tasks,
+            resamples=params.bootstrap,
+            seed=params.seed,
         ),
         out=Path(snakemake.output.student),
     )

@@ -17,4 +17,5 @@ with job(snakemake):
         device=device(snakemake),
         out=Path(snakemake.output.vectors),
         cache=Path(snakemake.params.cache),
+        splits=snakemake.params.splits,
     )

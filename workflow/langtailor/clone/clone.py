@@ -40,12 +40,12 @@ from langtailor.storage.artifacts import (
     seal_directory,
     sha256_file,
 )
+from langtailor.storage.tables import MAPPING_NAME
 from langtailor.surgery.base import Layout
 from langtailor.surgery.registry import load_family
 from langtailor.vocabulary.table import table_to_layout
 
 _LOG = logging.getLogger("langtailor")
-MAPPING_NAME = "mapping.parquet"
 _NOT_COPIED = (MANIFEST_NAME, ".snakemake_timestamp", "README.md", "*.safetensors", *TOKENIZER_FILES)
 _NOT_TAKEN = (MANIFEST_NAME, ".snakemake_timestamp", "certificate.json")
 

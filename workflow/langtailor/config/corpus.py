@@ -130,7 +130,9 @@ class ShortSettings(Section):
 class CorpusSettings(Section):
     """Where text comes from and how it is chunked."""
 
-    sources: dict[Name, Source]
+    sources: Annotated[dict[Name, Source], Field(min_length=1)] = {
+        "wikipedia": HubSource(kind="hub", dataset="wikimedia/wikipedia", subset="20231101.{lang}")
+    }
     """Sources by name."""
     languages: Annotated[dict[Name, LanguageSettings], Field(min_length=1)]
     """The languages that the student keeps."""

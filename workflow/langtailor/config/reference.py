@@ -50,7 +50,7 @@ def reference_text() -> str:
 
 
 def _is_section(node: Node) -> bool:
-    return "$ref" in node or "patternProperties" in node
+    return _reference(node)[0] != "" or "patternProperties" in node
 
 
 class _Table:
@@ -76,9 +76,10 @@ class _Table:
     def _key(self, key: str, node: Node, required: bool) -> Iterator[str]:
         reference, nullable = _reference(node)
         if reference.endswith("Override"):
-            yield _row(key, {"default": {}, **node}, f"keys of `{key.rpartition('.')[2]}`", required)
+            kind = f"keys of `{key.rpartition('.')[2]}`" + (" or `null`" if nullable else "")
+            yield _row(key, {"default": {}, **node}, kind, required)
         elif reference:
-            if nullable:
+            if nullable and "." in key:  # the text above a section's table says it
                 yield _row(key, node, "keys below or `null`", required)
             yield from self._section(f"{key}.", self._definitions[reference])
         elif "patternProperties" in node:

@@ -5,17 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, Field, Strict, model_validator
+from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from langtailor.config.base import Name, Section, UserPath, distinct, problem
+from langtailor.config.base import SPLITS, Distinct, Name, Section, UserPath, problem
 from langtailor.config.corpus import CorpusSettings, FilesSource, HubSource, Quotas, SampleSource
 from langtailor.config.distillation import DistillationSettings
 from langtailor.config.evaluation import EvaluationSettings, TaskNeeds
 from langtailor.config.initialisation import InitialisationSettings
 from langtailor.config.report import ReportSettings
 from langtailor.config.teacher import TeacherSettings, is_local, is_prompt_name
-from langtailor.config.variants import Variant, VariantOverrides, merged
+from langtailor.config.variants import CUT, Variant, VariantOverrides, cut_variant, merged
 from langtailor.config.vectors import VectorSettings
 from langtailor.config.vocabulary import VocabularySettings
 
@@ -32,8 +32,9 @@ class Settings(Section):
     """Folder of all runs."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
     """Seeds sampling, initialisation and training."""
-    target_languages: Annotated[tuple[Name, ...], Strict(False), Field(min_length=1), AfterValidator(distinct)]
-    """Languages of the corpus for which new tokens are grafted."""
+    target_languages: Distinct[Name] = ()
+    """Languages of the corpus for which new tokens are grafted, and which the report is about; all of them where none is
+    named."""
     teacher: TeacherSettings
     """The model to tailor."""
     corpus: CorpusSettings
@@ -44,8 +45,9 @@ class Settings(Section):
     """How the row of a new token is made from the teacher's rows."""
     vectors: VectorSettings = VectorSettings()
     """How the teacher's vectors are computed and stored."""
-    distillation: DistillationSettings = DistillationSettings()
-    """How the student is trained on the stored vectors."""
+    distillation: DistillationSettings | None = DistillationSettings()
+    """How the student is trained on the stored vectors. `null` trains none: the student is the clone, cut and perhaps
+    with new tokens."""
     # Not a default value: the kinds of its tasks are not registered yet.
     evaluation: Annotated[EvaluationSettings, Field(default_factory=EvaluationSettings)]
     """What teacher, clone and student are compared on."""
@@ -89,6 +91,11 @@ class Settings(Section):
 
     def _shard_passages(self, lang: str) -> int:
         return self.corpus.languages[lang].shard_passages or self.vectors.shard_passages
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The target languages."""
+        return self.target_languages or tuple(sorted(self.corpus.languages))
 
     @property
     def root(self) -> Path:
@@ -135,6 +142,12 @@ class Settings(Section):
         donors = (self.variant(name).vocabulary.graft.donor for name in self.variants)
         return any(donor != "trained" and not is_local(donor) for donor in donors)
 
+    @property
+    def vector_splits(self) -> tuple[str, ...]:
+        """Splits of which the teacher's vectors are needed: where nothing is trained not those of training."""
+        trained = any(self.variant(name).distillation is not None for name in self.variants)
+        return SPLITS if trained else ("test",)
+
     def vector_settings(self, lang: str) -> VectorSettings:
         """How the teacher's vectors of a language are computed and stored."""
         return self.vectors.model_copy(update={"shard_passages": self._shard_passages(lang)})
@@ -155,8 +168,33 @@ class Settings(Section):
         return tuple(sorted(prompt for prompt in prompts if prompt and not is_prompt_name(prompt)))
 
     def variant(self, name: str) -> Variant:
-        """A variant's complete sections: the top-level ones with its overrides."""
+        """A variant's complete sections: the top-level ones with its overrides; or one of :attr:`cut_variants`."""
+        if name.endswith(CUT):
+            return self.variant(name.removesuffix(CUT)).cut_alone()
         return Variant.model_validate(self.merged_variant(name))
+
+    def cut_variant(self, name: str) -> str:
+        """Name of the variant that shows what cutting alone does to this one's teacher."""
+        return cut_variant(name, {other: self.variant(other) for other in self.variants})
+
+    @property
+    def cut_variants(self) -> tuple[str, ...]:
+        """The variants, only cut, that the workflow adds to those of the configuration; sorted."""
+        return tuple(sorted({self.cut_variant(name) for name in self.variants} - set(self.variants)))
+
+    def compared(self, name: str) -> dict[str, str]:
+        """The models that a variant is judged by: the folder below ``evaluation/`` by step.
+
+        The steps are ``teacher``, ``cut`` (only cut), ``grafted`` where there may be new tokens, and ``trained`` where it
+        is trained. The last one is the student.
+        """
+        variant = self.variant(name)
+        models = {"teacher": "teacher", "cut": f"{self.cut_variant(name)}/clone"}
+        if variant.vocabulary.graft.offers_rows:
+            models["grafted"] = f"{name}/clone"
+        if variant.distillation is not None:
+            models["trained"] = f"{name}/student"
+        return models
 
     def merged_variant(self, name: str) -> dict[str, Any]:
         """The same as plain data, not yet validated."""

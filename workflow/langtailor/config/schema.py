@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 
@@ -25,16 +25,23 @@ def json_schema() -> dict[str, Any]:
             default = field.get_default(call_default_factory=True)
             schema["properties"][name]["default"] = default.model_dump(mode="json")
     for section in Variant.model_fields:
-        model = Settings.model_fields[section].annotation
-        assert isinstance(model, type)
-        override = _without_defaults(definitions[model.__name__])
-        definitions[f"{model.__name__}Override"] = override
-        definitions["VariantOverrides"]["properties"][section] = {
-            "$ref": f"#/$defs/{model.__name__}Override",
-            "description": definitions["VariantOverrides"]["properties"][section]["description"],
+        name = _section_name(section)
+        definitions[f"{name}Override"] = _without_defaults(definitions[name])
+        overrides, nullable = definitions["VariantOverrides"]["properties"], "anyOf" in schema["properties"][section]
+        reference = {"$ref": f"#/$defs/{name}Override"}
+        overrides[section] = {
+            **({"anyOf": [reference, {"type": "null"}]} if nullable else reference),
+            "description": overrides[section]["description"],
         }
     schema["$defs"] = dict(sorted(definitions.items()))
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_tidy(schema)}
+
+
+def _section_name(section: str) -> str:
+    """Name of the settings class of a section, which may be null."""
+    annotation = Settings.model_fields[section].annotation
+    (model,) = (one for one in get_args(annotation) or (annotation,) if one is not type(None))
+    return str(model.__name__)
 
 
 def _enter_task_kinds(definitions: dict[str, Any]) -> None:

@@ -8,7 +8,11 @@ from typing import Any
 from langtailor.config.base import Section
 from langtailor.config.distillation import DistillationSettings
 from langtailor.config.initialisation import InitialisationSettings
-from langtailor.config.vocabulary import VocabularySettings
+from langtailor.config.vocabulary import GraftSettings, VocabularySettings
+
+#: What the name of a variant that is only cut ends with, where no variant of the configuration is that one. No name in a
+#: configuration has a dot.
+CUT = ".cut"
 
 
 class VariantOverrides(Section):
@@ -18,8 +22,8 @@ class VariantOverrides(Section):
     """Overrides of `vocabulary`."""
     initialisation: dict[str, Any] = {}
     """Overrides of `initialisation`."""
-    distillation: dict[str, Any] = {}
-    """Overrides of `distillation`."""
+    distillation: dict[str, Any] | None = {}
+    """Overrides of `distillation`; `null` leaves this student untrained."""
 
 
 class Variant(Section):
@@ -27,16 +31,46 @@ class Variant(Section):
 
     vocabulary: VocabularySettings
     initialisation: InitialisationSettings
-    distillation: DistillationSettings
+    distillation: DistillationSettings | None
+
+    @property
+    def training(self) -> DistillationSettings:
+        """The settings of its training, which only trained variants have."""
+        assert self.distillation is not None
+        return self.distillation
+
+    def cut_alone(self) -> Variant:
+        """The same with no new tokens and no training."""
+        vocabulary = self.vocabulary.model_copy(update={"graft": GraftSettings(share=0)})
+        return Variant(vocabulary=vocabulary, initialisation=InitialisationSettings(), distillation=None)
 
 
-def merged(sections: Mapping[str, Section], overrides: VariantOverrides) -> dict[str, Any]:
+def cut_variant(name: str, variants: Mapping[str, Variant]) -> str:
+    """The name of the variant that shows what cutting alone does, for one of the variants of a configuration.
+
+    That is the variant itself where it has no new tokens; another one that has the same vocabulary but for these; or, by a
+    name of its own, one that the workflow adds.
+    """
+    cut = variants[name].cut_alone().vocabulary
+    alike = [other for other in sorted(variants) if variants[other].cut_alone().vocabulary == cut]
+    if not variants[name].vocabulary.graft.offers_rows:
+        return name
+    return next((other for other in alike if not variants[other].vocabulary.graft.offers_rows), alike[0] + CUT)
+
+
+def merged(sections: Mapping[str, Section | None], overrides: VariantOverrides) -> dict[str, Any]:
     """The sections with a variant's overrides, as plain data that is not yet validated."""
-    return {name: _merge(section.model_dump(), getattr(overrides, name)) for name, section in sections.items()}
+    return {
+        name: _merge(None if section is None else section.model_dump(), getattr(overrides, name))
+        for name, section in sections.items()
+    }
 
 
-def _merge(base: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    result = dict(base)
+def _merge(base: dict[str, Any] | None, overrides: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """A section with overrides. One that is null stays so unless something is overridden."""
+    if overrides is None or (base is None and not overrides):
+        return None
+    result = dict(base or {})
     for key, value in overrides.items():
         if isinstance(value, Mapping) and isinstance(result.get(key), dict):
             result[key] = _merge(result[key], value)

@@ -16,8 +16,9 @@ class GraftSettings(Section):
     policy: Literal["fixed", "marginal"] = "fixed"
     """`fixed` offers `share` of the vocabulary to new tokens; `marginal` tries several shares and takes the one whose
     tokenizer spends the fewest tokens on the validation split, each language relative to the teacher."""
-    share: Share = 0.25
-    """Share of the vocabulary offered to new tokens; what they leave goes to the teacher's."""
+    share: Share = 0.0
+    """Share of the vocabulary offered to new tokens; what they leave goes to the teacher's. A teacher that knows the
+    language needs none: their rows cost it more than the shorter texts are worth."""
     donor: ModelPlace = "trained"
     """`trained` trains a tokenizer of the teacher's family on the target-language corpus; anything else is a Hub id or
     a folder whose tokenizer gives its tokens."""
@@ -25,6 +26,11 @@ class GraftSettings(Section):
     """Branch, tag or commit of a donor on the Hub."""
     min_count: Annotated[int, Field(ge=1)] = 2
     """Count in the target-language train split under which a new token is not worth a row."""
+
+    @property
+    def offers_rows(self) -> bool:
+        """Whether there may be new tokens."""
+        return self.share > 0 or self.policy != "fixed"
 
 
 class VocabularySettings(Section):

@@ -5,8 +5,8 @@ to tokenize each distinct word once. That is exact only where a word's tokens do
 has to be proved for each tokenizer.
 
 **The splits.** A text is split before each space (U+0020). Texts in which a space follows white space or the mark
-``▁``, or that begin with a space or end with white space, stay whole; so every split has a non-whitespace character on
-its left.
+``▁``, or that begin with a space or end with white space or the mark, stay whole; so every part ends with a
+non-whitespace character, whatever comes to stand behind it.
 
 **The claim.** Let :func:`prove_presplit` hold. Then the tokens of a text are those of its first part followed by those
 of its other parts, each tokenized behind any other text. The library works in this order
@@ -52,7 +52,7 @@ _MARK = "▁"
 #: What Python takes for white space, a superset of what Rust and regular expressions do.
 WHITE = "\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 #: Texts that stay whole, for RE2 (which Arrow uses) and Python alike.
-WHOLE_TEXT = f"^ |[{WHITE}{_MARK}] |[{WHITE}]$"
+WHOLE_TEXT = f"^ |[{WHITE}{_MARK}](?: |$)"
 #: The characters that form a grapheme with what follows, even a space (Prepended_Concatenation_Mark and kin, UAX 29).
 _PREPENDING = frozenset(
     map(chr, (*range(0x600, 0x606), 0x6DD, 0x70F, 0x890, 0x891, 0x8E2, 0xD4E, 0x110BD, 0x110CD, 0x111C2, 0x111C3))

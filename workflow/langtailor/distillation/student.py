@@ -23,12 +23,11 @@ from langtailor.distillation.tokens import Ids
 from langtailor.errors import ArtifactError
 from langtailor.models.loading import load_sentence_transformer
 from langtailor.storage.artifacts import MANIFEST_NAME
-from langtailor.storage.tables import MAPPING, read_table
+from langtailor.storage.tables import MAPPING, MAPPING_NAME, read_table
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-MAPPING_NAME = "mapping.parquet"
 State = dict[str, Tensor]
 
 

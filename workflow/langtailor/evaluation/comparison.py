@@ -1,8 +1,12 @@
-"""Teacher, clone and student side by side, and whether a difference is more than noise."""
+"""Teacher and student side by side, with the steps between them, and whether a difference is more than noise.
+
+The steps are ``teacher``, ``cut`` (the teacher with fewer tokens), ``grafted`` (with new ones) and ``trained``. A variant
+has those that its settings ask for; the last one is the student.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,12 +18,13 @@ from langtailor.evaluation.correlation import rowwise_spearman
 from langtailor.evaluation.scores import Evaluation, Floats, Score, bootstrap, interval
 from langtailor.evaluation.tasks import register_tasks
 
-MODELS = ("teacher", "clone", "student")
+#: What each step is called where people read it.
+STEPS = {"teacher": "teacher", "cut": "cut only", "grafted": "grafted", "trained": "trained"}
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Student minus another model on the same items.
+    """One model minus another on the same items.
 
     Attributes:
         value: the difference.
@@ -39,15 +44,15 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One figure of one task for the three models.
+    """One figure of one task for the steps of a variant.
 
     Attributes:
         task: the task's name.
         metric: what is measured.
         group: language or direction, where the task has several.
-        scores: the figure by model (``teacher``, ``clone``, ``student``).
-        to_teacher: student minus teacher; ``None`` where the task keeps no items.
-        to_clone: student minus clone; likewise.
+        scores: the figure by step, in their order.
+        to_teacher: by later step, this minus the teacher; nothing where the task keeps no items.
+        to_cut: by step after it, this minus ``cut``; likewise.
         less_is_better: whether the better model has the lower figure.
     """
 
@@ -55,9 +60,19 @@ class Comparison:
     metric: str
     group: str | None
     scores: Mapping[str, Score]
-    to_teacher: Difference | None
-    to_clone: Difference | None
+    to_teacher: Mapping[str, Difference]
+    to_cut: Mapping[str, Difference]
     less_is_better: bool = False
+
+    @property
+    def student(self) -> str:
+        """The step that is the student."""
+        return list(self.scores)[-1]
+
+    @property
+    def harmful(self) -> list[str]:
+        """The steps after cutting that are worse than cutting alone by more than noise."""
+        return [step for step, d in self.to_cut.items() if not d.is_noise and (d.value > 0) == self.less_is_better]
 
     @property
     def retention(self) -> float | None:
@@ -65,15 +80,28 @@ class Comparison:
         teacher = self.scores["teacher"].value
         if self.less_is_better or teacher <= 0:
             return None
-        return 100 * self.scores["student"].value / teacher
+        return 100 * self.scores[self.student].value / teacher
 
 
-def read_comparisons(root: Path, variant: str, tasks: list[str], *, resamples: int, seed: int) -> list[Comparison]:
+def harm(comparisons: Sequence[Comparison]) -> list[str]:
+    """A sentence for each figure of which grafting or training made a model worse than cutting alone."""
+    return [
+        f"{STEPS[step]} is worse than cutting alone on {row.task}"
+        f"{f' ({row.group})' if row.group else ''}: {row.scores[step].value:.4g} after {row.scores['cut'].value:.4g} "
+        f"({row.to_cut[step].value:+.3g}, 95 % interval {row.to_cut[step].low:+.3g} to {row.to_cut[step].high:+.3g})"
+        for row in comparisons
+        for step in row.harmful
+    ]
+
+
+def read_comparisons(
+    root: Path, models: Mapping[str, str], tasks: Sequence[str], *, resamples: int, seed: int
+) -> list[Comparison]:
     """All figures of all tasks of a variant.
 
     Args:
         root: the run's ``evaluation`` folder.
-        variant: the variant.
+        models: folder of the scores below it by step (:meth:`langtailor.config.run.Settings.compared`).
         tasks: names of the tasks.
         resamples: bootstrap resamples behind each difference.
         seed: seeds the bootstrap.
@@ -82,27 +110,37 @@ def read_comparisons(root: Path, variant: str, tasks: list[str], *, resamples: i
         ArtifactError: a result is damaged, or two models were scored on different items.
     """
     register_tasks()
-    folders = {"teacher": root / "teacher", "clone": root / variant / "clone", "student": root / variant / "student"}
     comparisons = []
     for task in tasks:
-        results = {model: Evaluation.read(folder / f"{task}.json") for model, folder in folders.items()}
-        _check_same_items(results, folders["student"] / f"{task}.json")
+        files = {step: root / folder / f"{task}.json" for step, folder in models.items()}
+        results = {step: Evaluation.read(file) for step, file in files.items()}
+        _check_same_items(results, list(files.values())[-1])
         comparisons += _compare(results, resamples, seed)
     return comparisons
 
 
 def _compare(results: Mapping[str, Evaluation], resamples: int, seed: int) -> list[Comparison]:
-    student = results["student"]
-    less_is_better = task_kinds()[student.kind].less_is_better
+    teacher = results["teacher"]
+    less_is_better = task_kinds()[teacher.kind].less_is_better
     comparisons = []
-    for index, score in enumerate(student.scores):
-        to_teacher, to_clone = (
-            _difference(student, results[other], score, resamples, seed) for other in ("teacher", "clone")
-        )
-        by_model = {model: results[model].scores[index] for model in MODELS}
+    for index, score in enumerate(teacher.scores):
+        to_teacher, to_cut = (_differences(results, base, score, resamples, seed) for base in ("teacher", "cut"))
+        by_step = {step: result.scores[index] for step, result in results.items()}
         lower = score.metric in less_is_better
-        comparisons.append(Comparison(student.task, score.metric, score.group, by_model, to_teacher, to_clone, lower))
+        comparisons.append(Comparison(teacher.task, score.metric, score.group, by_step, to_teacher, to_cut, lower))
     return comparisons
+
+
+def _differences(
+    results: Mapping[str, Evaluation], base: str, score: Score, resamples: int, seed: int
+) -> dict[str, Difference]:
+    """By step after the base, its difference to the base."""
+    steps = list(results)
+    differences = {
+        step: _difference(results[step], results[base], score, resamples, seed)
+        for step in steps[steps.index(base) + 1 :]
+    }
+    return {step: difference for step, difference in differences.items() if difference is not None}
 
 
 def _difference(one: Evaluation, other: Evaluation, score: Score, resamples: int, seed: int) -> Difference | None:
@@ -133,4 +171,4 @@ def _check_same_items(results: Mapping[str, Evaluation], path: Path) -> None:
         for r in results.values()
     }
     if len(shapes) != 1:
-        raise ArtifactError(path, "was computed on other items than the teacher's or the clone's result")
+        raise ArtifactError(path, "was computed on other items than the results of the other models")

@@ -11,7 +11,7 @@ from typing import Any
 import jinja2
 import yaml
 
-from langtailor.evaluation.comparison import Comparison
+from langtailor.evaluation.comparison import STEPS, Comparison, harm
 from langtailor.models.folder import ModelInfo
 from langtailor.report.certificate import TOKEN_COLUMNS, check_rows, fertility_plot, token_rows
 from langtailor.report.corpus import CorpusRow, corpus_plot, read_corpus_row
@@ -21,6 +21,7 @@ from langtailor.report.provenance import versions
 from langtailor.report.scores import Tile, score_plots, score_rows, tiles
 from langtailor.report.size import SizeRow, size_rows
 from langtailor.report.stages import StageRun, read_stages
+from langtailor.report.steps import StepTable, model_folders, step_table
 from langtailor.report.sweep import Sweep, Variant, sweep
 from langtailor.report.training import read_records, training_note, training_plots
 from langtailor.report.vocabulary import composition_plot, graft_rows, share_plot, share_rows
@@ -36,6 +37,9 @@ class VariantPart:
 
     name: str
     tiles: Sequence[Tile]
+    harm: Sequence[str]
+    steps: StepTable
+    score_steps: Mapping[str, str]
     scores: Sequence[Comparison]
     score_plots: Sequence[Plot]
     vocabulary_size: int
@@ -50,6 +54,7 @@ class VariantPart:
     share_plot: str
     checks: Sequence[Mapping[str, str]]
     sizes: Sequence[SizeRow]
+    trained: bool
     training_note: str
     training_plots: Sequence[Plot]
     settings: str
@@ -96,6 +101,7 @@ def gather_page(
     languages: Sequence[str],
     targets: Sequence[str],
     variants: Mapping[str, Mapping[str, Any]],
+    models: Mapping[str, Mapping[str, str]],
     comparisons: Mapping[str, Sequence[Comparison]],
 ) -> Page:
     """Read what a run left behind.
@@ -107,6 +113,7 @@ def gather_page(
         languages: languages of the corpus.
         targets: target languages.
         variants: complete settings by variant.
+        models: folders of scores by step, by variant (:meth:`langtailor.config.run.Settings.compared`).
         comparisons: evaluation by variant.
 
     Raises:
@@ -117,7 +124,8 @@ def gather_page(
     corpus = [read_corpus_row(root / "corpus" / f"{lang}.parquet", lang) for lang in languages]
     teacher = ModelInfo.read(root / "teacher" / "model")
     parts = [
-        _variant_part(root, name, settings, teacher, targets, comparisons[name]) for name, settings in variants.items()
+        _variant_part(root, name, settings, teacher, targets, models[name], comparisons[name])
+        for name, settings in variants.items()
     ]
     return Page(
         title=title or f"{run}: {manifest.made_by['model']} tailored to {', '.join(targets)}",
@@ -138,16 +146,19 @@ def _variant_part(
     settings: Mapping[str, Any],
     teacher: ModelInfo,
     targets: Sequence[str],
+    models: Mapping[str, str],
     comparisons: Sequence[Comparison],
 ) -> VariantPart:
     vocabulary, manifest = tables.read_table(root / "vocabulary" / f"{name}.parquet", "vocabulary", tables.VOCABULARY)
     certificate = read_json(root / "tokenizer" / name / "certificate.json", "certificate")
-    model = root / "distillation" / name / "model"
-    student = ModelInfo.read(model)
-    training = read_manifest(model, "distilled", verify=False)
+    student = ModelInfo.read(list(model_folders(root, models).values())[-1])
+    training = _Training.read(root / "distillation" / name / "model") if "trained" in models else _Training()
     return VariantPart(
         name=name,
         tiles=tiles(teacher, student, comparisons, targets),
+        harm=harm(comparisons),
+        steps=step_table(root, models, comparisons, targets),
+        score_steps={step: STEPS[step] for step in models},
         scores=score_rows(comparisons),
         score_plots=score_plots(comparisons),
         vocabulary_size=student.vocabulary_size,
@@ -162,10 +173,24 @@ def _variant_part(
         share_plot=share_plot(manifest.facts),
         checks=check_rows(certificate),
         sizes=size_rows(teacher, student),
-        training_note=training_note(training.facts),
-        training_plots=training_plots(read_records(model / "training.jsonl"), training.facts),
+        trained="trained" in models,
+        training_note=training.note,
+        training_plots=training.plots,
         settings=yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True),
     )
+
+
+@dataclass(frozen=True)
+class _Training:
+    """What the page says of a training; nothing of a student that was not trained."""
+
+    note: str = ""
+    plots: Sequence[Plot] = ()
+
+    @classmethod
+    def read(cls, model: Path) -> _Training:
+        facts = read_manifest(model, "distilled", verify=False).facts
+        return cls(training_note(facts), training_plots(read_records(model / "training.jsonl"), facts))
 
 
 def _sweep(

@@ -1,11 +1,11 @@
-"""Section of the page: scores of teacher, clone and student, and the headline figures."""
+"""Section of the page: scores of teacher and student and of the steps between them, and the headline figures."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from langtailor.evaluation.comparison import MODELS, Comparison
+from langtailor.evaluation.comparison import STEPS, Comparison
 from langtailor.models.folder import ModelInfo
 from langtailor.report import plots
 from langtailor.report.formats import figure, millions
@@ -39,13 +39,14 @@ def tiles(
 
 def _fertility_tile(lang: str, row: Comparison) -> Tile:
     note = f"teacher: {row.scores['teacher'].value:.2f}"
-    return Tile(f"tokens a word, {lang}", f"{row.scores['student'].value:.2f}", note)
+    return Tile(f"tokens a word, {lang}", f"{row.scores[row.student].value:.2f}", note)
 
 
 def _task_tile(row: Comparison) -> Tile:
     scores = row.scores
-    note = f"clone {figure(scores['clone'].value)}, teacher {figure(scores['teacher'].value)}"
-    return Tile(f"{row.task}: {row.metric}", figure(scores["student"].value), note)
+    before = [step for step in reversed(list(scores)) if step != row.student]
+    note = ", ".join(f"{STEPS[step]} {figure(scores[step].value)}" for step in before)
+    return Tile(f"{row.task}: {row.metric}", figure(scores[row.student].value), note)
 
 
 def fertility_by_language(comparisons: Sequence[Comparison]) -> Mapping[str, Comparison]:
@@ -82,4 +83,4 @@ def score_plots(comparisons: Sequence[Comparison]) -> list[Plot]:
 
 
 def _by_model(rows: Sequence[Comparison]) -> dict[str, list[float]]:
-    return {model: [row.scores[model].value for row in rows] for model in MODELS}
+    return {STEPS[step]: [row.scores[step].value for row in rows] for step in rows[0].scores}

@@ -34,10 +34,15 @@ class Variant:
         """The main figure of each task."""
         return {row.task: row for row in main_rows(self.comparisons)}
 
+    def student_score(self, task: str) -> float:
+        """The student's main figure of a task."""
+        row = self.main[task]
+        return row.scores[row.student].value
+
     @property
     def fertility(self) -> Mapping[str | None, float]:
         """The student's tokens per word by language."""
-        return {row.group: row.scores["student"].value for row in self.comparisons if row.metric == FERTILITY}
+        return {row.group: row.scores[row.student].value for row in self.comparisons if row.metric == FERTILITY}
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,7 @@ def _cells(variant: Variant, languages: Sequence[str], tasks: Sequence[str]) -> 
         f"{variant.vocabulary_size:,}",
         millions(variant.parameters),
         *(two_decimals(variant.fertility[lang]) for lang in languages),
-        *(figure(variant.main[task].scores["student"].value) for task in tasks),
+        *(figure(variant.student_score(task)) for task in tasks),
     ]
 
 
@@ -85,7 +90,7 @@ def _trade_offs(variants: Sequence[Variant], tasks: Sequence[str], speed: str | 
     retained = {task: [variant.main[task].retention or 0.0 for variant in variants] for task in tasks}
     axes = {"parameters, millions": [variant.parameters / 1e6 for variant in variants]}
     if speed:
-        axes[SPEED] = [variant.main[speed].scores["student"].value for variant in variants]
+        axes[SPEED] = [variant.student_score(speed) for variant in variants]
     caption = "Main figure of each task, student over teacher, against the student's {}."
     names = [variant.name for variant in variants]
     return [

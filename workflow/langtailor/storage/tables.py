@@ -55,6 +55,8 @@ VOCABULARY = pa.schema(
     ]
 )
 
+#: The file of a clone that says what each of its rows is made of.
+MAPPING_NAME = "mapping.parquet"
 #: ``clone/{variant}/mapping.parquet``: row ``new_id`` = sum of ``weights`` x teacher rows ``teacher_ids``.
 MAPPING = pa.schema(
     [("new_id", pa.int32()), ("teacher_ids", pa.list_(pa.int32())), ("weights", pa.list_(pa.float32()))]

@@ -1,4 +1,4 @@
-"""The folder that users load: the trained model with a card that says what it is and how good it is."""
+"""The folder that users load: the student with a card that says what it is and how good it is."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from langtailor.config.teacher import is_local
 from langtailor.distillation.outcome import is_untrained
-from langtailor.evaluation.comparison import Comparison
+from langtailor.evaluation.comparison import STEPS, Comparison, harm
 from langtailor.models.folder import ModelInfo
 from langtailor.models.model_card import described_origin
 from langtailor.storage.artifacts import (
@@ -26,12 +26,13 @@ from langtailor.storage.artifacts import (
     read_manifest,
     seal_directory,
 )
+from langtailor.storage.tables import MAPPING_NAME
 from langtailor.student.limits import unify_limits
 from langtailor.student.prompt import TrainedPrompt
 
 _LOG = logging.getLogger("langtailor")
-#: What training leaves beside the model and nobody needs to load it.
-_NOT_PUBLISHED = (MANIFEST_NAME, SNAKEMAKE_MARK)
+#: What training and cloning leave beside the model and nobody needs to load it.
+_NOT_PUBLISHED = (MANIFEST_NAME, SNAKEMAKE_MARK, MAPPING_NAME)
 #: What the Hub calls a task, by the beginnings of its metrics' names.
 _TASK_TYPES = {
     "semantic-similarity": ("spearman", "pearson"),
@@ -51,6 +52,7 @@ class CardFacts:
         languages: all languages of the corpus.
         teacher: the teacher's settings as configured.
         settings: the variant's complete settings.
+        steps: the steps from the teacher to the student (:mod:`langtailor.evaluation.comparison`).
     """
 
     run: str
@@ -59,29 +61,38 @@ class CardFacts:
     languages: Sequence[str]
     teacher: Mapping[str, Any]
     settings: Mapping[str, Any]
+    steps: Sequence[str]
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether the student is more than a clone."""
+        return "trained" in self.steps
 
 
 def publish_student(model: Path, teacher: Path, facts: CardFacts, comparisons: Sequence[Comparison], out: Path) -> None:
-    """Copy a distilled model to ``out`` and give it a model card.
+    """Copy a distilled model, or a clone that nothing trains, to ``out`` and give it a model card.
 
     Args:
-        model: the distilled model (kind ``distilled``).
+        model: the distilled model (kind ``distilled``), or the clone where the settings have no ``distillation``.
         teacher: the teacher's folder (kind ``teacher``).
         facts: what the card tells.
-        comparisons: the evaluation of teacher, clone and student.
+        comparisons: the evaluation of the teacher, the student and the steps between them.
         out: the published folder (kind ``student``), a sentence-transformers model.
 
     Raises:
         ArtifactError: an input is damaged.
     """
-    trained = read_manifest(model, "distilled")
+    trained = read_manifest(model, "distilled" if facts.is_trained else "clone")
     source = read_manifest(teacher, "teacher")
+    for sentence in harm(comparisons):
+        _LOG.warning("%s", sentence)
     with atomic_directory(out) as folder:
         shutil.copytree(model, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*_NOT_PUBLISHED))
         info, teacher_info = ModelInfo.read(folder), ModelInfo.read(teacher)
         unify_limits(folder, info.max_length)
         prompt = TrainedPrompt.of(info, facts.teacher["prompt"])
-        prompt.make_default(folder)
+        if facts.is_trained:
+            prompt.make_default(folder)
         origin = facts.teacher["model"] if not is_local(facts.teacher["model"]) else described_origin(teacher)
         card = _card(facts, source, trained, origin, info, teacher_info, prompt, comparisons)
         (folder / "README.md").write_text(card, encoding="utf-8")
@@ -110,7 +121,10 @@ def _card(
     return environment.get_template("card.md.jinja").render(
         facts=facts,
         source=source,
+        is_trained=facts.is_trained,
         untrained=is_untrained(trained.facts),
+        steps=STEPS,
+        harm=harm(comparisons),
         teacher_name=_public_name(facts.teacher["model"]),
         info=info,
         teacher_info=teacher_info,
@@ -145,7 +159,7 @@ def _eval_result(row: Comparison) -> EvalResult:
         dataset_config=row.group,
         metric_type=row.metric.replace(" ", "_"),
         metric_name=row.metric,
-        metric_value=round(row.scores["student"].value, 4),
+        metric_value=round(row.scores[row.student].value, 4),
     )
 
 

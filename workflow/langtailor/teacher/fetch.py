@@ -27,6 +27,7 @@ from langtailor.storage.artifacts import (
     sha256_bytes,
 )
 from langtailor.storage.json_files import load_json, load_json_object
+from langtailor.storage.tables import MAPPING_NAME
 from langtailor.surgery.sentencepiece_model import sentencepiece_files
 from langtailor.teacher.accept import accept_teacher
 from langtailor.teacher.adapter import merge_adapter
@@ -45,7 +46,7 @@ _NOT_MODEL = (
     "*_results.json",
     "*_results.csv",
     "events.out.tfevents.*",
-    "mapping.parquet",
+    MAPPING_NAME,
     "certificate.json",
 )
 _PICKLED = "pytorch_model*.bin"

@@ -11,14 +11,17 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from langtailor.config.base import SPLITS
 from langtailor.config.teacher import TeacherSettings
 from langtailor.config.vectors import VectorSettings
 from langtailor.corpus.reading import read_rows
@@ -42,6 +45,7 @@ def encode_shard(
     device: str,
     out: Path,
     cache: Path | None = None,
+    splits: Sequence[str] = SPLITS,
 ) -> None:
     """Compute and store the vectors of one shard, or reuse the shard from the cache where it would be the same.
 
@@ -55,6 +59,7 @@ def encode_shard(
         device: ``cpu`` or ``cuda``.
         out: the shard's file.
         cache: the language's shard cache, a folder on the same disk; ``None`` keeps none.
+        splits: the splits whose passages are encoded; the shard holds no others.
 
     Raises:
         LangtailorError: a vector does not fit float16 or is not finite.
@@ -65,8 +70,9 @@ def encode_shard(
     manifest = read_manifest(teacher, "teacher")
     info = ModelInfo.read(teacher)
     table = read_rows(corpus, shard * settings.shard_passages, settings.shard_passages)
+    table = table.filter(pc.is_in(table["split"], value_set=pa.array(splits)))
     texts, prompt = texts_read(table, teacher_settings.reads), find_prompt(info, teacher_settings.prompt)
-    ids, splits = (pa.array(table[name].to_pylist(), pa.string()) for name in ("id", "split"))
+    ids, split_of_row = (pa.array(table[name].to_pylist(), pa.string()) for name in ("id", "split"))
     digests = text_digests(texts, prompt)
     made_by = teacher_settings.model_dump(mode="json") | {
         "prompt": prompt,
@@ -75,7 +81,7 @@ def encode_shard(
     }
     inputs = {"teacher": directory_digest(teacher), "commit": manifest.inputs.get("commit"), "shard": shard}
     cached = None if cache is None else _CachedShard.of(cache, shard, made_by, inputs, settings)
-    if cached is not None and cached.reuse(out, [ids, splits, digests]):
+    if cached is not None and cached.reuse(out, [ids, split_of_row, digests]):
         _LOG.info("reused from the shard cache: %s passages", f"{len(texts):,}")
         return
     vectors, tokens, padding = np.empty((0, info.dimension), np.float16), 0, 0.0
@@ -85,7 +91,7 @@ def encode_shard(
         tokens, padding = encoder.tokens, round(encoder.padding_share, 4)
         _LOG.info("%s passages, %s tokens, %.1f %% padding", f"{len(texts):,}", f"{tokens:,}", 100 * padding)
     facts = {"tokens": tokens, "padding_share": padding}
-    write_shard(out, ids, splits, digests, vectors, Manifest(KIND, made_by, inputs, facts))
+    write_shard(out, ids, split_of_row, digests, vectors, Manifest(KIND, made_by, inputs, facts))
     if cached is not None:
         cached.store(out)
 
