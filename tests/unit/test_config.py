@@ -1,12 +1,14 @@
 """The configuration is described once, and a wrong value is named."""
 
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
 import yaml
 
 from langtailor.config.command_line import with_typed_arguments
+from langtailor.config.corpus import HubSource
 from langtailor.config.evaluation import task_kinds
 from langtailor.config.loading import refuse_unwritable
 from langtailor.config.task_groups import TASK_GROUPS
@@ -158,3 +160,45 @@ def test_the_reference_has_every_key_with_its_type_default_and_description():
     ):
         assert f"\n{row}" in text
     assert text.count(" of the kind `") == len(task_kinds()) + 3
+
+
+# -- the four lines of the README --------------------------------------------------------------------------------------
+
+
+def readme_config() -> dict[str, Any]:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    config: dict[str, Any] = yaml.safe_load(text.split("Write `my.yaml`:")[1].split("```yaml\n")[1].split("```")[0])
+    return config
+
+
+def test_the_readmes_configuration_cuts_a_model_to_its_languages_and_does_nothing_else() -> None:
+    settings = load_settings(readme_config())
+    assert settings.targets == ("en", "tr")
+    assert isinstance(source := settings.source("tr"), HubSource)
+    assert (source.dataset, source.subset) == ("wikimedia/wikipedia", "20231101.{lang}")
+    assert settings.compared("tailored") == {"teacher": "teacher", "cut": "tailored/clone"}
+    assert settings.vector_splits == ("test",)
+
+
+def test_a_variant_with_new_tokens_is_compared_with_one_that_is_only_cut() -> None:
+    graft = {"vocabulary": {"graft": {"share": 0.1}}}
+    config = readme_config() | {"distillation": {}, "variants": {"b": graft, "a": graft | {"distillation": None}}}
+    settings = load_settings(config)
+    assert settings.cut_variants == ("a.cut",)
+    cut = {"teacher": "teacher", "cut": "a.cut/clone"}
+    assert settings.compared("a") == cut | {"grafted": "a/clone"}
+    assert settings.compared("b") == cut | {"grafted": "b/clone", "trained": "b/student"}
+    assert settings.variant("a.cut") == settings.variant("b").cut_alone()
+    assert settings.variant("a.cut").vocabulary.graft.share == 0
+    assert settings.vector_splits == ("train", "validation", "test")
+
+
+def test_a_variant_that_is_only_cut_already_stands_for_it() -> None:
+    graft = {"vocabulary": {"graft": {"policy": "marginal"}}}
+    settings = load_settings(
+        readme_config() | {"variants": {"grafted": graft, "plain": {"distillation": {"epochs": 2}}}}
+    )
+    assert settings.cut_variants == ()
+    assert settings.compared("grafted")["cut"] == "plain/clone"
+    assert settings.variant("plain").training.epochs == 2
+    assert settings.variant("grafted").distillation is None
