@@ -195,10 +195,11 @@ def source_files(wildcards):
         return []
 
 
-def donor_files(wildcards):
-    """The user's own tokenizer that gives a variant's grafts."""
-    file = donor_file(SETTINGS.variant(wildcards.variant).vocabulary.graft.donor)
-    return own([file]) if file and file.is_file() else []
+def graft_files(wildcards):
+    """The user's own tokenizer or list of words that gives a variant's grafts."""
+    graft = SETTINGS.variant(wildcards.variant).vocabulary.graft
+    files = [donor_file(graft.donor), Path(graft.tokens) if graft.tokens else None]
+    return own([file for file in files if file and file.is_file()])
 
 
 def sts_dev_files(wildcards):

@@ -6,7 +6,7 @@ rule select_vocabulary:
         teacher="<results>/teacher/model",
         corpora=per_language("<results>/corpus/{lang}.parquet"),
         counts=per_language("<results>/counts/{lang}.parquet"),
-        donor=donor_files,
+        grafts=graft_files,
     output:
         vocabulary="<results>/vocabulary/{variant}.parquet",
     log:

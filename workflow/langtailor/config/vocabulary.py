@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from langtailor.config.base import Distinct, ModelPlace, Section, Share, problem
+from langtailor.config.base import Distinct, ModelPlace, Section, Share, UserPath, problem
 
 
 class GraftSettings(Section):
@@ -24,13 +24,23 @@ class GraftSettings(Section):
     a folder whose tokenizer gives its tokens."""
     donor_revision: str = "main"
     """Branch, tag or commit of a donor on the Hub."""
+    tokens: UserPath | None = None
+    """File of words, one a line, that become tokens, and nothing else does. They need not occur in the corpus. As many
+    rows are taken as they need, up to `share` where that is given; `donor` and `min_count` are not used."""
     min_count: Annotated[int, Field(ge=1)] = 2
     """Count in the target-language train split under which a new token is not worth a row."""
 
     @property
     def offers_rows(self) -> bool:
         """Whether there may be new tokens."""
-        return self.share > 0 or self.policy != "fixed"
+        return self.share > 0 or self.policy != "fixed" or self.tokens is not None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.tokens is not None and (self.donor != "trained" or self.policy != "fixed"):
+            other = "donor" if self.donor != "trained" else "policy"
+            raise problem(other, f"found {getattr(self, other)!r}, but `tokens` names the words; give one of the two")
+        return self
 
 
 class VocabularySettings(Section):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from langtailor.vocabulary.selection import Selection
 from langtailor.vocabulary.selector import Selector
 from langtailor.vocabulary.statistics import Counts, read_statistics
 from langtailor.vocabulary.table import layout_to_table
+from langtailor.vocabulary.word_list import WordList
 
 _LOG = logging.getLogger("langtailor")
 
@@ -72,15 +74,20 @@ def select_vocabulary(
     statistics = read_statistics(family, teacher, counts, corpora, weights, targets, whole_alphabet=whole_alphabet)
     loss = _loss(family, teacher) if settings.ranking == "loss" else None
     kept_for_prompts = prompt_tokens(tokenizer_of(family.spec), all_prompts(ModelInfo.read(teacher), prompts))
+    listed = None if settings.graft.tokens is None else WordList.read(Path(settings.graft.tokens), family)
+    if listed is not None:
+        statistics, donor = replace(statistics, words=listed.added_to(statistics.words)), listed.donor()
     selector = Selector(family, statistics, settings, donor, loss, kept_for_prompts)
     curve: list[dict[str, Any]] = []
     if settings.graft.policy == "marginal":
         selection, curve = choose_share(family, selector.select, corpora, weights, settings.graft.share)
     else:
-        selection = selector.select(settings.graft.share)
+        selection = selector.select(_share(settings, selector, listed))
     selector.check_filled(selection)
     _LOG.info("writing the vocabulary")
     layout = family.layout(selection.ids, selection.grafts, -len(selection) % settings.pad_to_multiple_of)
+    if listed is not None:
+        listed.tell_missing(family.write(layout).tokenizer)
     guaranteed = selector.guaranteed_ids(selection)
     facts = _facts(family, selection, guaranteed, layout, statistics.counts) | {"marginal_curve": curve}
     manifest = Manifest(
@@ -96,6 +103,14 @@ def select_vocabulary(
     )
     tables.write_table(out, _table(family, layout, selection, statistics.counts), manifest)
     _LOG.info("vocabulary of %s: %s", f"{len(layout):,}", ", ".join(f"{o} {n:,}" for o, n in facts["origins"].items()))
+
+
+def _share(settings: VocabularySettings, selector: Selector, listed: WordList | None) -> float:
+    """Share of the budget offered to new tokens: that of the settings, or what a list of words can need."""
+    if listed is None or settings.graft.share > 0:
+        return settings.graft.share
+    free = settings.size - len(selector.mandatory_ids)
+    return max(0, min(listed.most_rows, free)) / settings.size
 
 
 def _loss(family: Family, teacher: Path) -> Loss:

@@ -71,7 +71,8 @@ class Selector:
         Raises:
             ConfigError: the budget cannot hold the mandatory tokens, or is larger than what there is.
         """
-        size, min_count = self._settings.size, self._settings.graft.min_count
+        size, graft = self._settings.size, self._settings.graft
+        min_count = 1 if graft.tokens is not None else graft.min_count
         offered = round(share * size)
         self._check_size(offered)
         rows = size - offered
