@@ -1,7 +1,7 @@
 """Surgery at the paper's size: 262,144 tokens of byte-fallback BPE cut to 131,072.
 
 Teacher and words are drawn, so that nothing has to be downloaded: tokens are random merges of shorter ones, words are random
-syllables with Zipf's frequencies. ``langtailor`` reads the teacher's ``tokenizer.json``, selects with floors, frequency
+syllables with Zipf's frequencies. ``langtailor`` reads the teacher's ``tokenizer.json``, selects with minimums, frequency
 and closure, lays the new ids out and writes the file; ``json`` loads the teacher's file and dumps it, which is the floor.
 ``--grafts`` adds one run in which so many of the tokens are new, with its stages timed one by one, the table remapped and
 reachability checked.

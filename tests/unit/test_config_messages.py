@@ -105,6 +105,8 @@ def message(tmp_path, config, text=None):
         ("corpus", "{sources: {a: {kind: sample}, b: {kind: sample}}, languages: {tr: {}}}", "name one of ['a', 'b']"),
         ("distillation.objective", "{cosine: 0}", "every weight is 0; give at least one of cosine, mse, relational,"),
         ("distillation.keep", "sts", "`keep: sts` needs `validation_sts`"),
+        ("vocabulary.graft", "{tokens: w.txt, donor: a/b}", "found 'a/b', but `tokens` names the words; give one"),
+        ("vocabulary.graft", "{tokens: w.txt, policy: marginal}", "found 'marginal', but `tokens` names the words"),
         (
             "distillation",
             "{new_rows_only: 0.9, embeddings_only: 0.9}",

@@ -142,13 +142,13 @@ def test_kept_tokens_are_closed_over_what_they_need(workshop):
         assert set(workshop.family.requirements(token_id)) <= kept
 
 
-def test_floors_keep_a_small_language_from_being_drowned(workshops):
+def test_minimums_keep_a_small_language_from_being_drowned(workshops):
     workshop = workshops("WordPiece")
     size = mandatory(workshop) + 30
     drowned = {"de": 1000.0, "tr": 0.001}
     _, without = workshop.select("a", weights=drowned, size=size, coverage=0.0, graft=GraftSettings(share=0.0))
-    _, floored = workshop.select("b", weights=drowned, size=size, coverage=0.9, graft=GraftSettings(share=0.0))
-    assert floored.facts["coverage"]["tr"] > without.facts["coverage"]["tr"]
+    _, covered = workshop.select("b", weights=drowned, size=size, coverage=0.9, graft=GraftSettings(share=0.0))
+    assert covered.facts["coverage"]["tr"] > without.facts["coverage"]["tr"]
 
 
 def test_grafts_shorten_the_target_language(workshop):
@@ -231,17 +231,17 @@ def test_bytes_stay_whatever_the_corpus_uses(workshops):
     assert set(workshop.family.alphabet_ids().tolist()) <= kept
 
 
-def test_ranked_by_loss_what_the_floors_replace_worst_comes_first(workshop):
+def test_ranked_by_loss_what_the_minimums_replace_worst_comes_first(workshop):
     settings = {"size": mandatory(workshop) + 60, "coverage": 0.5, "graft": GraftSettings(share=0.0)}
     rows, _ = workshop.select("loss", ranking="loss", **settings)
     ranked = rows[rows["reason"].str.startswith("expected loss rank")]
     ranks = ranked["reason"].str.rsplit(" ", n=1).str[1].astype(int)
     first = ranked[ranks <= 64]["teacher_id"].astype(int).tolist()
-    floor = (
+    minimums = (
         rows[(rows["origin"] != "closure") & ~rows.index.isin(ranked.index)]["teacher_id"].dropna().astype(int).tolist()
     )
     shares = sum(uses / uses.sum() for uses in (read_counts(path).counts for path in workshop.counts.values()))
-    expected = {i: shares[i] * found for i, found in distances(workshop, floor).items() if shares[i]}
+    expected = {i: shares[i] * found for i, found in distances(workshop, minimums).items() if shares[i]}
     left_out = expected.keys() - set(rows["teacher_id"].dropna().astype(int))
     alone = [i for i in left_out if not workshop.family.requirements(i)]
     assert len(first) > 10
@@ -267,10 +267,10 @@ def test_tokens_are_ranked_on_top_of_those_before_them():
     assert all(before < after for before, after in pairwise(seen))
 
 
-def distances(workshop, floor):
-    """By id, the squared distance of each token's row to the mean of the pieces that floors and mandatory tokens give it."""
+def distances(workshop, minimums):
+    """By id, the squared distance of each token's row to the mean of the pieces that minimums and mandatory tokens give it."""
     family = workshop.family
-    closed = {needed for i in floor for needed in (i, *family.requirements(i))}
+    closed = {needed for i in minimums for needed in (i, *family.requirements(i))}
     layout = family.layout(np.array(sorted(closed), np.int32), (), 0)
     table = (
         load_sentence_transformer(workshop.teacher, "cpu")[0].auto_model.get_input_embeddings().weight.detach().double()

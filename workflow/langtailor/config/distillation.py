@@ -56,7 +56,7 @@ class DistillationSettings(Section):
     objective: ObjectiveSettings = ObjectiveSettings()
     """The terms of the loss."""
     epochs: Annotated[float, Field(gt=0)] = 1.0
-    """Passes over the train split."""
+    """How often the train split is gone through."""
     language_weights: dict[Name, Annotated[float, Field(ge=0)]] = {}
     """How often each passage of a language is seen in an epoch; languages not named here count 1, 0 leaves one out."""
     batch_size: Annotated[int, Field(ge=1)] = 256

@@ -95,7 +95,7 @@ class Candidates:
         """Why the token at this index is offered a row."""
         language, rank = int(self.languages[index]), int(self.ranks[index])
         if language >= 0:
-            return f"floor of {self.names[language]}: rank {rank:,} of {self.minimums[language]:,}"
+            return f"minimum of {self.names[language]}: rank {rank:,} of {self.minimums[language]:,}"
         return f"{self.measure} rank {rank:,}" if rank else "unused here; the budget had room"
 
 

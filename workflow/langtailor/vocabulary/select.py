@@ -165,7 +165,7 @@ def _facts(family: Family, selection: Selection, guaranteed: Ids, layout: Layout
         "closure": origins["closure"],
         "grafts": len(selection.grafts),
         "graft_share": selection.share,
-        "floor_coverage": _coverage(counts, guaranteed),
+        "minimum_coverage": _coverage(counts, guaranteed),
         "coverage": _coverage(counts, selection.ids),
     }
 
