@@ -52,6 +52,12 @@ def test_without_any_rate_the_estimate_asks_for_one():
         explain(Work(WORK.pending, 0, ()), None, 1, None)
 
 
+def test_of_a_run_without_training_the_test_split_alone_is_embedded():
+    config = yaml.safe_load((ROOT / "config" / "e5-small-one-language.yaml").read_text(encoding="utf-8"))
+    work = read_work(load_settings(config))
+    assert sum(shard.passages for shard in work.pending) == pytest.approx(7_000, rel=0.01)
+
+
 def test_of_a_recipe_that_has_not_run_the_estimate_is_an_upper_bound():
     config = yaml.safe_load((ROOT / "config" / "turkish-200m.yaml").read_text(encoding="utf-8"))
     work = read_work(load_settings(config))

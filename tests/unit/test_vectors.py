@@ -113,6 +113,18 @@ def test_a_shard_says_what_made_it(shards, teacher):
     assert 0 <= facts["padding_share"] < 0.3
 
 
+def test_a_shard_of_some_splits_holds_their_passages_alone(shards, teacher, corpus, tmp_path):
+    settings, teacher_settings = VectorSettings(shard_passages=16, batch_tokens=256), TeacherSettings(model="tiny")
+    some = [tmp_path / f"{shard:05d}.arrow" for shard in range(3)]
+    for shard, out in enumerate(some):
+        encode_shard(corpus, shard, teacher, teacher_settings, settings, "cpu", out, splits=["test"])
+    whole, part = VectorStore.open(shards, "test"), VectorStore.open(some)
+    assert len(part) == len(whole) == SPLITS["test"]
+    rows = np.arange(len(part))
+    np.testing.assert_allclose(part.take(rows), whole.take(rows), atol=1e-3)
+    part.check_ids(read_corpus(corpus, "test")["id"])
+
+
 def test_a_split_is_read_across_shards(shards, corpus):
     whole = VectorStore.open(shards)
     start = 0

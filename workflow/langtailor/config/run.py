@@ -153,9 +153,14 @@ class Settings(Section):
         return self.vectors.model_copy(update={"shard_passages": self._shard_passages(lang)})
 
     def shards(self, lang: str) -> tuple[int, ...]:
-        """Passages of each vector shard of a language that its quotas fill, known before any text is."""
-        total, most = self.quotas(lang).total, self._shard_passages(lang)
-        return tuple(min(most, total - start) for start in range(0, total, most))
+        """Passages of each vector shard of a language that its quotas fill, known before any text is.
+
+        Splits are mixed in the corpus: of those without vectors each shard lacks about the same share.
+        """
+        quotas, most = self.quotas(lang), self._shard_passages(lang)
+        encoded = sum(getattr(quotas, split) for split in self.vector_splits)
+        rows = (min(most, quotas.total - start) for start in range(0, quotas.total, most))
+        return tuple(count * encoded // quotas.total for count in rows)
 
     def task_needs(self, name: str) -> TaskNeeds:
         """What an evaluation task reads."""
