@@ -207,7 +207,7 @@ CODE = [
     Edit("code of the selection", "vocabulary and what follows", VOCABULARY, ("langtailor/vocabulary/*.py",)),
     Edit("code of the surgery", "vocabulary and what follows", VOCABULARY, ("langtailor/surgery/wordpiece.py",)),
     Edit("code of the certificate", "tokenizer and what follows", TOKENIZER, ("langtailor/tokenizer/*.py",)),
-    Edit("code of the clone", "clone and what follows", CLONE, ("langtailor/clone/*.py",)),
+    Edit("code of the clone", "clone and what follows", CLONES, ("langtailor/clone/*.py",)),
     Edit(
         "code of the tokens",
         "tokens, then training and what follows",

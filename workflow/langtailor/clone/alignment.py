@@ -48,7 +48,9 @@ class Links:
     pair_counts: NDArray[np.int64]
 
 
-def align_corpora(corpora: Mapping[str, Path], teacher: Path, tokenizer: Path, size: int, teacher_size: int) -> Links:
+def align_corpora(
+    corpora: Mapping[str, Path], teacher: Path, tokenizer: Path, size: int, teacher_size: int, *, required: bool
+) -> Links | None:
     """Align the train passages of all languages with their pairs.
 
     Args:
@@ -57,12 +59,18 @@ def align_corpora(corpora: Mapping[str, Path], teacher: Path, tokenizer: Path, s
         tokenizer: folder of the new tokenizer, which encodes the passages.
         size: number of new ids.
         teacher_size: number of the teacher's ids.
+        required: whether there must be pairs.
+
+    Returns:
+        ``None`` where no passage has a pair.
 
     Raises:
         ArtifactError: a corpus is damaged.
-        ConfigError: no passage has a pair.
+        ConfigError: no passage has a pair, and they are required.
     """
     pairs = list(_pairs(corpora))
+    if not pairs and not required:
+        return None
     if not pairs:
         raise ConfigError(
             "initialisation.method",

@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from langtailor.clone.alignment import align_corpora
+from langtailor.clone.alignment import Links, align_corpora
 from langtailor.clone.composition import map_rows, new_table, write_mapping
 from langtailor.clone.files import replace_rows, write_configs, write_weights
+from langtailor.clone.learned import learn_rows
 from langtailor.clone.rows import Rows
 from langtailor.clone.token_distillation import fit_rows
 from langtailor.clone.verification import compare_with_teacher
@@ -41,7 +42,7 @@ from langtailor.storage.artifacts import (
     sha256_file,
 )
 from langtailor.storage.tables import MAPPING_NAME
-from langtailor.surgery.base import Layout
+from langtailor.surgery.base import Family, Layout
 from langtailor.surgery.registry import load_family
 from langtailor.vocabulary.table import table_to_layout
 
@@ -73,7 +74,7 @@ def clone_model(
         out: the clone (kind ``clone``): a sentence-transformers folder with ``mapping.parquet``. The manifest's facts
             give parameters, bytes and rows ``before`` and ``after``, mean norms of kept and new rows, number and digest
             of the tensors that were copied, and the number of texts that were compared at the end.
-        corpora: corpus by language: the method ``aligned`` reads its sentence pairs, token distillation its passages.
+        corpora: corpus by language: ``aligned`` and ``learned`` read its sentence pairs, token distillation its passages.
         device: ``cpu`` or ``cuda``, for token distillation.
         trust_remote_code: run Python code that comes with the model for that comparison; without, such a model is
             not compared.
@@ -94,8 +95,9 @@ def clone_model(
     layout, family, where = table_to_layout(table), load_family(teacher), find_vocabulary_tensors(teacher)
     corpora = (corpora or {}) if settings.reads_corpus else {}
     links = None
-    if settings.method == "aligned":
-        links = align_corpora(corpora, teacher, tokenizer, len(layout), where.rows)
+    if settings.method in ("aligned", "learned"):
+        required = settings.method == "aligned"
+        links = align_corpora(corpora, teacher, tokenizer, len(layout), where.rows, required=required)
     _LOG.info("composing the rows of the new table")
     mapping = map_rows(table, layout, family, where.read_embeddings(), settings, links)
     new_rows = np.flatnonzero([token in layout.grafts for token in layout.tokens])
@@ -107,13 +109,15 @@ def clone_model(
         write_configs(folder, layout, where.rows)
         write_mapping(folder / MAPPING_NAME, mapping, new_rows)
         fitted: dict[str, Any] = {}
+        if settings.method == "learned" and len(new_rows):
+            fitted |= _learn(folder, where, family, layout, links)
         if settings.token_distillation.steps and len(new_rows):
             distillation, trust = settings.token_distillation, trust_remote_code
             fit = fit_rows(
                 teacher, folder, new_rows, corpora, distillation, seed, device=device, trust_remote_code=trust
             )
             replace_rows(folder, where, new_rows, fit.rows)
-            fitted = {"token_distillation": {"before": fit.before, "after": fit.after, "passages": fit.passages}}
+            fitted |= {"token_distillation": {"before": fit.before, "after": fit.after, "passages": fit.passages}}
         facts = {
             **_sizes(teacher, folder),
             **_norms(folder, where, layout, new_rows),
@@ -133,6 +137,28 @@ def clone_model(
         len(copied),
         facts["compared_texts"],
     )
+
+
+def _learn(
+    folder: Path, where: VocabularyTensors, family: Family, layout: Layout, links: Links | None
+) -> dict[str, Any]:
+    """Join what is learned to the clone's new rows; returns the facts about it.
+
+    A row gets the direction of the learned one plus, as surely as sentence pairs tell its translations, that of its links,
+    and keeps its length.
+    """
+    learned = learn_rows(family, layout, where.read_embeddings())
+    if learned is None:
+        return {}
+    new_rows = np.flatnonzero([token in layout.grafts for token in layout.tokens])
+    composed = read_tensor(embedding_file(folder, where.embedding), where.embedding)[torch.from_numpy(new_rows)].float()
+    pair_counts = np.zeros(len(new_rows)) if links is None else links.pair_counts[new_rows]
+    surety = torch.from_numpy(pair_counts / (pair_counts + 1)).float()[:, None]
+    lengths = torch.linalg.vector_norm(composed, dim=1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
+    rows = torch.nn.functional.normalize(learned.rows + surety * composed / lengths, dim=1) * lengths
+    replace_rows(folder, where, new_rows, rows)
+    facts = {"examples": learned.examples, "cosine": learned.cosine, "cosine_of_means": learned.cosine_of_means}
+    return {"learned_rows": facts}
 
 
 def _check_origin(tokenizer: Path, digests: Mapping[str, Any], paths: Mapping[str, Path]) -> None:

@@ -35,7 +35,7 @@ def map_rows(
         family: the teacher's tokenizer.
         embeddings: the teacher's input embeddings, shape (teacher rows, d).
         settings: the method and its parameters.
-        links: what new tokens translate to, for ``aligned``.
+        links: what new tokens translate to, for ``aligned`` and ``learned``.
 
     Raises:
         LangtailorError: a new token has no piece in the teacher, or the method needs kept tokens and there are none.
@@ -48,7 +48,7 @@ def map_rows(
         raise LangtailorError(f"the teacher has no piece for the new token {without_pieces[0]!r}; choose another donor")
     special = np.array([origin == "special" for origin in table["origin"].to_pylist()])
     ordinary = np.flatnonzero((teacher_ids >= 0) & ~special)
-    if not len(ordinary) and settings.method in ("norm-matched", "similarity", "aligned"):
+    if not len(ordinary) and settings.method in ("norm-matched", "similarity", "aligned", "learned"):
         raise LangtailorError(f"initialisation.method {settings.method!r} needs kept tokens besides the special ones")
     without_teacher_id = [layout.tokens[row] for row in np.flatnonzero(teacher_ids < 0)]
     return compose(

@@ -125,7 +125,7 @@ def compose(
         ordinary: new ids of the kept rows that ``norm-matched`` measures and ``similarity`` combines.
         table: the teacher's input embeddings, shape (teacher rows, d).
         settings: the method and its parameters.
-        links: what new tokens translate to, for ``aligned``.
+        links: what new tokens translate to, for ``aligned`` and, where there are pairs, ``learned``.
 
     Returns:
         The mapping. For ``random`` new rows have no entries; :func:`draw` makes them.
@@ -142,6 +142,11 @@ def compose(
         case "aligned":
             if links is None:
                 raise ValueError("aligned needs links")
+            return _aligned(mean, new_rows, links, ordinary, table)
+        case "learned":
+            # What is learned is added once the rows are there; see :mod:`langtailor.clone.learned`.
+            if links is None:
+                return _norm_matched(mean, new_rows, ordinary, table)
             return _aligned(mean, new_rows, links, ordinary, table)
         case "similarity":
             return _by_similarity(mean, new_rows, ordinary, table, settings)

@@ -1,0 +1,182 @@
+"""Rows predicted from the rows of a token's pieces, by a linear map that is learned on the teacher's own tokens.
+
+The teacher has many tokens that it could also have written in several others: for each of them both are known, the rows of
+those pieces, and the row that its training gave to the whole. Ridge regression learns to get from the former to the latter,
+and is then asked for the rows of new tokens:
+
+    e(t) ≈ W · [e(p₁), e(pₖ), 1/k · Σᵢ e(pᵢ), one-hot(k)]
+
+A mean of pieces is one such map, and a poor one: it forgets their order, and that a piece means something else at the
+start of a longer token than by itself. How much better the learned one is can be told without any labels, by the cosine
+to the true rows of tokens that were held out; the strength of the ridge is chosen by it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from langtailor.surgery.base import Family, Layout
+from langtailor.surgery.segmentation import segment, segment_without_itself
+
+_LOG = logging.getLogger("langtailor")
+#: Tokens that are learned from: those that the student keeps, then the first in the teacher's order, which is about that of
+#: frequency.
+_MOST_EXAMPLES = 60_000
+#: What a kept token weighs beside a dropped one: it is of the languages that new tokens are for.
+_KEPT_WEIGHT = 5.0
+_LEAST_CHARACTERS = 3
+#: With fewer there is nothing to learn.
+_LEAST_EXAMPLES = 100
+_MOST_PIECES = 5
+#: Every so manyth example is held out.
+_HELD_OUT = 10
+#: Strengths of the ridge, relative to the mean squared norm of a feature.
+_STRENGTHS = (0.001, 0.01, 0.1, 1.0)
+
+Pieces = Sequence[tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class LearnedRows:
+    """Predicted rows, and how well true rows are predicted.
+
+    Attributes:
+        rows: float32, shape (n, d), each of length 1.
+        examples: tokens that were learned from.
+        cosine: mean cosine of predicted to true rows of held-out tokens.
+        cosine_of_means: the same of the mean of the pieces' rows.
+    """
+
+    rows: torch.Tensor
+    examples: int
+    cosine: float
+    cosine_of_means: float
+
+
+def learn_rows(family: Family, layout: Layout, table: torch.Tensor) -> LearnedRows | None:
+    """Predict the rows of a vocabulary's new tokens.
+
+    Args:
+        family: the teacher's tokenizer.
+        layout: the new vocabulary; its new tokens are predicted in the order of their ids.
+        table: the teacher's input embeddings, shape (teacher rows, d).
+
+    Returns:
+        ``None`` where too few of the teacher's tokens are like the new ones, or where the map is no better than the mean of
+        the pieces; the log says so.
+    """
+    grafts = [token for token in layout.tokens if token in layout.grafts]
+    examples = _Examples.like(grafts, family, layout, len(table))
+    if len(examples.ids) < _LEAST_EXAMPLES:
+        _LOG.warning(
+            "only %d of the teacher's tokens are like the new ones: too few to learn from, so that rows stay as they were made",
+            len(examples.ids),
+        )
+        return None
+    return _fitted(table, examples, segment(family.spec, grafts))
+
+
+@dataclass(frozen=True)
+class _Examples:
+    """Teacher tokens whose rows are learned from.
+
+    Attributes:
+        ids: int64, shape (n,).
+        pieces: teacher ids of the pieces of each.
+        weights: float64, shape (n,).
+    """
+
+    ids: torch.Tensor
+    pieces: Pieces
+    weights: torch.Tensor
+
+    @classmethod
+    def like(cls, grafts: Sequence[str], family: Family, layout: Layout, rows: int) -> _Examples:
+        """Tokens of the characters of the new ones, not shorter than a few of them, that have other pieces."""
+        characters = set().union(*grafts)
+        names = [token or "" for token in family.tokens[:rows]]
+        similar = [
+            i
+            for i, (name, text) in enumerate(zip(names, family.surfaces(names), strict=True))
+            if text and len(text.strip()) >= _LEAST_CHARACTERS and characters.issuperset(name)
+        ]
+        kept = np.zeros(rows, bool)
+        kept[layout.teacher_ids[(layout.teacher_ids >= 0) & (layout.teacher_ids < rows)]] = True
+        first = sorted(similar, key=lambda i: (not kept[i], i))[:_MOST_EXAMPLES]
+        pieces = segment_without_itself(family.spec, [names[i] for i in first])
+        usable = [n for n, row in enumerate(pieces) if 2 <= len(row) <= _MOST_PIECES and max(row) < rows]
+        ids = torch.tensor([first[n] for n in usable], dtype=torch.int64)
+        weights = np.where(kept[ids.numpy()], _KEPT_WEIGHT, 1.0)
+        return cls(ids, [pieces[n] for n in usable], torch.from_numpy(weights))
+
+
+def _fitted(table: torch.Tensor, examples: _Examples, wanted: Pieces) -> LearnedRows | None:
+    features, weights = _features(table, examples.pieces), examples.weights
+    rows = table[examples.ids].double()
+    held_out = (torch.arange(len(rows)) % _HELD_OUT == 0) & (weights > 1)
+    if not held_out.any():
+        held_out = torch.arange(len(rows)) % _HELD_OUT == 0
+    products = _Products.of(features[~held_out], rows[~held_out], weights[~held_out])
+    tried = {
+        strength: _cosine(features[held_out] @ products.solve(strength), rows[held_out]) for strength in _STRENGTHS
+    }
+    best = max(tried, key=tried.__getitem__)
+    width = table.shape[1]
+    mean = _cosine(features[held_out][:, 2 * width : 3 * width], rows[held_out])
+    _LOG.info(
+        "rows learned from %s of the teacher's tokens: cosine to the true rows of others %.3f, of the pieces' mean %.3f",
+        f"{len(rows):,}",
+        tried[best],
+        mean,
+    )
+    if tried[best] <= mean:
+        _LOG.warning("the learned map is no better than the mean of the pieces: rows stay as they were made")
+        return None
+    whole = products.with_more(features[held_out], rows[held_out], weights[held_out])
+    predicted = torch.nn.functional.normalize(_features(table, wanted) @ whole.solve(best), dim=1)
+    return LearnedRows(predicted.float(), len(rows), round(tried[best], 6), round(mean, 6))
+
+
+@dataclass(frozen=True)
+class _Products:
+    """What ridge regression needs of features X, targets Y and weights D: ``XᵀDX`` and ``XᵀDY``."""
+
+    gram: torch.Tensor
+    moments: torch.Tensor
+
+    @classmethod
+    def of(cls, features: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> _Products:
+        weighted = (features * weights[:, None]).T
+        return cls(weighted @ features, weighted @ targets)
+
+    def with_more(self, features: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> _Products:
+        more = _Products.of(features, targets, weights)
+        return _Products(self.gram + more.gram, self.moments + more.moments)
+
+    def solve(self, strength: float) -> torch.Tensor:
+        """The map for a strength of the ridge; shape (features, d)."""
+        ridge = strength * float(self.gram.diagonal().mean())
+        matrix = self.gram + ridge * torch.eye(len(self.gram), dtype=self.gram.dtype)
+        solution: torch.Tensor = torch.linalg.solve(matrix, self.moments)
+        return solution
+
+
+def _features(table: torch.Tensor, pieces: Pieces) -> torch.Tensor:
+    """Rows of the first and the last piece, the mean of all, and the number of pieces; float64, shape (n, 3 d + 5)."""
+    width = table.shape[1]
+    features = torch.zeros(len(pieces), 3 * width + _MOST_PIECES, dtype=torch.float64)
+    for index, ids in enumerate(pieces):
+        rows = table[list(ids)].double()
+        features[index, :width], features[index, width : 2 * width] = rows[0], rows[-1]
+        features[index, 2 * width : 3 * width] = rows.mean(dim=0)
+        features[index, 3 * width + min(len(ids), _MOST_PIECES) - 1] = 1
+    return features
+
+
+def _cosine(one: torch.Tensor, other: torch.Tensor) -> float:
+    return float(torch.nn.functional.cosine_similarity(one, other, dim=1).mean())
