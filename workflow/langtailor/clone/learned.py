@@ -138,8 +138,13 @@ def _fitted(table: torch.Tensor, examples: _Examples, wanted: Pieces) -> Learned
         _LOG.warning("the learned map is no better than the mean of the pieces: rows stay as they were made")
         return None
     whole = products.with_more(features[held_out], rows[held_out], weights[held_out])
-    predicted = torch.nn.functional.normalize(_features(table, wanted) @ whole.solve(best), dim=1)
-    return LearnedRows(predicted.float(), len(rows), round(tried[best], 6), round(mean, 6))
+    predicted = _features(table, wanted) @ whole.solve(best)
+    for index, pieces in enumerate(wanted):
+        if len(pieces) == 1:  # the teacher has this very token
+            predicted[index] = table[pieces[0]]
+    return LearnedRows(
+        torch.nn.functional.normalize(predicted, dim=1).float(), len(rows), round(tried[best], 6), round(mean, 6)
+    )
 
 
 @dataclass(frozen=True)
