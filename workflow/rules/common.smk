@@ -241,8 +241,8 @@ def student_model(wildcards):
 def evaluations(variants, *steps):
     """Scores of all tasks for the steps of these variants, for all that they have where none is named."""
     compared = [SETTINGS.compared(variant) for variant in variants]
-    folders = sorted({folder for models in compared for step, folder in models.items() if not steps or step in steps})
-    return expand("<results>/evaluation/{folder}/{task}.json", folder=folders, task=TASKS)
+    folders = [folder for models in compared for step, folder in models.items() if not steps or step in steps]
+    return expand("<results>/evaluation/{folder}/{task}.json", folder=dict.fromkeys(folders), task=TASKS)
 
 
 def report_parts(name, category):
