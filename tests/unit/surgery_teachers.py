@@ -288,3 +288,12 @@ def write_byte_level(folder: Path) -> Path:
     (folder / "merges.txt").write_text("#version: 0.2\n" + "".join(f"{a} {b}\n" for a, b in spec["model"]["merges"]))
     (folder / "chat_template.jinja").write_text("{{ messages }}")
     return folder
+
+
+#: A teacher's tokenizer of each family, by the family's name.
+FAMILIES = {
+    "WordPiece": write_wordpiece,
+    "Unigram": write_unigram,
+    "byte fallback": write_byte_fallback,
+    "byte level": write_byte_level,
+}

@@ -17,20 +17,13 @@ from langtailor.clone.learned import LearnedRows, learn_rows
 from langtailor.storage.artifacts import read_manifest
 from langtailor.surgery.registry import load_family
 from langtailor.surgery.segmentation import segment_without_itself
-from tests.unit.surgery_teachers import write_byte_fallback, write_byte_level, write_unigram, write_wordpiece
+from tests.unit.surgery_teachers import FAMILIES, write_unigram
 from tests.unit.test_cloning import Workshop, choose, make_workshop
 
-TEACHERS = {
-    "WordPiece": write_wordpiece,
-    "Unigram": write_unigram,
-    "byte fallback": write_byte_fallback,
-    "byte level": write_byte_level,
-}
 
-
-@pytest.fixture(scope="module", params=TEACHERS)
+@pytest.fixture(scope="module", params=FAMILIES)
 def teacher(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return TEACHERS[request.param](tmp_path_factory.mktemp("teacher") / "teacher")
+    return FAMILIES[request.param](tmp_path_factory.mktemp("teacher") / "teacher")
 
 
 # -- pieces ------------------------------------------------------------------------------------------------------------

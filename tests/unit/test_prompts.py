@@ -17,14 +17,8 @@ from langtailor.planning.configuration import load_settings
 from langtailor.surgery.registry import load_family
 from langtailor.vocabulary.selector import Selector
 from langtailor.vocabulary.statistics import CorpusStatistics
-from tests.unit.surgery_teachers import write_byte_fallback, write_byte_level, write_unigram, write_wordpiece
+from tests.unit.surgery_teachers import FAMILIES
 
-TEACHERS = {
-    "WordPiece": write_wordpiece,
-    "Unigram": write_unigram,
-    "byte fallback": write_byte_fallback,
-    "byte level": write_byte_level,
-}
 PROMPTS = {"query": "eski iskele: ", "passage": "the ferry - "}
 
 
@@ -35,9 +29,9 @@ def pieces_within(tokenizer: Tokenizer, text: str, prompt: str) -> list[str]:
     return [piece for piece, (_, until) in zip(encoding.tokens, encoding.offsets, strict=True) if until <= end]
 
 
-@pytest.mark.parametrize("teacher", TEACHERS)
+@pytest.mark.parametrize("teacher", FAMILIES)
 def test_prompts_are_segmented_as_by_the_teacher_however_little_is_kept(teacher: str, tmp_path: Path) -> None:
-    family = load_family(TEACHERS[teacher](tmp_path / "teacher"))
+    family = load_family(FAMILIES[teacher](tmp_path / "teacher"))
     old, rows = tokenizer_of(family.spec), len(family.tokens)
     statistics = CorpusStatistics({"tr": np.ones(rows, np.int64)}, {"tr": 1.0}, Counter(), rows, family.alphabet_ids())
     tokens = prompt_tokens(old, PROMPTS)

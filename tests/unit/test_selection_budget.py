@@ -17,26 +17,12 @@ from langtailor.surgery.bpe import BytePairFamily
 from langtailor.surgery.registry import load_family
 from langtailor.vocabulary.selector import Selector
 from langtailor.vocabulary.statistics import CorpusStatistics
-from tests.unit.surgery_teachers import (
-    TARGET,
-    TEXTS,
-    write_byte_fallback,
-    write_byte_level,
-    write_unigram,
-    write_wordpiece,
-)
-
-TEACHERS = {
-    "WordPiece": write_wordpiece,
-    "Unigram": write_unigram,
-    "byte fallback": write_byte_fallback,
-    "byte level": write_byte_level,
-}
+from tests.unit.surgery_teachers import FAMILIES, TARGET, TEXTS
 
 
-@pytest.fixture(scope="module", params=list(TEACHERS))
+@pytest.fixture(scope="module", params=list(FAMILIES))
 def family(request, tmp_path_factory):
-    return load_family(TEACHERS[request.param](tmp_path_factory.mktemp("teacher") / "teacher"))
+    return load_family(FAMILIES[request.param](tmp_path_factory.mktemp("teacher") / "teacher"))
 
 
 def statistics_of(family, texts=(*TEXTS, *TARGET)):

@@ -13,14 +13,9 @@ from langtailor.config.teacher import TeacherSettings
 from langtailor.models.tokenizer_file import open_tokenizer
 from langtailor.teacher.fetch import fetch_teacher
 from tests.models import add_tiny_model, make_tiny_bert_teacher
-from tests.unit.surgery_teachers import write_byte_fallback, write_byte_level, write_unigram, write_wordpiece
+from tests.unit.surgery_teachers import FAMILIES, write_wordpiece
 
-CASED = {
-    "WordPiece": lambda folder: write_wordpiece(folder, lowercase=False),
-    "Unigram": write_unigram,
-    "byte fallback": write_byte_fallback,
-    "byte level": write_byte_level,
-}
+CASED = FAMILIES | {"WordPiece": lambda folder: write_wordpiece(folder, lowercase=False)}
 TEXTS = ["Eski VAPUR iskeleden ayrıldı.", "The Ferry LEAVES", "eski vapur"]
 
 

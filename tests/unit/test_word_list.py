@@ -17,20 +17,8 @@ from langtailor.surgery.registry import load_family
 from langtailor.vocabulary.selector import Selector
 from langtailor.vocabulary.statistics import CorpusStatistics
 from langtailor.vocabulary.word_list import WordList
-from tests.unit.surgery_teachers import (
-    TARGET,
-    write_byte_fallback,
-    write_byte_level,
-    write_unigram,
-    write_wordpiece,
-)
+from tests.unit.surgery_teachers import FAMILIES, TARGET, write_wordpiece
 
-TEACHERS = {
-    "WordPiece": write_wordpiece,
-    "Unigram": write_unigram,
-    "byte fallback": write_byte_fallback,
-    "byte level": write_byte_level,
-}
 WORDS = ["kardiyomiyopati", "elektroensefalografi", "Ankara", "iskele"]
 
 
@@ -39,9 +27,9 @@ def listed(folder: Path, text: str, family) -> WordList:
     return WordList.read(folder / "words.txt", family)
 
 
-@pytest.fixture(params=TEACHERS)
+@pytest.fixture(params=FAMILIES)
 def family(request, tmp_path):
-    return load_family(TEACHERS[request.param](tmp_path / "teacher"))
+    return load_family(FAMILIES[request.param](tmp_path / "teacher"))
 
 
 @pytest.mark.parametrize("share", [0.0, 0.4])
