@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -15,7 +16,7 @@ from langtailor.config.evaluation import EvaluationSettings, TaskNeeds
 from langtailor.config.initialisation import InitialisationSettings
 from langtailor.config.report import ReportSettings
 from langtailor.config.teacher import TeacherSettings, is_local, is_prompt_name
-from langtailor.config.variants import CUT, Variant, VariantOverrides, cut_variant, merged
+from langtailor.config.variants import CUT, Variant, VariantOverrides, compared_models, cut_variant, merged
 from langtailor.config.vectors import VectorSettings
 from langtailor.config.vocabulary import VocabularySettings
 
@@ -145,7 +146,7 @@ class Settings(Section):
     @property
     def vector_splits(self) -> tuple[str, ...]:
         """Splits of which the teacher's vectors are needed: where nothing is trained not those of training."""
-        trained = any(self.variant(name).distillation is not None for name in self.variants)
+        trained = any(variant.distillation is not None for variant in self.complete_variants.values())
         return SPLITS if trained else ("test",)
 
     def vector_settings(self, lang: str) -> VectorSettings:
@@ -176,30 +177,22 @@ class Settings(Section):
         """A variant's complete sections: the top-level ones with its overrides; or one of :attr:`cut_variants`."""
         if name.endswith(CUT):
             return self.variant(name.removesuffix(CUT)).cut_alone()
-        return Variant.model_validate(self.merged_variant(name))
+        return self.complete_variants[name]
 
-    def cut_variant(self, name: str) -> str:
-        """Name of the variant that shows what cutting alone does to this one's teacher."""
-        return cut_variant(name, {other: self.variant(other) for other in self.variants})
+    @cached_property
+    def complete_variants(self) -> dict[str, Variant]:
+        """The variants of the configuration with their complete sections, made once: a plan asks for them per job."""
+        return {name: Variant.model_validate(self.merged_variant(name)) for name in self.variants}
 
     @property
     def cut_variants(self) -> tuple[str, ...]:
         """The variants, only cut, that the workflow adds to those of the configuration; sorted."""
-        return tuple(sorted({self.cut_variant(name) for name in self.variants} - set(self.variants)))
+        variants = self.complete_variants
+        return tuple(sorted({cut_variant(name, variants) for name in variants} - set(variants)))
 
     def compared(self, name: str) -> dict[str, str]:
-        """The models that a variant is judged by: the folder below ``evaluation/`` by step.
-
-        The steps are ``teacher``, ``cut`` (only cut), ``grafted`` where there may be new tokens, and ``trained`` where it
-        is trained. The last one is the student.
-        """
-        variant = self.variant(name)
-        models = {"teacher": "teacher", "cut": f"{self.cut_variant(name)}/clone"}
-        if variant.vocabulary.graft.offers_rows:
-            models["grafted"] = f"{name}/clone"
-        if variant.distillation is not None:
-            models["trained"] = f"{name}/student"
-        return models
+        """The models that a variant is judged by: the folder below ``evaluation/`` by step."""
+        return compared_models(name, self.complete_variants)
 
     def merged_variant(self, name: str) -> dict[str, Any]:
         """The same as plain data, not yet validated."""

@@ -58,6 +58,21 @@ def cut_variant(name: str, variants: Mapping[str, Variant]) -> str:
     return next((other for other in alike if not variants[other].vocabulary.graft.offers_rows), alike[0] + CUT)
 
 
+def compared_models(name: str, variants: Mapping[str, Variant]) -> dict[str, str]:
+    """The models that a variant is judged by: the folder below ``evaluation/`` by step.
+
+    The steps are ``teacher``, ``cut`` (only cut), ``grafted`` where there may be new tokens, and ``trained`` where it is
+    trained. The last one is the student.
+    """
+    variant = variants[name]
+    models = {"teacher": "teacher", "cut": f"{cut_variant(name, variants)}/clone"}
+    if variant.vocabulary.graft.offers_rows:
+        models["grafted"] = f"{name}/clone"
+    if variant.distillation is not None:
+        models["trained"] = f"{name}/student"
+    return models
+
+
 def merged(sections: Mapping[str, Section | None], overrides: VariantOverrides) -> dict[str, Any]:
     """The sections with a variant's overrides, as plain data that is not yet validated."""
     return {
