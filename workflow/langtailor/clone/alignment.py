@@ -47,6 +47,11 @@ class Links:
     probabilities: NDArray[np.float32]
     pair_counts: NDArray[np.int64]
 
+    @property
+    def confidence(self) -> NDArray[np.float64]:
+        """How far the links of each new id are trusted: n / (n + 1) for the n pairs in which it occurs; shape (V,)."""
+        return np.asarray(self.pair_counts / (self.pair_counts + 1), np.float64)
+
 
 def align_corpora(
     corpora: Mapping[str, Path], teacher: Path, tokenizer: Path, size: int, teacher_size: int, *, required: bool

@@ -21,7 +21,7 @@ import torch
 from langtailor.clone.alignment import Links, align_corpora
 from langtailor.clone.composition import map_rows, new_table, write_mapping
 from langtailor.clone.files import replace_rows, write_configs, write_weights
-from langtailor.clone.learned import learn_rows
+from langtailor.clone.learned import LearnedRows, learn_rows
 from langtailor.clone.rows import Rows
 from langtailor.clone.token_distillation import fit_rows
 from langtailor.clone.verification import compare_with_teacher
@@ -42,7 +42,7 @@ from langtailor.storage.artifacts import (
     sha256_file,
 )
 from langtailor.storage.tables import MAPPING_NAME
-from langtailor.surgery.base import Family, Layout
+from langtailor.surgery.base import Layout
 from langtailor.surgery.registry import load_family
 from langtailor.vocabulary.table import table_to_layout
 
@@ -99,7 +99,8 @@ def clone_model(
         required = settings.method == "aligned"
         links = align_corpora(corpora, teacher, tokenizer, len(layout), where.rows, required=required)
     _LOG.info("composing the rows of the new table")
-    mapping = map_rows(table, layout, family, where.read_embeddings(), settings, links)
+    embeddings = where.read_embeddings()
+    mapping = map_rows(table, layout, family, embeddings, settings, links)
     new_rows = np.flatnonzero([token in layout.grafts for token in layout.tokens])
     random_rows = new_rows if settings.method == "random" else new_rows[:0]
     with atomic_directory(out) as folder:
@@ -110,7 +111,8 @@ def clone_model(
         write_mapping(folder / MAPPING_NAME, mapping, new_rows)
         fitted: dict[str, Any] = {}
         if settings.method == "learned" and len(new_rows):
-            fitted |= _learn(folder, where, family, layout, links)
+            learned = learn_rows(family, layout, embeddings)
+            fitted |= {} if learned is None else _join_learned(folder, where, new_rows, learned, links)
         if settings.token_distillation.steps and len(new_rows):
             distillation, trust = settings.token_distillation, trust_remote_code
             fit = fit_rows(
@@ -139,23 +141,19 @@ def clone_model(
     )
 
 
-def _learn(
-    folder: Path, where: VocabularyTensors, family: Family, layout: Layout, links: Links | None
+def _join_learned(
+    folder: Path, where: VocabularyTensors, new_rows: Rows, learned: LearnedRows, links: Links | None
 ) -> dict[str, Any]:
-    """Join what is learned to the clone's new rows; returns the facts about it.
+    """Join learned rows to the clone's new rows; returns the facts about it.
 
     A row gets the direction of the learned one plus, as surely as sentence pairs tell its translations, that of its links,
     and keeps its length.
     """
-    learned = learn_rows(family, layout, where.read_embeddings())
-    if learned is None:
-        return {}
-    new_rows = np.flatnonzero([token in layout.grafts for token in layout.tokens])
     composed = read_tensor(embedding_file(folder, where.embedding), where.embedding)[torch.from_numpy(new_rows)].float()
-    pair_counts = np.zeros(len(new_rows)) if links is None else links.pair_counts[new_rows]
-    surety = torch.from_numpy(pair_counts / (pair_counts + 1)).float()[:, None]
+    confidence = np.zeros(len(new_rows)) if links is None else links.confidence[new_rows]
+    share = torch.from_numpy(confidence).float()[:, None]
     lengths = torch.linalg.vector_norm(composed, dim=1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
-    rows = torch.nn.functional.normalize(learned.rows + surety * composed / lengths, dim=1) * lengths
+    rows = torch.nn.functional.normalize(learned.rows + share * composed / lengths, dim=1) * lengths
     replace_rows(folder, where, new_rows, rows)
     facts = {"examples": learned.examples, "cosine": learned.cosine, "cosine_of_means": learned.cosine_of_means}
     return {"learned_rows": facts}

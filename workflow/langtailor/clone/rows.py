@@ -247,7 +247,7 @@ def _aligned(mean: Mapping, new_rows: Rows, links: Links, ordinary: Rows, table:
     ``λ = n / (n + 1)`` for the ``n`` sentence pairs in which ``t`` occurs: without any, only the mean of the pieces is
     left.
     """
-    confidence = (links.pair_counts / (links.pair_counts + 1))[links.student_ids]
+    confidence = links.confidence[links.student_ids]
     is_new = np.isin(links.student_ids, new_rows)
     linked = np.zeros(len(mean))
     np.maximum.at(linked, links.student_ids[is_new], confidence[is_new])

@@ -94,8 +94,9 @@ class WordList:
         Args:
             spec: content of its ``tokenizer.json``.
         """
-        rows = tokenizer_of(spec).encode_batch([f"x {text}" for text in self.texts], add_special_tokens=False)
-        alone = len(tokenizer_of(spec).encode("x", add_special_tokens=False).ids)
+        tokenizer = tokenizer_of(spec)
+        rows = tokenizer.encode_batch([f"x {text}" for text in self.texts], add_special_tokens=False)
+        alone = len(tokenizer.encode("x", add_special_tokens=False).ids)
         missing = [text for text, row in zip(self.texts, rows, strict=True) if len(row.ids) != alone + 1]
         if missing:
             _LOG.warning(
