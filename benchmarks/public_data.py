@@ -1,4 +1,4 @@
-"""Turn public sentence-pair files into a corpus for `benchmarks/public-data.yaml`.
+"""Turn public files into the corpora and tasks of the benchmarks.
 
     python benchmarks/public_data.py DATA OUT
 
@@ -6,12 +6,21 @@ DATA holds `stsb/stsb-{en-train.csv,tr-train.tsv}` (STS benchmark and its Turkis
 `tatoeba/*.eng`. OUT gets `tr.tsv` (Turkish, tab, English) and `en.txt` from the former: development splits and Tatoeba
 stay out, for they are what is evaluated on. `english.txt` has all English sentences of both, for `benchmarks/pruning.yaml`,
 which trains nothing and looks at the development split alone.
+
+Where DATA also holds `sib200/`, `ud/` and `xquad/`, OUT gets what `benchmarks/better-than-the-teacher.yaml` needs:
+
+- `mixed/`: the same pairs with those of SIB-200's train split, and Turkish sentences of the treebanks, whose second column
+  is the sentence itself, so that the teacher reads it in Turkish;
+- `sib-dev.{tr,en}`: sentences of SIB-200's dev split, line by line;
+- `xquad-{tr,en}/`: questions and paragraphs as BEIR lays them out.
 """
 
 from __future__ import annotations
 
 import csv
+import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -24,24 +33,70 @@ def sts_sentences(path: Path) -> list[str]:
         return [sentence for row in rows for sentence in (row["sentence1"], row["sentence2"])]
 
 
+def sib_pairs(folder: Path, split: str) -> list[tuple[str, str]]:
+    """Turkish and English sentences of a split of SIB-200 that translate each other, in the order of their ids."""
+    sides = []
+    for code in ("tur_Latn", "eng_Latn"):
+        with (folder / f"{code}-{split}.tsv").open(newline="", encoding="utf-8") as stream:
+            rows = csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE)
+            sides.append({row["index_id"]: row["text"] for row in rows})
+    return [(sides[0][key], sides[1][key]) for key in sorted(sides[0].keys() & sides[1].keys())]
+
+
 def lines_of(path: Path) -> list[str]:
     """The lines of a file that are not empty."""
     return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
 
 
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Write each distinct line once, in order."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{line}\n" for line in dict.fromkeys(lines)), encoding="utf-8")
+
+
+def write_retrieval(xquad: Path, folder: Path) -> None:
+    """Write the paragraphs and questions of a file of XQuAD as BEIR lays them out."""
+    articles = json.loads(xquad.read_text(encoding="utf-8"))["data"]
+    paragraphs = [paragraph for article in articles for paragraph in article["paragraphs"]]
+    questions = [(qa["question"], number) for number, part in enumerate(paragraphs) for qa in part["qas"]]
+    write_lines(
+        folder / "corpus.jsonl",
+        (json.dumps({"_id": f"p{i}", "text": part["context"].strip("\ufeff")}) for i, part in enumerate(paragraphs)),
+    )
+    write_lines(
+        folder / "queries.jsonl", (json.dumps({"_id": f"q{i}", "text": text}) for i, (text, _) in enumerate(questions))
+    )
+    judged = (f"q{i}\tp{number}\t1" for i, (_, number) in enumerate(questions))
+    write_lines(folder / "qrels.tsv", ["query-id\tcorpus-id\tscore", *judged])
+
+
+def write_mixed(data: Path, out: Path, pairs: Iterable[tuple[str, str]], english: Iterable[str]) -> None:
+    """Write the corpus of several kinds of text, and the tasks that go with it."""
+    sib = sib_pairs(data / "sib200", "train")
+    treebanks = [line for file in sorted((data / "ud").glob("tr-*.txt")) for line in lines_of(file)]
+    turkish = [*pairs, *sib, *((line, line) for line in treebanks)]
+    write_lines(out / "mixed" / "tr.tsv", (f"{text}\t{read}" for text, read in turkish if "\t" not in text + read))
+    write_lines(out / "mixed" / "en.txt", [*english, *(read for _, read in sib)])
+    turkish_dev, english_dev = zip(*sib_pairs(data / "sib200", "dev"), strict=True)
+    write_lines(out / "sib-dev.tr", turkish_dev)
+    write_lines(out / "sib-dev.en", english_dev)
+    for lang in ("tr", "en"):
+        write_retrieval(data / "xquad" / f"xquad.{lang}.json", out / f"xquad-{lang}")
+
+
 def main(data: Path, out: Path) -> None:
-    """Write the two files, each sentence once."""
+    """Write the files, each sentence once."""
     en = sts_sentences(data / "stsb" / "stsb-en-train.csv")
     tr = sts_sentences(data / "stsb" / "stsb-tr-train.tsv")
     if len(en) != len(tr):
         raise SystemExit(f"{len(en)} English and {len(tr)} Turkish sentences do not pair up")
-    out.mkdir(parents=True, exist_ok=True)
     pairs = {source: target for source, target in zip(tr, en, strict=True) if "\t" not in source + target}
-    lines = "".join(f"{source}\t{target}\n" for source, target in pairs.items())
-    (out / "tr.tsv").write_text(lines, encoding="utf-8")
-    (out / "en.txt").write_text("".join(f"{sentence}\n" for sentence in dict.fromkeys(en)), encoding="utf-8")
+    write_lines(out / "tr.tsv", (f"{source}\t{target}" for source, target in pairs.items()))
+    write_lines(out / "en.txt", en)
     tatoeba = (line for file in sorted((data / "tatoeba").glob("*.eng")) for line in lines_of(file))
-    (out / "english.txt").write_text("".join(f"{line}\n" for line in dict.fromkeys([*en, *tatoeba])), encoding="utf-8")
+    write_lines(out / "english.txt", [*en, *tatoeba])
+    if all((data / name).is_dir() for name in ("sib200", "ud", "xquad")):
+        write_mixed(data, out, pairs.items(), en)
 
 
 if __name__ == "__main__":

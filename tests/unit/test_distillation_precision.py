@@ -55,3 +55,17 @@ def test_bfloat16_gives_almost_the_vectors_of_float32(world):
     exact, rounded = (make_student(world, precision)(PASSAGES) for precision in ("float32", "bfloat16"))
     assert not torch.equal(exact, rounded)
     assert torch.cosine_similarity(exact, rounded).min() > 0.99
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_attention_computes_in_float32_on_a_cpu(world, monkeypatch, precision):
+    """torch has no fast backward pass of attention in bfloat16 there."""
+    attend, dtypes = torch.nn.functional.scaled_dot_product_attention, set()
+
+    def noted(query, key, value, **options):
+        dtypes.update(tensor.dtype for tensor in (query, key, value))
+        return attend(query, key, value, **options)
+
+    monkeypatch.setattr("torch.nn.functional.scaled_dot_product_attention", noted)
+    make_student(world, precision)(PASSAGES)
+    assert dtypes == {torch.float32}

@@ -19,6 +19,7 @@ from langtailor.distillation.objectives import Objective
 from langtailor.distillation.run import Run
 from langtailor.distillation.stream import Stream
 from langtailor.distillation.student import Student
+from langtailor.storage.artifacts import read_manifest
 from tests.models import make_tiny_bert_teacher
 from tests.unit.distillation_world import DEFAULTS, WEIGHTS, make_world
 
@@ -71,3 +72,23 @@ def test_every_phase_starts_with_new_moments_and_keeps_them_to_its_end(world, tm
     optimizers = [run._enter(step)[1] for step in range(ends[-1])]
     borders = np.flatnonzero([one is not other for one, other in pairwise(optimizers)]) + 1
     assert borders.tolist() == ends[:-1]
+
+
+@pytest.mark.parametrize("keep", ["last", "loss"])
+def test_an_interpolated_student_lies_between_clone_and_trained_model(world, tmp_path, keep):
+    clone = load_file(world.clone / WEIGHTS)
+    trained = load_file(world.distil(tmp_path / "trained", keep=keep) / WEIGHTS)
+    student = load_file(world.distil(tmp_path / "student", keep=keep, interpolation=0.25) / WEIGHTS)
+    assert any(not torch.equal(trained[name], clone[name]) for name in clone)
+    for name, start in clone.items():
+        torch.testing.assert_close(student[name], start + 0.25 * (trained[name] - start))
+
+
+def test_the_facts_after_training_are_those_of_the_interpolated_student(world, tmp_path):
+    facts = {
+        share: read_manifest(world.distil(tmp_path / f"{share}", interpolation=share), "distilled").facts
+        for share in (1.0, 0.5)
+    }
+    losses = {share: found["after"]["loss"] for share, found in facts.items()}
+    assert facts[0.5]["before"] == facts[1.0]["before"]
+    assert losses[1.0] < losses[0.5] < facts[1.0]["before"]["loss"]

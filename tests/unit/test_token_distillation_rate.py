@@ -39,3 +39,22 @@ def test_every_passage_is_read_once_before_any_is_read_again():
     read = [text for batch in _batches(passages, settings, 3) for text in batch]
     assert sorted(read[:7]) == sorted(read[7:]) == passages
     assert read[:7] != read[7:]
+
+
+def test_passages_are_read_behind_the_prompt_as_the_teacher_reads_them(workshop, monkeypatch):
+    read = []
+
+    def noted(passages, *arguments):
+        read.extend(passages)
+        return _batches(passages, *arguments)
+
+    monkeypatch.setattr("langtailor.clone.token_distillation._batches", noted)
+    corpora = write_corpus(workshop.root / "tr.parquet", [*TEXTS, *TARGET])
+    settings = TokenDistillationSettings(steps=1, batch_size=4)
+    losses = {}
+    for prompt in ("", "query: "):
+        fit = fit_rows(workshop.teacher, workshop.clone(), np.array(workshop.new), corpora, settings, 1, prompt=prompt)
+        losses[prompt] = fit.before
+    half = len(read) // 2
+    assert read[half:] == [f"query: {text}" for text in read[:half]]
+    assert losses["query: "] != losses[""]

@@ -49,6 +49,7 @@ def variant(note: str) -> VariantPart:
             "token_rows",
             "graft_rows",
             "share_rows",
+            "trial_rows",
             "checks",
             "sizes",
         ),

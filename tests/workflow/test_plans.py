@@ -134,3 +134,18 @@ def test_the_locks_agree_but_for_the_build_of_torch():
     assert cpu.pop("torch") == gpu.pop("torch") + "+cpu"
     assert cpu == gpu
     assert cpu.items() <= dev.items()
+
+
+def test_a_share_is_tried_where_it_is_chosen_by_the_vectors_and_nowhere_else(workflow):
+    judged = {"run": "judged", "vocabulary.graft.policy": "agreement", "distillation": None}
+    jobs = workflow.planned(changed(workflow.config, judged))
+    assert jobs["choose_graft_share"] == 1
+    assert "choose_graft_share" not in workflow.planned({**workflow.config, "run": "judged"})
+
+
+def test_a_language_without_text_lists_words_and_samples_no_documents(workflow):
+    words = {"kind": "vocabulary", "letters": {"tr": "a-z"}}
+    own = {"run": "words", "corpus.sources.words": words, "corpus.languages.tr.source": "words"}
+    config = changed(workflow.config, {**own, "corpus.languages.en.source": "sample"})
+    jobs = workflow.planned(config)
+    assert (jobs["list_words"], jobs["fetch_documents"]) == (1, 1)

@@ -21,11 +21,12 @@ rule clone_model:
         runtime=growing(30),
         disk_mb=4000,
         # Only token distillation trains.
-        gpu=lambda wildcards: int(SETTINGS.variant(wildcards.variant).initialisation.token_distillation.steps > 0),
+        gpu=lambda wildcards: int(fits_rows(wildcards)),
     params:
         settings=variant_section("initialisation"),
         languages=initialisation_languages,
         seed=SETTINGS.seed,
+        prompt=lambda wildcards: SETTINGS.teacher.prompt if fits_rows(wildcards) else None,
         trust_remote_code=SETTINGS.teacher.trust_remote_code,
         code=script_digest("clone"),
     script:

@@ -29,7 +29,7 @@ else:
     raise WorkflowError(f"{RULES}: needs the package langtailor of the same commit; `pip install` the repository")
 
 from langtailor.storage.checksums import restore_times
-from langtailor.config.corpus import FilesSource, SampleSource
+from langtailor.config.corpus import FilesSource, SampleSource, VocabularySource
 from langtailor.config.loading import refuse_unwritable
 from langtailor.config.teacher import is_local
 from langtailor.corpus.local_files import files_corpus, sample_corpus
@@ -54,6 +54,8 @@ except ConfigError as error:
     raise WorkflowError(str(error)) from None
 
 LANGUAGES = sorted(SETTINGS.corpus.languages)
+#: Languages without text, in place of which stand words of the teacher's vocabulary.
+WORDS_ALONE = [lang for lang in LANGUAGES if isinstance(SETTINGS.source(lang), VocabularySource)]
 VARIANTS = sorted(SETTINGS.variants)
 #: Of each variant with new tokens one that is only cut, to tell what these do.
 CUT_VARIANTS = list(SETTINGS.cut_variants)
@@ -179,6 +181,11 @@ def all_vectors(wildcards):
     return [path for lang in LANGUAGES for path in shards(lang)]
 
 
+def one_of(names):
+    """A wildcard constraint that allows these names alone, and nothing where there are none."""
+    return "|".join(map(re.escape, names)) or "(?!)"
+
+
 def per_language(pattern, langs=LANGUAGES):
     """Paths of a per-language artifact, in the order of LANGUAGES."""
     return expand(pattern, lang=langs, allow_missing=True)
@@ -202,10 +209,21 @@ def graft_files(wildcards):
     return own([file for file in files if file and file.is_file()])
 
 
+def graft_share(wildcards):
+    """The share of new tokens, where it is chosen by what they do to the vectors."""
+    judged = SETTINGS.variant(wildcards.variant).vocabulary.graft.policy == "agreement"
+    return ["<results>/vocabulary/{variant}.share.json"] if judged else []
+
+
 def sts_dev_files(wildcards):
     """The user's own sentence pairs that a variant's training looks at."""
     pairs = SETTINGS.variant(wildcards.variant).training.validation_sts
     return own([pairs.path]) if pairs and pairs.path else []
+
+
+def fits_rows(wildcards):
+    """Whether a variant's new rows are trained, by token distillation."""
+    return SETTINGS.variant(wildcards.variant).initialisation.token_distillation.steps > 0
 
 
 def initialisation_languages(wildcards):

@@ -10,6 +10,8 @@ rule fetch_documents:
         "<logs>/fetch_documents/{lang}.log",
     benchmark:
         "<benchmarks>/fetch_documents/{lang}.tsv"
+    wildcard_constraints:
+        lang=one_of(set(LANGUAGES).difference(WORDS_ALONE)),
     retries: hub_retries(SETTINGS.uses_hub)
     conda:
         "../../envs/cpu.yaml"
@@ -28,6 +30,32 @@ rule fetch_documents:
         code=script_digest("corpus_documents"),
     script:
         "../scripts/corpus_documents.py"
+
+
+rule list_words:
+    input:
+        teacher="<results>/teacher/model",
+    output:
+        documents="<results>/corpus/documents/{lang}.parquet",
+    log:
+        "<logs>/list_words/{lang}.log",
+    benchmark:
+        "<benchmarks>/list_words/{lang}.tsv"
+    wildcard_constraints:
+        lang=one_of(WORDS_ALONE),
+    conda:
+        "../../envs/cpu.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(30),
+        disk_mb=500,
+    params:
+        source=lambda wildcards: section(SETTINGS.source(wildcards.lang)),
+        source_lang=lambda wildcards: SETTINGS.name_in_source(wildcards.lang),
+        code=script_digest("corpus_words"),
+    script:
+        "../scripts/corpus_words.py"
 
 
 rule build_corpus:

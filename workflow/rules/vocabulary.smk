@@ -1,12 +1,50 @@
 # Step 3a: choose the tokens of each variant.
 
 
+rule choose_graft_share:
+    input:
+        teacher="<results>/teacher/model",
+        corpora=per_language("<results>/corpus/{lang}.parquet"),
+        counts=per_language("<results>/counts/{lang}.parquet"),
+        vectors=all_vectors,
+        grafts=graft_files,
+    output:
+        share="<results>/vocabulary/{variant}.share.json",
+    log:
+        "<logs>/choose_graft_share/{variant}.log",
+    benchmark:
+        "<benchmarks>/choose_graft_share/{variant}.tsv"
+    retries: hub_retries(SETTINGS.uses_hub_donor)
+    conda:
+        "../../envs/gpu.yaml"
+    threads: MODEL_THREADS
+    resources:
+        mem_mb=growing(16000),
+        runtime=growing(120),
+        disk_mb=8000,
+        gpu=1,
+    params:
+        settings=variant_section("vocabulary"),
+        initialisation=variant_section("initialisation"),
+        teacher=section(SETTINGS.teacher),
+        languages=LANGUAGES,
+        weights={lang: SETTINGS.corpus.languages[lang].weight for lang in LANGUAGES},
+        targets=SETTINGS.targets,
+        seed=SETTINGS.seed,
+        work=str(ROOT / "downloads" / "donor"),
+        prompts=SETTINGS.written_prompts,
+        code=script_digest("graft_share"),
+    script:
+        "../scripts/graft_share.py"
+
+
 rule select_vocabulary:
     input:
         teacher="<results>/teacher/model",
         corpora=per_language("<results>/corpus/{lang}.parquet"),
         counts=per_language("<results>/counts/{lang}.parquet"),
         grafts=graft_files,
+        share=graft_share,
     output:
         vocabulary="<results>/vocabulary/{variant}.parquet",
     log:

@@ -15,6 +15,7 @@ with job(snakemake):
         seed=snakemake.params.seed,
         out=Path(snakemake.output.clone),
         corpora=by_language(snakemake.params.languages, snakemake.input.corpora),
+        prompt=snakemake.params.prompt,
         device=device(snakemake),
         trust_remote_code=snakemake.params.trust_remote_code,
     )

@@ -20,4 +20,5 @@ with job(snakemake):
         targets=params.targets,
         prompts=params.prompts,
         out=Path(snakemake.output.vocabulary),
+        chosen_share=Path(snakemake.input.share[0]) if snakemake.input.share else None,
     )

@@ -28,6 +28,7 @@ from langtailor.clone.verification import compare_with_teacher
 from langtailor.config.initialisation import InitialisationSettings
 from langtailor.errors import ArtifactError
 from langtailor.models.folder import ModelInfo
+from langtailor.models.prompts import find_prompt
 from langtailor.models.safetensors_file import read_tensor
 from langtailor.models.tokenizer_file import TOKENIZER_FILES
 from langtailor.models.vocabulary_tensors import VocabularyTensors, embedding_file, find_vocabulary_tensors
@@ -60,6 +61,7 @@ def clone_model(
     out: Path,
     *,
     corpora: Mapping[str, Path] | None = None,
+    prompt: str | None = None,
     device: str = "cpu",
     trust_remote_code: bool = False,
 ) -> None:
@@ -75,6 +77,7 @@ def clone_model(
             give parameters, bytes and rows ``before`` and ``after``, mean norms of kept and new rows, number and digest
             of the tensors that were copied, and the number of texts that were compared at the end.
         corpora: corpus by language: ``aligned`` and ``learned`` read its sentence pairs, token distillation its passages.
+        prompt: put before the passages of token distillation: the name of one of the model's prompts, or the prompt itself.
         device: ``cpu`` or ``cuda``, for token distillation.
         trust_remote_code: run Python code that comes with the model for that comparison; without, such a model is
             not compared.
@@ -116,7 +119,10 @@ def clone_model(
         if settings.token_distillation.steps and len(new_rows):
             distillation, trust = settings.token_distillation, trust_remote_code
             fit = fit_rows(
-                teacher, folder, new_rows, corpora, distillation, seed, device=device, trust_remote_code=trust
+                *(teacher, folder, new_rows, corpora, distillation, seed),
+                prompt=find_prompt(ModelInfo.read(teacher), prompt),
+                device=device,
+                trust_remote_code=trust,
             )
             replace_rows(folder, where, new_rows, fit.rows)
             fitted |= {"token_distillation": {"before": fit.before, "after": fit.after, "passages": fit.passages}}

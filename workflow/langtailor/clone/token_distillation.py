@@ -65,6 +65,7 @@ def fit_rows(
     settings: TokenDistillationSettings,
     seed: int,
     *,
+    prompt: str = "",
     device: str = "cpu",
     trust_remote_code: bool = False,
 ) -> Fit:
@@ -77,6 +78,7 @@ def fit_rows(
         corpora: corpus by language; train passages with a new token are read.
         settings: steps, batch size and learning rate.
         seed: seeds the order of the passages.
+        prompt: put before each passage, as the teacher reads it.
         device: ``cpu`` or ``cuda``.
         trust_remote_code: run Python code that comes with the model.
 
@@ -87,7 +89,7 @@ def fit_rows(
     """
     old, new = (open_tokenizer(folder) for folder in (teacher, clone))
     _LOG.info("searching for passages with new tokens")
-    passages = _passages_with(new_rows, new, corpora)
+    passages = [prompt + passage for passage in _passages_with(new_rows, new, corpora)]
     if not passages:
         raise ConfigError(
             "initialisation.token_distillation",

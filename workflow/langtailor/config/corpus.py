@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, TypeAdapter, model_validator
 
-from langtailor.config.base import DATASET_PATTERN, Name, PathTemplate, Section, Share, problem
+from langtailor.config.base import DATASET_PATTERN, Distinct, Name, PathTemplate, Section, Share, problem
 
 
 class Quotas(Section):
@@ -50,6 +50,20 @@ class FilesSource(Section):
     """Column or key of a stable document id; `null` numbers the documents."""
 
 
+class VocabularySource(Section):
+    """No text: words of the teacher's own vocabulary that a language's alphabet can write stand in its place.
+
+    They say which tokens a language may need but not how often, so that `vocabulary.size` has to be larger than with text,
+    and scores on them say little.
+    """
+
+    kind: Literal["vocabulary"]
+    letters: dict[Name, str] = {}
+    """The small letters of each language; `a-z` stands for a range, so that Turkish is `a-zçğıöşü`."""
+    scripts: dict[Name, Distinct[str]] = {}
+    """The scripts of each language, as the Unicode names of their letters begin: `Cyrillic`, `Devanagari`, `CJK`."""
+
+
 class HubSource(Section):
     """A data set of the Hub, stored as Parquet, sampled over the whole of it."""
 
@@ -71,19 +85,20 @@ class HubSource(Section):
 
 
 def _known_kind(data: Any) -> Any:
-    kinds = ("sample", "files", "hub")
+    kinds = ("sample", "files", "hub", "vocabulary")
     if isinstance(data, Mapping) and data.get("kind") not in kinds:
         found = f"found {data['kind']!r}" if "kind" in data else "it is missing"
         raise problem("kind", f"{found}; the kinds of sources are {', '.join(kinds)}")
     return data
 
 
-Source = Annotated[SampleSource | FilesSource | HubSource, Field(discriminator="kind"), BeforeValidator(_known_kind)]
+AnySource = SampleSource | FilesSource | HubSource | VocabularySource
+Source = Annotated[AnySource, Field(discriminator="kind"), BeforeValidator(_known_kind)]
 
 
-def parse_source(data: Mapping[str, Any]) -> SampleSource | FilesSource | HubSource:
+def parse_source(data: Mapping[str, Any]) -> AnySource:
     """A source from its plain data; inverse of ``model_dump``."""
-    adapter: TypeAdapter[SampleSource | FilesSource | HubSource] = TypeAdapter(Source)
+    adapter: TypeAdapter[AnySource] = TypeAdapter(Source)
     return adapter.validate_python(data)
 
 

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from langtailor.config.base import SPLITS, Distinct, Name, Section, UserPath, problem
-from langtailor.config.corpus import CorpusSettings, FilesSource, HubSource, Quotas, SampleSource
+from langtailor.config.corpus import AnySource, CorpusSettings, HubSource, Quotas
 from langtailor.config.distillation import DistillationSettings
 from langtailor.config.evaluation import EvaluationSettings, TaskNeeds
 from langtailor.config.initialisation import InitialisationSettings
@@ -103,7 +103,7 @@ class Settings(Section):
         """Folder of the run."""
         return Path(self.results) / self.run
 
-    def source(self, lang: str) -> SampleSource | FilesSource | HubSource:
+    def source(self, lang: str) -> AnySource:
         """The source of a language."""
         name = self.source_name(lang)
         if name not in self.corpus.sources:
@@ -146,8 +146,11 @@ class Settings(Section):
     @property
     def vector_splits(self) -> tuple[str, ...]:
         """Splits of which the teacher's vectors are needed: where nothing is trained not those of training."""
-        trained = any(variant.distillation is not None for variant in self.complete_variants.values())
-        return SPLITS if trained else ("test",)
+        variants = self.complete_variants.values()
+        if any(variant.distillation is not None for variant in variants):
+            return SPLITS
+        judged = any(variant.vocabulary.graft.policy == "agreement" for variant in variants)
+        return ("validation", "test") if judged else ("test",)
 
     def vector_settings(self, lang: str) -> VectorSettings:
         """How the teacher's vectors of a language are computed and stored."""

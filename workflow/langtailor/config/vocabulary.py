@@ -13,12 +13,16 @@ from langtailor.config.base import Distinct, ModelPlace, Section, Share, UserPat
 class GraftSettings(Section):
     """New tokens for the target languages."""
 
-    policy: Literal["fixed", "marginal"] = "fixed"
+    policy: Literal["fixed", "marginal", "agreement"] = "fixed"
     """`fixed` offers `share` of the vocabulary to new tokens; `marginal` tries several shares and takes the one whose
-    tokenizer spends the fewest tokens on the validation split, each language relative to the teacher."""
+    tokenizer spends the fewest tokens on the validation split, each language relative to the teacher; `agreement` takes
+    the largest share, up to `share` where that is given, at which the untrained clone's vectors of the validation split
+    stay within `tolerance` of those without new tokens."""
     share: Share = 0.0
     """Share of the vocabulary offered to new tokens; what they leave goes to the teacher's. A teacher that knows the
     language needs none: their rows cost it more than the shorter texts are worth."""
+    tolerance: Annotated[float, Field(ge=0, le=1)] = 0.005
+    """Mean cosine to the teacher's stored vectors that `agreement` lets a language lose to new tokens."""
     donor: ModelPlace = "trained"
     """`trained` trains a tokenizer of the teacher's family on the target-language corpus; anything else is a Hub id or
     a folder whose tokenizer gives its tokens."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from langtailor.config.corpus import FilesSource, HubSource, Quotas, SampleSource
+from langtailor.config.corpus import AnySource, FilesSource, HubSource, Quotas, SampleSource
 from langtailor.corpus.document import Document, document_hash
 from langtailor.corpus.local_files import LocalCorpus, files_corpus, sample_corpus
 from langtailor.errors import SourceError
@@ -39,7 +39,7 @@ class _Sample:
     facts: dict[str, Any]
 
 
-def documents_wanted(quotas: Quotas, source: SampleSource | FilesSource | HubSource) -> int:
+def documents_wanted(quotas: Quotas, source: AnySource) -> int:
     """How many documents to sample so that, in the usual case, all splits can be filled.
 
     It grows with the quotas, so that a raised quota keeps the documents sampled before.

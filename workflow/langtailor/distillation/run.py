@@ -24,7 +24,7 @@ from langtailor.distillation.outcome import not_finite, run_facts, warn_if_unhel
 from langtailor.distillation.schedule import Phase, phase_at, plan_phases, rate_factor
 from langtailor.distillation.stream import Stream
 from langtailor.distillation.student import State, Student
-from langtailor.distillation.validation import Validator
+from langtailor.distillation.validation import Validation, Validator
 from langtailor.errors import ConfigError, TrainingError
 from langtailor.progress import Progress
 
@@ -69,6 +69,7 @@ class Run:
         self._current: tuple[Phase, torch.optim.AdamW] | None = None
         self._done = RunProgress(micro_batch_tokens=settings.micro_batch_tokens)
         self._best: State | None = None
+        self._clone = student.state() if settings.interpolation < 1 else None
         with accelerator.main_process_first():
             snapshot = store.load()
         lines = self._resume(snapshot) if snapshot else ()
@@ -91,14 +92,29 @@ class Run:
                 if self._done.step % settings.checkpoint_every == 0 and self._done.step < self._steps:
                     self._save()
                 progress.update(settings.batch_size, f"loss {loss:.5f}{self._best_note()}")
-        self.metrics.close()
         if self._best is not None:
             self._student.load(self._best)
         kept_step = self._done.step if self._best is None else self._done.best_step
+        interpolated = self._interpolate(kept_step)
+        self.metrics.close()
         records = self.metrics.records()
         if self._accelerator.is_main_process:
             warn_if_unhelpful(settings.keep, kept_step, records)
-        return run_facts(self._steps, self._done.step, kept_step, settings.batch_size, records)
+        facts = run_facts(self._steps, self._done.step, kept_step, settings.batch_size, records)
+        return facts if interpolated is None else {**facts, "after": interpolated.to_json()}
+
+    def _interpolate(self, kept_step: int | None) -> Validation | None:
+        """Move the kept weights towards the clone's, as far as the settings say, and validate the result."""
+        share = self._settings.interpolation
+        if self._clone is None or kept_step == 0:
+            return None
+        trained = self._student.state()
+        self._student.load({name: start + share * (trained[name] - start) for name, start in self._clone.items()})
+        if self._validator is None:
+            return None
+        validation = self._validator(self._gradient.budget)
+        _LOG.info("%g of the way from the clone: validation loss %.5f", share, validation.overall.loss)
+        return validation
 
     def _step(self) -> float:
         """Take one step and return its loss."""

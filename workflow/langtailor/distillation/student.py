@@ -21,6 +21,7 @@ from langtailor.config.distillation import DistillationSettings
 from langtailor.distillation.schedule import Trainable
 from langtailor.distillation.tokens import Ids
 from langtailor.errors import ArtifactError
+from langtailor.models.attention import keep_attention_in_float32
 from langtailor.models.loading import load_sentence_transformer
 from langtailor.storage.artifacts import MANIFEST_NAME
 from langtailor.storage.tables import MAPPING, MAPPING_NAME, read_table
@@ -62,6 +63,8 @@ class Student:
         self.model: SentenceTransformer = load_sentence_transformer(
             clone, str(device), trust_remote_code=trust_remote_code
         )
+        if device.type == "cpu" and settings.precision == "bfloat16":
+            keep_attention_in_float32(self.model)
         transformer: Any = self.model.transformers_model
         self._table: torch.nn.Embedding = transformer.get_input_embeddings()
         self.embedding: torch.nn.Parameter = self._table.weight

@@ -49,6 +49,25 @@ def share_rows(facts: Mapping[str, Any], fixed: float) -> list[dict[str, Any]]:
     ]
 
 
+def trial_rows(facts: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The shares that the policy ``agreement`` tried, and what each does to the vectors; nothing for other policies.
+
+    Args:
+        facts: of the vocabulary's manifest.
+    """
+    return [
+        {
+            "share": percent(trial["share"]),
+            "grafts": f"{trial['grafts']:,}",
+            "cosine": ", ".join(f"{lang} {value:.4f}" for lang, value in trial["cosine"].items()),
+            "harm": f"{trial['harm']:.4f}",
+            "fertility": ", ".join(f"{lang} {value:.2f}" for lang, value in trial["fertility"].items()),
+            "chosen": trial["share"] == facts["graft_share"],
+        }
+        for trial in facts["share_trials"]
+    ]
+
+
 def share_plot(facts: Mapping[str, Any]) -> str:
     """Tokens against the share of grafts, as an ``<svg>`` element; empty for the fixed policy."""
     curve = facts["marginal_curve"]

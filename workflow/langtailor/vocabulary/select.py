@@ -24,7 +24,7 @@ from langtailor.models.folder import ModelInfo
 from langtailor.models.prompts import all_prompts, prompt_tokens
 from langtailor.models.tokenizer_file import tokenizer_of
 from langtailor.storage import tables
-from langtailor.storage.artifacts import Manifest, sha256_file
+from langtailor.storage.artifacts import Manifest, read_json, sha256_file
 from langtailor.surgery.base import Family, Ids, Layout, Origin
 from langtailor.surgery.registry import load_family
 from langtailor.surgery.segmentation import segment
@@ -49,6 +49,7 @@ def select_vocabulary(
     targets: Sequence[str],
     prompts: Sequence[str],
     out: Path,
+    chosen_share: Path | None = None,
 ) -> None:
     """Choose the tokens of one variant and write ``vocabulary/{variant}.parquet``.
 
@@ -62,6 +63,7 @@ def select_vocabulary(
         targets: languages for which tokens are grafted.
         prompts: prompts that the configuration writes out; the tokens of these and of the model's own are kept.
         out: the table's file.
+        chosen_share: what the policy ``agreement`` chose (kind ``graft share``).
 
     Raises:
         ConfigError: the budget is too small for the mandatory tokens or larger than the number of all tokens, or
@@ -79,17 +81,19 @@ def select_vocabulary(
         statistics, donor = replace(statistics, words=listed.added_to(statistics.words)), listed.donor()
     selector = Selector(family, statistics, settings, donor, loss, kept_for_prompts)
     curve: list[dict[str, Any]] = []
+    chosen = {} if chosen_share is None else read_json(chosen_share, "graft share")
     if settings.graft.policy == "marginal":
         selection, curve = choose_share(family, selector.select, corpora, weights, settings.graft.share)
     else:
-        selection = selector.select(_share(settings, selector, listed))
+        selection = selector.select(chosen.get("share", _share(settings, selector, listed)))
     selector.check_filled(selection)
     _LOG.info("writing the vocabulary")
     layout = family.layout(selection.ids, selection.grafts, -len(selection) % settings.pad_to_multiple_of)
     if listed is not None:
         listed.tell_missing(family.write(layout).tokenizer)
     guaranteed = selector.guaranteed_ids(selection)
-    facts = _facts(family, selection, guaranteed, layout, statistics.counts) | {"marginal_curve": curve}
+    facts = _facts(family, selection, guaranteed, layout, statistics.counts)
+    facts |= {"marginal_curve": curve, "share_trials": chosen.get("trials", [])}
     manifest = Manifest(
         "vocabulary",
         made_by=settings.model_dump(mode="json")

@@ -1,0 +1,176 @@
+"""How many of a budget's tokens may be new, found by what they do to the vectors.
+
+New tokens make text shorter, but their rows are made up. So shares are tried: the tokenizer and the untrained clone of each
+are made, and the clone reads the validation split. The largest share is chosen at which no language's mean cosine to the
+teacher's stored vectors falls more than a tolerance below that of the clone without new tokens. None at all is a good
+answer.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from langtailor.clone.clone import clone_model
+from langtailor.config.initialisation import InitialisationSettings
+from langtailor.config.teacher import TeacherSettings
+from langtailor.config.vocabulary import VocabularySettings
+from langtailor.corpus.reading import read_texts
+from langtailor.errors import ConfigError
+from langtailor.evaluation.encoding import encode_texts
+from langtailor.models.folder import ModelInfo
+from langtailor.models.loading import load_teacher
+from langtailor.models.prompts import find_prompt
+from langtailor.models.similarity import unit
+from langtailor.storage.artifacts import read_json, write_json
+from langtailor.tokenizer.write import write_tokenizer
+from langtailor.vectors.store import VectorStore
+from langtailor.vocabulary.select import select_vocabulary
+
+_LOG = logging.getLogger("langtailor")
+#: Shares that may be chosen, with the largest one that the settings allow.
+_SHARES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5)
+#: Validation passages of a language that are read. They come in the order of a hash, so the first are a sample.
+_PASSAGES = 500
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What a share does.
+
+    Attributes:
+        share: share of the budget offered to new tokens.
+        grafts: new tokens that there were.
+        cosine: mean cosine of the clone's vectors to the stored ones, by language.
+        fertility: tokens a word, by language.
+        harm: the most by which a language's cosine is below that without new tokens.
+    """
+
+    share: float
+    grafts: int
+    cosine: Mapping[str, float]
+    fertility: Mapping[str, float]
+    harm: float = 0.0
+
+
+@dataclass(frozen=True)
+class TrialClones:
+    """Makes and measures the untrained clone of a vocabulary.
+
+    Attributes:
+        teacher: the teacher's folder.
+        counts: ``counts/{lang}.parquet`` by language.
+        corpora: ``corpus/{lang}.parquet`` by language.
+        vectors: shards with the teacher's vectors, by language, in order; the validation split is read.
+        vocabulary: budget and grafts.
+        initialisation: how the rows of new tokens are made.
+        reading: how the teacher reads a text.
+        weights: weight of each language's counts.
+        targets: languages for which tokens are grafted.
+        prompts: prompts that the configuration writes out.
+        seed: of random rows.
+        device: ``cpu`` or ``cuda``.
+        donor: ``tokenizer.json`` of a given donor of new tokens.
+    """
+
+    teacher: Path
+    counts: Mapping[str, Path]
+    corpora: Mapping[str, Path]
+    vectors: Mapping[str, Sequence[Path]]
+    vocabulary: VocabularySettings
+    initialisation: InitialisationSettings
+    reading: TeacherSettings
+    weights: Mapping[str, float]
+    targets: Sequence[str]
+    prompts: Sequence[str]
+    seed: int
+    device: str
+    donor: Mapping[str, Any] | None = None
+
+    def __call__(self, share: float) -> Trial:
+        """Offer a share of the budget to new tokens.
+
+        Raises:
+            ConfigError: the budget is too small, or the validation split has no passage.
+        """
+        with TemporaryDirectory() as name:
+            place = Path(name)
+            table, tokenizer, clone = (place / part for part in ("vocabulary.parquet", "tokenizer", "clone"))
+            graft = self.vocabulary.graft.model_copy(update={"policy": "fixed", "share": share})
+            settings = self.vocabulary.model_copy(update={"graft": graft})
+            select_vocabulary(
+                *(self.teacher, self.counts, self.corpora, self.donor, settings),
+                *(self.weights, self.targets, self.prompts, table),
+            )
+            trust = self.reading.trust_remote_code
+            write_tokenizer(
+                *(self.teacher, table, self.corpora, self.targets, tokenizer),
+                prompts=self.prompts,
+                trust_remote_code=trust,
+            )
+            clone_model(
+                *(self.teacher, tokenizer, table, self.initialisation, self.seed, clone),
+                corpora=self.corpora,
+                prompt=self.reading.prompt,
+                device=self.device,
+                trust_remote_code=trust,
+            )
+            certificate = read_json(tokenizer / "certificate.json", "certificate")
+            fertility = {lang: found["tokens_per_word"]["new"] for lang, found in certificate["languages"].items()}
+            return Trial(share, certificate["grafted"], self._cosines(clone), fertility)
+
+    def _cosines(self, clone: Path) -> dict[str, float]:
+        model = load_teacher(clone, self.reading, self.device)
+        prompt = find_prompt(ModelInfo.read(clone), self.reading.prompt)
+        cosines = {}
+        for lang, corpus in self.corpora.items():
+            if texts := read_texts(corpus, "validation", _PASSAGES):
+                stored = VectorStore.open(list(self.vectors[lang]), "validation").take(np.arange(len(texts)))
+                vectors = unit(encode_texts(model, texts, prompt, f"encoding {lang}"))
+                cosines[lang] = round(float((vectors * unit(stored)).sum(1).mean()), 6)
+        if not cosines:
+            raise ConfigError(
+                "corpus.quotas.validation", "there is no validation passage to choose the share of new tokens by"
+            )
+        return cosines
+
+
+def choose_graft_share(trial: Callable[[float], Trial], largest: float, tolerance: float, out: Path) -> None:
+    """Choose the share of new tokens and write ``vocabulary/{variant}.share.json``.
+
+    More new tokens are taken to do more harm, so that about three shares have to be tried.
+
+    Args:
+        trial: tries a share.
+        largest: the largest share that may be chosen; 0 means half of the budget.
+        tolerance: the most cosine that a language may lose.
+        out: the file: ``share``, and ``trials``, each with the fields of :class:`Trial`, by share.
+    """
+    cut = trial(0.0)
+    trials = {0.0: cut}
+    shares = sorted({share for share in _SHARES if share < (largest or 1)} | ({largest} if largest else set()))
+    chosen, too_large = 0, len(shares) + 1
+    while too_large - chosen > 1:
+        middle = (chosen + too_large) // 2
+        found = _with_harm(trial(shares[middle - 1]), cut)
+        trials[found.share] = found
+        _LOG.info("%g %% for new tokens: %.4f of cosine lost, %.4f allowed", 100 * found.share, found.harm, tolerance)
+        if found.harm <= tolerance:
+            chosen = middle
+        else:
+            too_large = middle
+    share = shares[chosen - 1] if chosen else 0.0
+    _LOG.info("%g %% of the vocabulary is offered to new tokens", 100 * share)
+    tried = [asdict(trials[share]) for share in sorted(trials)]
+    write_json(out, "graft share", {"share": share, "tolerance": tolerance, "trials": tried})
+
+
+def _with_harm(trial: Trial, cut: Trial) -> Trial:
+    harm = max(cut.cosine[lang] - cosine for lang, cosine in trial.cosine.items())
+    return Trial(trial.share, trial.grafts, trial.cosine, trial.fertility, round(max(0.0, harm), 6))
