@@ -406,7 +406,10 @@ def kill_at(process: subprocess.Popen, metrics: Path, count: int) -> None:
     assert process.wait() == -signal.SIGKILL, process.stderr.read()
 
 
-INTERRUPTED = {"checkpoint_every": 4, "new_rows_only": 0.3, "embeddings_only": 0.2, "dropout": True}
+INTERRUPTED = {
+    **{"checkpoint_every": 4, "new_rows_only": 0.3, "embeddings_only": 0.2},
+    **{"dropout": True, "interpolation": 0.5},
+}
 
 
 @pytest.fixture(scope="module")

@@ -335,6 +335,11 @@ def test_the_sts_dev_set_is_drawn_where_it_was_measured(drawn):
     assert drawn[-1] == ("curves", ({"validation": ([0, 1], [70.0, 75.0])}, "step", "Spearman"))
 
 
+def test_the_caption_tells_of_an_interpolated_student(drawn):
+    (loss,) = training_plots([{"step": 1, "loss": 0.7}], FACTS | {"interpolation": 0.5})
+    assert loss.caption.endswith("were kept, and the student lies 50.0 % of the way to them from the clone.")
+
+
 def test_without_validations_the_loss_alone_is_drawn(drawn):
     training_plots([{"step": 1, "loss": 0.7}], FACTS)
     assert [arguments[0] for _, arguments in drawn] == [{"train": ([1], [0.7]), "validation": ([], [])}]

@@ -83,8 +83,10 @@ class BatchGradient:
             try:
                 return self._compute(order, step)
             except torch.OutOfMemoryError as error:
-                self._shrink(longest, error)
+                # Its traceback holds the graph of the batch, which has to go before there is memory for another.
+                out_of_memory = error.with_traceback(None)
             self._student.model.zero_grad()
+            self._shrink(longest, out_of_memory)
 
     def _shrink(self, longest: int, error: torch.OutOfMemoryError) -> None:
         if self._world > 1 or self.budget <= longest:
@@ -159,7 +161,8 @@ class BatchGradient:
         totals: Terms = {}
         for index, (forward_pass, rows) in enumerate(zip(forward, batches, strict=True)):
             with self._sync_if(index == len(batches) - 1):
-                terms = self._objective(forward_pass(), self._targets(rows))
+                targets = self._targets(rows)  # on their way while the device computes
+                terms = self._objective(forward_pass(), targets)
                 share = len(rows) / batch
                 # Over processes gradients are averaged, not added.
                 torch.autograd.backward(terms["loss"] * share * self._world)
@@ -169,8 +172,9 @@ class BatchGradient:
         return reduced
 
     def _one_graph(self, forward: list[ForwardPass], rows: Rows) -> Terms:
+        targets = self._targets(rows)
         vectors = torch.cat([forward_pass() for forward_pass in forward])
-        terms = self._objective(vectors, self._targets(rows))
+        terms = self._objective(vectors, targets)
         torch.autograd.backward(terms["loss"])
         return {name: term.detach() for name, term in terms.items()}
 
@@ -198,7 +202,11 @@ class BatchGradient:
         return forward_pass
 
     def _targets(self, rows: Rows) -> Tensor:
-        return torch.from_numpy(self._passages.targets(rows)).to(self._accelerator.device)
+        targets = torch.from_numpy(self._passages.targets(rows))
+        if self._accelerator.device.type == "cuda":
+            # From pageable memory the copy would wait for what the device still has to do.
+            targets = targets.pin_memory()
+        return targets.to(self._accelerator.device, non_blocking=True)
 
     def _sync_if(self, last: bool) -> AbstractContextManager[None]:
         """Processes exchange gradients once, in the last backward pass."""

@@ -101,7 +101,9 @@ class Run:
         if self._accelerator.is_main_process:
             warn_if_unhelpful(settings.keep, kept_step, records)
         facts = run_facts(self._steps, self._done.step, kept_step, settings.batch_size, records)
-        return facts if interpolated is None else {**facts, "after": interpolated.to_json()}
+        if interpolated is not None:
+            facts["after"] = interpolated.to_json()
+        return {**facts, "interpolation": self._settings.interpolation}
 
     def _interpolate(self, kept_step: int | None) -> Validation | None:
         """Move the kept weights towards the clone's, as far as the settings say, and validate the result."""

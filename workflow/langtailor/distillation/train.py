@@ -60,7 +60,7 @@ def distil(
             settings resumes from there; the checkpoints are removed once ``out`` is written.
         out: the trained model (kind ``distilled``): the clone's files with new weights, and ``training.jsonl``. Its
             facts give ``steps`` done of ``planned_steps``, ``kept_step``, and the validations ``before`` and ``after``
-            (that of the kept weights), each with ``loss`` and ``cosine`` over all and by language.
+            (that of the student), each with ``loss`` and ``cosine`` over all and by language, and ``interpolation``.
         trust_remote_code: run Python code that comes with the model.
 
     Raises:

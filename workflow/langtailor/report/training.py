@@ -9,6 +9,7 @@ from typing import Any
 
 from langtailor.distillation.outcome import is_untrained
 from langtailor.report import plots
+from langtailor.report.formats import percent
 from langtailor.report.plots import Plot
 
 Record = Mapping[str, Any]
@@ -46,6 +47,8 @@ def training_plots(records: Sequence[Record], facts: Mapping[str, Any]) -> list[
     kept = (
         f"{facts['steps']:,} of {facts['planned_steps']:,} steps; the weights of step {facts['kept_step']:,} were kept"
     )
+    if facts.get("interpolation", 1) < 1:
+        kept += f", and the student lies {percent(facts['interpolation'])} of the way to them from the clone"
     drawn = [Plot(plots.curves(loss, "step", "loss"), f"Loss. {kept}.")]
     if cosines := _cosine_curves(validations):
         caption = "Mean cosine to the teacher on the validation split."
