@@ -2,6 +2,7 @@
 
 import pytest
 
+from langtailor.errors import ConfigError
 from langtailor.evaluation.graft_share import Trial, choose_graft_share
 from langtailor.report.vocabulary import trial_rows
 from langtailor.storage.artifacts import read_json
@@ -43,6 +44,24 @@ def test_few_shares_are_tried_and_all_are_reported(tmp_path):
     assert [trial["share"] for trial in chosen["trials"]] == sorted(tried)
     harm = {trial["share"]: trial["harm"] for trial in chosen["trials"]}
     assert harm[0.0] == 0 and harm[0.05] == pytest.approx(0.005)
+
+
+def test_a_share_that_leaves_too_little_room_is_not_chosen(tmp_path):
+    def harm(share):
+        if share > 0.2:
+            raise ConfigError("vocabulary.size", "too small")
+        return 0.0
+
+    chosen, _ = choose(tmp_path, harm)
+    assert chosen["share"] == 0.2
+
+
+def test_settings_that_are_wrong_without_new_tokens_are_refused(tmp_path):
+    def harm(share):
+        raise ConfigError("vocabulary.size", "too small")
+
+    with pytest.raises(ConfigError, match="too small"):
+        choose(tmp_path, harm)
 
 
 def test_the_report_shows_the_trials(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 from sentence_transformers import SentenceTransformer
 
 from langtailor.storage.artifacts import read_json, sha256_file
-from tests.workflow.conftest import ROOT
+from tests.workflow.conftest import ROOT, changed
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -101,3 +101,20 @@ def test_a_damaged_artifact_is_named_and_rebuilt_by_its_rule(finished):
     assert path.read_bytes() == whole
     assert finished.snakemake("results/small/vocabulary/tailored.parquet").returncode == 0
     assert finished.snakemake("all").returncode == 0
+
+
+def test_the_share_of_new_tokens_is_chosen_by_the_vectors(finished):
+    judged = {"vocabulary.graft.policy": "agreement", "vocabulary.graft.share": 0.2}
+    file = finished.results / "vocabulary" / "tailored.share.json"
+    name = str(file.relative_to(finished.folder))
+    done = finished.snakemake(name, config=changed(finished.config, judged))
+    assert done.returncode == 0, done.stdout[-3_000:] + done.stderr[-3_000:]
+    chosen = read_json(file, "graft share")
+    file.unlink()
+    trials = {trial["share"]: trial for trial in chosen["trials"]}
+    assert (trials[0.0]["grafts"], trials[0.0]["harm"]) == (0, 0.0)
+    assert chosen["share"] == max(share for share, trial in trials.items() if trial["harm"] <= chosen["tolerance"])
+    for share, trial in trials.items():
+        harm = max(trials[0.0]["cosine"][lang] - trial["cosine"][lang] for lang in ("en", "tr"))
+        assert trial["harm"] == pytest.approx(max(0, harm), abs=2e-6)
+        assert share == 0 or (trial["grafts"] and trial["fertility"]["tr"] < trials[0.0]["fertility"]["tr"])

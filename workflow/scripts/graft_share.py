@@ -12,6 +12,7 @@ from langtailor.vocabulary.donor import load_donor
 with job(snakemake):
     params = snakemake.params
     settings = VocabularySettings(**params.settings)
+    out = Path(snakemake.output.share)
     trial = TrialClones(
         Path(snakemake.input.teacher),
         counts=by_language(params.languages, snakemake.input.counts),
@@ -25,6 +26,7 @@ with job(snakemake):
         prompts=params.prompts,
         seed=params.seed,
         device=device(snakemake),
+        out=out,
         donor=load_donor(settings.graft, Path(params.work)),
     )
-    choose_graft_share(trial, settings.graft.share, settings.graft.tolerance, Path(snakemake.output.share))
+    choose_graft_share(trial, settings.graft.share, settings.graft.tolerance, out)

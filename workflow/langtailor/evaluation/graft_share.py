@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -28,7 +27,7 @@ from langtailor.models.folder import ModelInfo
 from langtailor.models.loading import load_teacher
 from langtailor.models.prompts import find_prompt
 from langtailor.models.similarity import unit
-from langtailor.storage.artifacts import read_json, write_json
+from langtailor.storage.artifacts import read_json, scratch_directory, write_json
 from langtailor.tokenizer.write import write_tokenizer
 from langtailor.vectors.store import VectorStore
 from langtailor.vocabulary.select import select_vocabulary
@@ -76,6 +75,7 @@ class TrialClones:
         prompts: prompts that the configuration writes out.
         seed: of random rows.
         device: ``cpu`` or ``cuda``.
+        out: what is written on the way stands beside this file, for a while.
         donor: ``tokenizer.json`` of a given donor of new tokens.
     """
 
@@ -91,6 +91,7 @@ class TrialClones:
     prompts: Sequence[str]
     seed: int
     device: str
+    out: Path
     donor: Mapping[str, Any] | None = None
 
     def __call__(self, share: float) -> Trial:
@@ -99,8 +100,7 @@ class TrialClones:
         Raises:
             ConfigError: the budget is too small, or the validation split has no passage.
         """
-        with TemporaryDirectory() as name:
-            place = Path(name)
+        with scratch_directory(self.out) as place:
             table, tokenizer, clone = (place / part for part in ("vocabulary.parquet", "tokenizer", "clone"))
             graft = self.vocabulary.graft.model_copy(update={"policy": "fixed", "share": share})
             settings = self.vocabulary.model_copy(update={"graft": graft})
@@ -158,10 +158,10 @@ def choose_graft_share(trial: Callable[[float], Trial], largest: float, toleranc
     chosen, too_large = 0, len(shares) + 1
     while too_large - chosen > 1:
         middle = (chosen + too_large) // 2
-        found = _with_harm(trial(shares[middle - 1]), cut)
-        trials[found.share] = found
-        _LOG.info("%g %% for new tokens: %.4f of cosine lost, %.4f allowed", 100 * found.share, found.harm, tolerance)
-        if found.harm <= tolerance:
+        found = _harm(trial, shares[middle - 1], cut)
+        if found is not None:
+            trials[found.share] = found
+        if found is not None and found.harm <= tolerance:
             chosen = middle
         else:
             too_large = middle
@@ -171,6 +171,13 @@ def choose_graft_share(trial: Callable[[float], Trial], largest: float, toleranc
     write_json(out, "graft share", {"share": share, "tolerance": tolerance, "trials": tried})
 
 
-def _with_harm(trial: Trial, cut: Trial) -> Trial:
-    harm = max(cut.cosine[lang] - cosine for lang, cosine in trial.cosine.items())
-    return Trial(trial.share, trial.grafts, trial.cosine, trial.fertility, round(max(0.0, harm), 6))
+def _harm(trial: Callable[[float], Trial], share: float, cut: Trial) -> Trial | None:
+    """A share's trial with its harm; ``None`` where it leaves too little room for what has to be kept."""
+    try:
+        found = trial(share)
+    except ConfigError as error:
+        _LOG.info("%g %% for new tokens: %s", 100 * share, error)
+        return None
+    harm = max(cut.cosine[lang] - cosine for lang, cosine in found.cosine.items())
+    _LOG.info("%g %% for new tokens: %.4f of cosine lost", 100 * share, harm)
+    return replace(found, harm=round(max(0.0, harm), 6))
