@@ -125,7 +125,7 @@ def _grafted(text: str, options: Any, clock: Clock) -> None:
         pieces = [tuple(ids) for ids in segment(family.spec, new)]
         ordinary = np.flatnonzero(layout.teacher_ids >= 0)
         lengths = np.ones(len(table), np.int64)
-        mapping = compose(layout.teacher_ids, pieces, lengths, ordinary, table, InitialisationSettings())
+        mapping = compose(layout.teacher_ids, pieces, lengths, ordinary, table, InitialisationSettings(method="mean"))
         made = mapping.apply(table)
     kept = int(ordinary[-1])
     if not torch.equal(made[kept], table[int(layout.teacher_ids[kept])]):

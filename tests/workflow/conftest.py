@@ -60,6 +60,7 @@ class Workflow:
                 "cleaning": {"min_characters": 8, "near_duplicate_similarity": None},
             },
             "vocabulary": {"size": 420, "min_count": 0, "graft": {"share": 0.1}},
+            "initialisation": {"method": "mean"},
             "distillation": {"epochs": 2, "batch_size": 16, "learning_rate": 1e-3, "validate_every": 5},
             "evaluation": {
                 "bootstrap": 50,

@@ -228,7 +228,7 @@ def fits_rows(wildcards):
 
 def initialisation_languages(wildcards):
     """Languages whose corpus the new rows depend on."""
-    return LANGUAGES if SETTINGS.variant(wildcards.variant).initialisation.reads_corpus else []
+    return LANGUAGES if SETTINGS.variant(wildcards.variant).rows_read_corpus else []
 
 
 def initialisation_corpora(wildcards):

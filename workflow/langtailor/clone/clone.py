@@ -96,6 +96,9 @@ def clone_model(
     _check_origin(tokenizer, inputs, {"teacher": teacher, "vocabulary": vocabulary})
     table, _ = tables.read_table(vocabulary, "vocabulary", tables.VOCABULARY)
     layout, family, where = table_to_layout(table), load_family(teacher), find_vocabulary_tensors(teacher)
+    made_by = settings.model_dump(mode="json") | {"seed": seed}
+    if not layout.grafts:
+        settings = InitialisationSettings(method="mean")  # there is no row to make
     corpora = (corpora or {}) if settings.reads_corpus else {}
     links = None
     if settings.method in ("aligned", "learned"):
@@ -137,7 +140,6 @@ def clone_model(
         }
         if corpora:
             inputs["corpora"] = {lang: sha256_file(path) for lang, path in corpora.items()}
-        made_by = settings.model_dump(mode="json") | {"seed": seed}
         seal_directory(folder, Manifest("clone", made_by, inputs, facts))
     _LOG.info(
         "clone: %s -> %s parameters, %s -> %s rows, %d other tensors identical, %d texts give the teacher's vectors",

@@ -23,12 +23,13 @@ class TokenDistillationSettings(Section):
 class InitialisationSettings(Section):
     """How the row of a new token is made from the teacher's rows."""
 
-    method: Literal["mean", "length-weighted", "norm-matched", "similarity", "aligned", "learned", "random"] = "mean"
+    method: Literal["mean", "length-weighted", "norm-matched", "similarity", "aligned", "learned", "random"] = "learned"
     """`mean` of the teacher's rows for the token's text (the paper's); `length-weighted` by characters; `norm-matched`
     rescaled to the kept rows' mean norm; `similarity`: weighted kept tokens near the mean (FOCUS-like); `aligned`:
     weighted teacher tokens that translate the token in the corpus's sentence pairs; `learned`: predicted from the rows
     of its pieces by a map that is learned on the teacher's own tokens, and averaged with `aligned` where the corpus has
-    pairs (best where the teacher knows the language); `random` from the teacher's distribution (the control)."""
+    pairs; `random` from the teacher's distribution (the control). Where the teacher does not know the language and there
+    are pairs, `aligned` alone is best."""
     neighbours: Annotated[int, Field(ge=1)] = 8
     """Kept tokens that `similarity` combines."""
     temperature: Annotated[float, Field(gt=0)] = 0.1

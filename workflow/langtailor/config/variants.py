@@ -39,6 +39,11 @@ class Variant(Section):
         assert self.distillation is not None
         return self.distillation
 
+    @property
+    def rows_read_corpus(self) -> bool:
+        """Whether the rows of new tokens depend on the corpus; false where there are none."""
+        return self.vocabulary.graft.offers_rows and self.initialisation.reads_corpus
+
     def cut_alone(self) -> Variant:
         """The same with no new tokens and no training."""
         vocabulary = self.vocabulary.model_copy(update={"graft": GraftSettings(share=0)})
