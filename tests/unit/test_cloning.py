@@ -77,7 +77,7 @@ class Workshop:
     def clone(self, name: str = "clone", seed: int = 3, **settings: Any) -> Path:
         out = self.root / name
         inputs = (self.teacher, self.root / "tokenizer", self.root / "vocabulary.parquet")
-        clone_model(*inputs, InitialisationSettings(**settings), seed, out)
+        clone_model(*inputs, InitialisationSettings(**{"method": "mean", **settings}), seed, out)
         return out
 
     def table(self, folder: Path) -> torch.Tensor:

@@ -159,7 +159,7 @@ def test_the_reference_has_every_key_with_its_type_default_and_description():
         "| `variants.<name>.vocabulary` | keys of `vocabulary` | `{}` | ",
     ):
         assert f"\n{row}" in text
-    assert text.count(" of the kind `") == len(task_kinds()) + 3
+    assert text.count(" of the kind `") == len(task_kinds()) + 4, "and four kinds of sources"
 
 
 # -- the four lines of the README --------------------------------------------------------------------------------------

@@ -37,7 +37,7 @@ def write_corpus(path, texts):
 def fitted(workshop, name, corpora, seed=3, **settings):
     out = workshop.root / name
     chosen = InitialisationSettings(
-        token_distillation={"steps": 80, "batch_size": 8, "learning_rate": 0.01, **settings}
+        method="mean", token_distillation={"steps": 80, "batch_size": 8, "learning_rate": 0.01, **settings}
     )
     inputs = (workshop.teacher, workshop.root / "tokenizer", workshop.root / "vocabulary.parquet")
     clone_model(*inputs, chosen, seed, out, corpora=corpora)
