@@ -2,10 +2,11 @@
 
 import pytest
 
-from langtailor.config.corpus import VocabularySource
+from langtailor.config.corpus import CleaningSettings, Quotas, VocabularySource
+from langtailor.corpus.build import build_corpus
 from langtailor.corpus.vocabulary_words import Alphabet, list_words
 from langtailor.errors import SourceError
-from langtailor.storage.tables import DOCUMENTS, read_table
+from langtailor.storage.tables import CORPUS, DOCUMENTS, read_table
 from langtailor.surgery.registry import load_family
 from tests.unit.surgery_teachers import FAMILIES, write_wordpiece
 
@@ -51,6 +52,18 @@ def test_every_word_of_the_alphabet_stands_in_the_documents(tmp_path, family):
     assert starts and starts <= words
     assert all(Alphabet.of(TURKISH, "tr").writes(word) for word in words)
     assert manifest.facts["documents"] == len(table)
+
+
+def test_a_corpus_is_made_of_the_words(tmp_path):
+    teacher, corpus = write_wordpiece(tmp_path), tmp_path / "tr.parquet"
+    list_words(TURKISH, "tr", "tr", teacher, tmp_path / "documents.parquet")
+    build_corpus(
+        *(tmp_path / "documents.parquet", teacher, "tr", 128, CleaningSettings(near_duplicate_similarity=None)),
+        *(Quotas(train=1_000, validation=10, test=10), 1, corpus),
+    )
+    table, manifest = read_table(corpus, "corpus", CORPUS)
+    assert manifest.facts["filled"] < 1 <= len(table)
+    assert sum(manifest.facts["passages"].values()) == len(table)
 
 
 @pytest.mark.parametrize(

@@ -279,7 +279,8 @@ def _check_filled(lang: str, origin: Manifest, quotas: Quotas, facts: dict[str, 
         )
     if facts["filled"] < 1:
         filled = ", ".join(f"{split} {facts['passages'][split]:,} of {getattr(quotas, split):,}" for split in SPLITS)
-        whole = origin.facts["documents"] < origin.made_by["wanted"]
+        wanted = origin.made_by.get("wanted")  # words in place of text are never sampled
+        whole = wanted is None or origin.facts["documents"] < wanted
         _LOG.warning(
             "%s: too little text for the quotas (%s), so the splits are smaller. "
             "All %s documents %s were read; dropped: %s",
