@@ -64,7 +64,7 @@ def make_vocabulary(path):
         {"share": share, "grafts": n, "objective": spent, "fertility": {"de": fertility, "tr": 2 * fertility}}
         for share, n, spent, fertility in points
     ]
-    facts = {"coverage": {"de": 0.875, "tr": 0.5}, "graft_share": 0.25, "marginal_curve": curve}
+    facts = {"coverage": {"de": 0.875, "tr": 0.5}, "graft_share": 0.25, "share_trials": [], "marginal_curve": curve}
     table = layout_to_table(layout, [0, 7, 9, 50, 30, 0], origins, reasons)
     tables.write_table(path, table, Manifest("vocabulary", facts=facts))
 
