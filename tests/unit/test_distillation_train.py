@@ -407,8 +407,11 @@ def kill_at(process: subprocess.Popen, metrics: Path, count: int) -> None:
 
 
 INTERRUPTED = {
-    **{"checkpoint_every": 4, "new_rows_only": 0.3, "embeddings_only": 0.2},
-    **{"dropout": True, "interpolation": 0.5},
+    "checkpoint_every": 4,
+    "new_rows_only": 0.3,
+    "embeddings_only": 0.2,
+    "dropout": True,
+    "interpolation": 0.5,
 }
 
 

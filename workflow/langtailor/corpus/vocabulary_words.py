@@ -54,7 +54,7 @@ class Alphabet:
                 f"the vocabulary source says nothing about {lang!r}: give its small letters in `letters`, such as "
                 f"`{{{lang}: a-z}}`, or its `scripts`, such as `{{{lang}: [Cyrillic]}}`"
             )
-        spelt = _RANGE.sub(lambda found: "".join(map(chr, range(ord(found[1]), ord(found[2]) + 1))), letters)
+        spelt = _RANGE.sub(lambda ends: "".join(map(chr, range(ord(ends[1]), ord(ends[2]) + 1))), letters)
         return cls(frozenset(spelt.lower()), tuple(script.upper() for script in scripts))
 
     def writes(self, word: str) -> bool:

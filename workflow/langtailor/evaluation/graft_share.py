@@ -22,11 +22,8 @@ from langtailor.config.teacher import TeacherSettings
 from langtailor.config.vocabulary import VocabularySettings
 from langtailor.corpus.reading import read_texts
 from langtailor.errors import ConfigError
-from langtailor.evaluation.encoding import encode_texts
-from langtailor.models.folder import ModelInfo
-from langtailor.models.loading import load_teacher
-from langtailor.models.prompts import find_prompt
-from langtailor.models.similarity import unit
+from langtailor.evaluation.evaluator import Evaluator
+from langtailor.models.similarity import COSINE, unit
 from langtailor.storage.artifacts import read_json, scratch_directory, write_json
 from langtailor.tokenizer.write import write_tokenizer
 from langtailor.vectors.store import VectorStore
@@ -122,18 +119,17 @@ class TrialClones:
                 trust_remote_code=trust,
             )
             certificate = read_json(tokenizer / "certificate.json", "certificate")
-            fertility = {lang: found["tokens_per_word"]["new"] for lang, found in certificate["languages"].items()}
+            fertility = {lang: row["tokens_per_word"]["new"] for lang, row in certificate["languages"].items()}
             return Trial(share, certificate["grafted"], self._cosines(clone), fertility)
 
     def _cosines(self, clone: Path) -> dict[str, float]:
-        model = load_teacher(clone, self.reading, self.device)
-        prompt = find_prompt(ModelInfo.read(clone), self.reading.prompt)
+        evaluator = Evaluator(clone, self.reading, resamples=0, seed=self.seed, device=self.device)
         cosines = {}
         for lang, corpus in self.corpora.items():
             if texts := read_texts(corpus, "validation", _PASSAGES):
                 stored = VectorStore.open(list(self.vectors[lang]), "validation").take(np.arange(len(texts)))
-                vectors = unit(encode_texts(model, texts, prompt, f"encoding {lang}"))
-                cosines[lang] = round(float((vectors * unit(stored)).sum(1).mean()), 6)
+                vectors = evaluator.vectors(texts, f"encoding {lang}", similarity=COSINE)
+                cosines[lang] = round(float(COSINE.pairs(vectors, unit(stored)).mean()), 6)
         if not cosines:
             raise ConfigError(
                 "corpus.quotas.validation", "there is no validation passage to choose the share of new tokens by"
@@ -158,10 +154,10 @@ def choose_graft_share(trial: Callable[[float], Trial], largest: float, toleranc
     chosen, too_large = 0, len(shares) + 1
     while too_large - chosen > 1:
         middle = (chosen + too_large) // 2
-        found = _harm(trial, shares[middle - 1], cut)
-        if found is not None:
-            trials[found.share] = found
-        if found is not None and found.harm <= tolerance:
+        measured = _harm(trial, shares[middle - 1], cut)
+        if measured is not None:
+            trials[measured.share] = measured
+        if measured is not None and measured.harm <= tolerance:
             chosen = middle
         else:
             too_large = middle
@@ -174,10 +170,10 @@ def choose_graft_share(trial: Callable[[float], Trial], largest: float, toleranc
 def _harm(trial: Callable[[float], Trial], share: float, cut: Trial) -> Trial | None:
     """A share's trial with its harm; ``None`` where it leaves too little room for what has to be kept."""
     try:
-        found = trial(share)
+        measured = trial(share)
     except ConfigError as error:
         _LOG.info("%g %% for new tokens: %s", 100 * share, error)
         return None
-    harm = max(cut.cosine[lang] - cosine for lang, cosine in found.cosine.items())
+    harm = max(cut.cosine[lang] - cosine for lang, cosine in measured.cosine.items())
     _LOG.info("%g %% for new tokens: %.4f of cosine lost", 100 * share, harm)
-    return replace(found, harm=round(max(0.0, harm), 6))
+    return replace(measured, harm=round(max(0.0, harm), 6))
