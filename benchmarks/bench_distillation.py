@@ -31,18 +31,18 @@ from safetensors.torch import load_file, save_file
 
 from langtailor.config.distillation import DistillationSettings, ObjectiveSettings
 from langtailor.config.teacher import TeacherSettings
-from langtailor.config.vectors import VectorSettings
+from langtailor.config.vectors import Shard
 from langtailor.corpus.reading import read_corpus
 from langtailor.distillation.checkpoints import Checkpoints
 from langtailor.distillation.data import load_data
 from langtailor.distillation.run import Run
 from langtailor.distillation.student import Student
-from langtailor.distillation.tokens import tokenize_corpus
+from langtailor.distillation.tokens import tokenize_corpora
 from langtailor.models.folder import ModelInfo
 from langtailor.storage.artifacts import Manifest, atomic_directory, seal_directory
 from langtailor.storage.tables import CORPUS, MAPPING, write_table
 from langtailor.teacher.fetch import fetch_teacher
-from langtailor.vectors.encode import encode_shard
+from langtailor.vectors.encode import encode_shards
 from langtailor.vectors.store import VectorStore
 
 _LANGUAGE = "xx"
@@ -83,7 +83,7 @@ class Bench:
     @property
     def vectors(self) -> Path:
         """Their stored vectors."""
-        return self.root / "vectors.arrow"
+        return self.root / "vectors" / _LANGUAGE / "00000.arrow"
 
     def pairs(self) -> tuple[list[str], torch.Tensor]:
         """Passages and vectors in memory, as the peers take them."""
@@ -271,9 +271,9 @@ def prepare(bench: Bench, texts: list[str]) -> None:
     fetch_teacher(settings, teacher)
     write_clone(teacher, bench.clone)
     write_corpus(texts, bench.corpus)
-    shards = VectorSettings(shard_passages=len(texts))
-    encode_shard(bench.corpus, 0, teacher, settings, shards, bench.device, bench.vectors)
-    tokenize_corpus(bench.corpus, bench.clone, settings, None, bench.tokens)
+    shard = Shard(_LANGUAGE, 0, 0, len(texts), len(texts))
+    encode_shards([shard], {_LANGUAGE: bench.corpus}, teacher, settings, 16_384, bench.device, bench.root / "vectors")
+    tokenize_corpora({_LANGUAGE: bench.corpus}, bench.clone, settings, None, {_LANGUAGE: bench.tokens})
 
 
 def write_clone(teacher: Path, clone: Path) -> None:

@@ -30,7 +30,7 @@ from langtailor.config.teacher import TeacherSettings
 from langtailor.config.vocabulary import GraftSettings, VocabularySettings
 from langtailor.corpus.build import build_corpus
 from langtailor.corpus.documents import fetch_documents
-from langtailor.counts.count import count_tokens
+from langtailor.counts.count import count_corpora
 from langtailor.storage.artifacts import read_json
 from langtailor.storage.tables import VOCABULARY, read_table_manifest
 from langtailor.surgery.word_models import encode_words, model_of, word_tokenizer
@@ -109,7 +109,7 @@ def _run(name: str, spec: str, folder: Path, share: float, donor: Path) -> list[
             FilesSource(kind="files", path=str(_HERE / place)), lang, lang, 20_000, 0, documents, folder / lang
         )
         build_corpus(documents, teacher, lang, 256, CleaningSettings(min_characters=8), _QUOTAS, 0, corpora[lang])
-        count_tokens(corpora[lang], teacher, counts[lang])
+    count_corpora(corpora, teacher, counts)
     ways = {
         "pruned only": GraftSettings(share=0.0),
         "trained": GraftSettings(share=share),

@@ -107,14 +107,14 @@ def run_stage(stage: str, root: Path, work: int) -> None:
     """One stage on its input of so much work; what it makes is the next one's input."""
     from langtailor.config.corpus import CleaningSettings, Quotas
     from langtailor.config.teacher import TeacherSettings
-    from langtailor.config.vectors import VectorSettings
+    from langtailor.config.vectors import Shard
     from langtailor.config.vocabulary import GraftSettings
     from langtailor.config.vocabulary import VocabularySettings as Vocabulary
     from langtailor.corpus.build import build_corpus
     from langtailor.corpus.reading import split_counts
-    from langtailor.counts.count import count_tokens
-    from langtailor.distillation.tokens import tokenize_corpus
-    from langtailor.vectors.encode import encode_shard
+    from langtailor.counts.count import count_corpora
+    from langtailor.distillation.tokens import tokenize_corpora
+    from langtailor.vectors.encode import encode_shards
     from langtailor.vocabulary.select import select_vocabulary
 
     teacher, clone = root / "teacher", root / "clone"
@@ -134,7 +134,7 @@ def run_stage(stage: str, root: Path, work: int) -> None:
         case "corpus":
             build(root / f"documents-{work}.parquet", corpus)
         case "counting":
-            count_tokens(corpus, teacher, counts)
+            count_corpora({"xx": corpus}, teacher, {"xx": counts})
         case "selection":
             vocabulary = Vocabulary(size=16_384, min_count=0, graft=GraftSettings(share=0.1))
             select_vocabulary(
@@ -149,14 +149,14 @@ def run_stage(stage: str, root: Path, work: int) -> None:
                 root / "vocabulary.parquet",
             )
         case "tokens":
-            tokenize_corpus(corpus, clone, settings, 128, root / "tokens.arrow")
+            tokenize_corpora({"xx": corpus}, clone, settings, 128, {"xx": root / "tokens.arrow"})
         case "vectors":
             short = root / f"short-corpus-{work}.parquet"
             build(root / f"short-{work}.parquet", short)
             begin = time.perf_counter()
             rows = sum(split_counts(short).values())
-            encode_shard(
-                short, 0, teacher, settings, VectorSettings(shard_passages=rows), "cpu", root / "vectors.arrow"
+            encode_shards(
+                [Shard("xx", 0, 0, rows, rows)], {"xx": short}, teacher, settings, 16_384, "cpu", root / "vectors"
             )
     tell({"seconds": time.perf_counter() - begin, "peak_mb": peak_megabytes(), "idle_mb": idle})
 

@@ -35,10 +35,11 @@ _RULES = {
 }
 #: What is killed in a stage, one after the other; a stage with more jobs is killed in more often.
 _VICTIMS = {
+    **dict.fromkeys(("fetch_documents", "build_corpus"), ("job", "snakemake", "job")),
     **dict.fromkeys(
-        ("fetch_documents", "build_corpus", "count_tokens", "teacher_vectors"), ("job", "snakemake", "job")
+        ("fetch_teacher", "count_tokens", "teacher_vectors", "select_vocabulary", "write_tokenizer", "clone_model"),
+        ("job", "snakemake"),
     ),
-    **dict.fromkeys(("fetch_teacher", "select_vocabulary", "write_tokenizer", "clone_model"), ("job", "snakemake")),
     **dict.fromkeys(("tokenize_corpora", "publish_student", "write_report"), ("snakemake", "job")),
     "distil": ("job", "snakemake", "job", "snakemake"),
     "evaluate": ("snakemake", "job", "job", "snakemake"),

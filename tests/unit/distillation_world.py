@@ -22,12 +22,12 @@ from safetensors.torch import load_file, save_file
 
 from langtailor.config.distillation import DistillationSettings
 from langtailor.config.teacher import TeacherSettings
-from langtailor.config.vectors import VectorSettings
-from langtailor.distillation.tokens import tokenize_corpus
+from langtailor.config.vectors import Shard
+from langtailor.distillation.tokens import tokenize_corpora
 from langtailor.distillation.train import distil
 from langtailor.storage.artifacts import Manifest, atomic_directory, seal_directory
 from langtailor.storage.tables import CORPUS, MAPPING, write_table
-from langtailor.vectors.encode import encode_shard
+from langtailor.vectors.encode import encode_shards
 
 WEIGHTS = "model.safetensors"
 WORDS = ["red", "green", "house", "river", "walks", "small", "old", "bird", "stone", "under", "over", "the", "seven"]
@@ -59,7 +59,7 @@ class World:
 
     @property
     def vectors(self) -> dict[str, list[Path]]:
-        return {lang: sorted((self.root / "vectors" / lang).iterdir()) for lang in self.languages}
+        return {lang: sorted((self.root / "vectors" / lang).rglob("*.arrow")) for lang in self.languages}
 
     def distil(self, out: Path, checkpoints: Path | None = None, seed: int = 7, **settings: Any) -> Path:
         """Train on the CPU; returns ``out``."""
@@ -92,10 +92,10 @@ def make_world(
     for lang in languages:
         corpus = root / "corpus" / f"{lang}.parquet"
         write_corpus(corpus, lang, splits)
-        for shard in range(2):
-            out = root / "vectors" / lang / f"{shard:05d}.arrow"
-            encode_shard(corpus, shard, teacher, settings, VectorSettings(shard_passages=50), "cpu", out)
-        tokenize_corpus(corpus, root / "clone", settings, DEFAULTS["max_length"], root / "tokens" / f"{lang}.arrow")
+        planned = [Shard(lang, number, 50 * number, 50, 50) for number in range(2)]
+        encode_shards(planned, {lang: corpus}, teacher, settings, 16_384, "cpu", root / "vectors" / lang)
+        outs = {lang: root / "tokens" / f"{lang}.arrow"}
+        tokenize_corpora({lang: corpus}, root / "clone", settings, DEFAULTS["max_length"], outs)
     shutil.rmtree(teacher)
     return World(root, tuple(languages))
 

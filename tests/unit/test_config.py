@@ -1,17 +1,21 @@
 """The configuration is described once, and a wrong value is named."""
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from langtailor.config.command_line import with_typed_arguments
 from langtailor.config.corpus import HubSource
 from langtailor.config.evaluation import task_kinds
 from langtailor.config.loading import refuse_unwritable
 from langtailor.config.task_groups import TASK_GROUPS
+from langtailor.config.vectors import Shard, packed
 from langtailor.errors import ConfigError
 from langtailor.planning.configuration import descriptions, load_settings, read_settings
 
@@ -89,8 +93,18 @@ def test_shards_follow_from_the_quotas_alone():
             vectors={"shard_passages": 10},
         )
     )
-    assert settings.shards("tr") == (10, 10, 10, 5)
-    assert settings.shards("ja") == (4, 4, 2)
+    assert [shard.passages for shard in settings.shards("tr")] == [10, 10, 10, 5]
+    assert [shard.passages for shard in settings.shards("ja")] == [4, 4, 2]
+    assert [shard.start for shard in settings.shards("ja")] == [0, 4, 8]
+
+
+@given(st.lists(st.integers(1, 30), max_size=20), st.integers(1, 60))
+def test_a_job_has_as_many_consecutive_shards_as_it_may(passages, most):
+    shards = [Shard("xx", number, 0, count, count) for number, count in enumerate(passages)]
+    jobs = packed(shards, most)
+    assert [shard for job in jobs for shard in job] == shards
+    assert all(sum(shard.passages for shard in job) <= most for job in jobs if len(job) > 1)
+    assert all(sum(s.passages for s in job) + after[0].passages > most for job, after in pairwise(jobs))
 
 
 def test_results_go_where_something_can_be_written(tmp_path):

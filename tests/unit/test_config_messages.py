@@ -211,7 +211,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path, content):
 
 
 @pytest.mark.parametrize(
-    ("values", "key", "jobs"),
+    ("values", "key", "shards"),
     [
         ({"corpus.quotas": {"train": 10**9}}, "corpus.quotas", "200,002"),
         ({"corpus.languages.en": {"quotas": {"train": 10**15}}}, "corpus.languages.en.quotas", "100,000,000,003"),
@@ -219,13 +219,13 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path, content):
         ({"corpus.languages.tr": {"shard_passages": 1}, "corpus.quotas": {"train": 10**5}}, "corpus.quotas", "102,011"),
     ],
 )
-def test_quotas_that_plan_too_many_jobs_are_refused_with_their_number(tmp_path, values, key, jobs):
+def test_quotas_that_plan_too_many_shards_are_refused_with_their_number(tmp_path, values, key, shards):
     said = message(tmp_path, changed(BASE, values))
     assert said.startswith(f"config `{key}`: ")
-    assert f"would plan {jobs} jobs of teacher vectors, more than 100,000" in said
+    assert f"would plan {shards} shards of teacher vectors, more than 100,000" in said
 
 
-def test_a_hundred_thousand_jobs_can_be_planned():
+def test_a_hundred_thousand_shards_can_be_planned():
     config = changed(
         BASE, {"corpus.quotas": {"train": 49_999, "validation": 0, "test": 1}, "vectors.shard_passages": 1}
     )

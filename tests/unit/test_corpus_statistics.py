@@ -7,7 +7,7 @@ from collections import Counter
 import pyarrow as pa
 import pytest
 
-from langtailor.counts.count import count_tokens
+from langtailor.counts.count import count_corpora
 from langtailor.counts.words import WordReader
 from langtailor.storage.artifacts import Manifest
 from langtailor.storage.tables import CORPUS, write_table
@@ -30,7 +30,7 @@ def folder(request, tmp_path_factory):
     pairs = pa.nulls(len(splits), pa.string())
     facts = {"passages": {"train": len(TEXTS), "validation": 1, "test": 0}}
     write_table(root / "tr.parquet", pa.table([*rows, pairs], schema=CORPUS), Manifest("corpus", facts=facts))
-    count_tokens(root / "tr.parquet", root / "teacher", root / "counts.parquet")
+    count_corpora({"tr": root / "tr.parquet"}, root / "teacher", {"tr": root / "counts.parquet"})
     return root
 
 

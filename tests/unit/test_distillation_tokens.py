@@ -6,7 +6,7 @@ import pytest
 
 from langtailor.config.teacher import TeacherSettings
 from langtailor.corpus.reading import read_corpus
-from langtailor.distillation.tokens import TokenFile, Tokenizer, tokenize_corpus
+from langtailor.distillation.tokens import TokenFile, Tokenizer, tokenize_corpora
 from langtailor.errors import ArtifactError
 from langtailor.models.loading import load_sentence_transformer
 from tests.models import GEMMA_PROMPTS, make_tiny_bert_teacher, make_tiny_gemma_teacher
@@ -29,7 +29,7 @@ def corpus(tmp_path_factory):
 
 @pytest.fixture
 def tokens(model, corpus, tmp_path):
-    tokenize_corpus(corpus, model, SETTINGS, None, tmp_path / "tr.arrow")
+    tokenize_corpora({"xx": corpus}, model, SETTINGS, None, {"xx": tmp_path / "tr.arrow"})
     return tmp_path / "tr.arrow"
 
 
@@ -67,7 +67,7 @@ def test_a_prompt_stands_before_each_text(tmp_path):
 
 
 def test_equal_inputs_give_equal_bytes(model, corpus, tokens, tmp_path):
-    tokenize_corpus(corpus, model, SETTINGS, None, tmp_path / "again.arrow")
+    tokenize_corpora({"xx": corpus}, model, SETTINGS, None, {"xx": tmp_path / "again.arrow"})
     assert (tmp_path / "again.arrow").read_bytes() == tokens.read_bytes()
 
 
@@ -104,6 +104,6 @@ def test_a_foreign_file_is_refused(tmp_path):
 
 def test_a_language_without_passages_has_no_rows(model, tmp_path):
     write_corpus(tmp_path / "xx.parquet", "xx", (0, 0, 3))
-    tokenize_corpus(tmp_path / "xx.parquet", model, SETTINGS, None, tmp_path / "xx.arrow")
+    tokenize_corpora({"xx": tmp_path / "xx.parquet"}, model, SETTINGS, None, {"xx": tmp_path / "xx.arrow"})
     assert TokenFile(tmp_path / "xx.arrow").split("train").lengths.dtype == np.int32
     assert len(TokenFile(tmp_path / "xx.arrow").split("train")) == 0

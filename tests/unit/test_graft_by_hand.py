@@ -18,7 +18,7 @@ from transformers import BertConfig, BertModel
 from langtailor.clone.clone import clone_model
 from langtailor.config.initialisation import InitialisationSettings
 from langtailor.config.vocabulary import GraftSettings, VocabularySettings
-from langtailor.counts.count import count_tokens, read_counts
+from langtailor.counts.count import count_corpora, read_counts
 from langtailor.storage import tables
 from langtailor.storage.artifacts import Manifest, read_json, read_manifest, seal_directory
 from langtailor.surgery.bpe import BytePairFamily
@@ -98,7 +98,7 @@ def root(tmp_path_factory):
     folder = tmp_path_factory.mktemp("hand")
     make_teacher(folder / "teacher")
     write_corpus(folder / "tr.parquet")
-    count_tokens(folder / "tr.parquet", folder / "teacher", folder / "counts.parquet")
+    count_corpora({"tr": folder / "tr.parquet"}, folder / "teacher", {"tr": folder / "counts.parquet"})
     corpora = {"tr": folder / "tr.parquet"}
     size = len(ROWS) + 1
     settings = VocabularySettings(size=size, graft=GraftSettings(share=1 / size))

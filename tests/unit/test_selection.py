@@ -16,7 +16,7 @@ from langtailor.config.vocabulary import GraftSettings, VocabularySettings
 from langtailor.corpus.build import build_corpus
 from langtailor.corpus.documents import fetch_documents
 from langtailor.corpus.reading import read_corpus
-from langtailor.counts.count import count_tokens, encode, read_counts
+from langtailor.counts.count import count_corpora, encode, read_counts
 from langtailor.errors import ConfigError
 from langtailor.models.folder import ModelInfo
 from langtailor.models.loading import load_sentence_transformer
@@ -57,7 +57,7 @@ class Workshop:
             self.corpora[lang] = folder / f"corpus-{lang}.parquet"
             build_corpus(documents, self.teacher, lang, 512, cleaning, quotas, 0, self.corpora[lang])
             self.counts[lang] = folder / f"counts-{lang}.parquet"
-            count_tokens(self.corpora[lang], self.teacher, self.counts[lang])
+        count_corpora(self.corpora, self.teacher, self.counts)
 
     def select(self, name="v", weights=None, **settings):
         out = self.folder / f"{name}.parquet"

@@ -17,7 +17,16 @@ from tests.workflow.planner import dry_run
 
 ROOT = Path(__file__).parents[2]
 #: What a run says about itself, and what it keeps for going on, may hold times.
-ASIDE = ("logs", "benchmarks", "checkpoints", "downloads", "shard_cache", "report.html", "provenance.json")
+ASIDE = (
+    "logs",
+    "benchmarks",
+    "checkpoints",
+    "downloads",
+    "shard_cache",
+    "score_cache",
+    "report.html",
+    "provenance.json",
+)
 #: Value of a key that :func:`changed` shall take away.
 REMOVED = object()
 

@@ -28,16 +28,16 @@ def mean_tokens(results, lang):
 
 def test_a_finished_run_has_nothing_left(finished):
     said = estimate(finished, finished.config)
-    assert said.stdout == "2 shards of teacher vectors, 2 of them finished; 0 passages left\n"
+    assert said.stdout == "1 jobs of teacher vectors, 1 of them finished; 0 passages left\n"
 
 
-def test_counts_and_timed_shards_tell_how_long_the_rest_takes(finished):
+def test_counts_and_timed_jobs_tell_how_long_the_rest_takes(finished):
     config = copy.deepcopy(finished.config)
     config["corpus"]["quotas"] = {"train": 160, "validation": 32, "test": 32}
-    config["vectors"] = {"shard_passages": 112}
+    config["vectors"] = {"shard_passages": 112, "passages_per_job": 224}
     said = estimate(finished, config, "--workers", "2").stdout
-    assert "4 shards of teacher vectors, 2 of them finished; 224 passages left" in said
-    tokens = sum(112 * mean_tokens(finished.results, lang) for lang in ("en", "tr"))
+    assert "2 jobs of teacher vectors, 1 of them finished; 224 passages left" in said
+    tokens = 224 * mean_tokens(finished.results, "tr")
     assert f"{tokens:,.0f} tokens left (from the counts of 100 % of the passages)" in said
     assert re.search(r" on 2 at a time with [\d,]+ tokens/s each", said)
 

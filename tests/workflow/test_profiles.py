@@ -35,13 +35,13 @@ def test_any_submit_command_makes_a_cluster(tmp_path, monkeypatch):
     profile = ("--profile", str(ROOT / "profiles" / "cluster-generic"))
     done = workflow.snakemake("vectors", *profile, cores=8)
     assert done.returncode == 0, done.stdout[-5_000:] + done.stderr[-5_000:]
-    assert len(list((workflow.results / "vectors").rglob("*.arrow"))) == 2
+    assert len(list((workflow.results / "vectors" / "0000").rglob("*.arrow"))) == 2
     assert gpus_provided(done.stdout + done.stderr) == "8"
     asked = re.findall(r"ncpus=(\d+):mem=(\d+)mb:ngpus=(\d) -l walltime=00:(\d+):00", log.read_text(encoding="utf-8"))
     assert sorted(asked) == sorted(
         [("1", "2000", "0", "60")]  # the teacher
         + [("1", "4000", "0", "240"), ("1", "4000", "0", "120")] * 2  # documents and corpora of two languages
-        + [("8", "8000", "1", "240")] * 2  # vectors
+        + [("8", "8000", "1", "240")]  # vectors
     )
 
 
@@ -54,16 +54,19 @@ def test_gpu_jobs_run_one_at_a_time_where_there_is_one_unless_a_profile_gives_mo
     assert gpus_provided(done.stdout + done.stderr) == gpus
 
 
+@pytest.mark.parametrize("alone", [False, True])
 @pytest.mark.skipif(has_gpu(), reason="a GPU job has the GPU, and as many threads as it asks for")
-def test_without_a_gpu_two_jobs_read_with_a_model_at_a_time_and_one_that_measures_speed_is_alone(tmp_path):
+def test_without_a_gpu_two_jobs_read_with_a_model_at_a_time_and_one_that_measures_speed_is_alone(tmp_path, alone):
     workflow = Workflow(tmp_path)
-    workflow.config["evaluation"]["tasks"]["speed"] = {"kind": "speed"}
+    workflow.config["vectors"] = {"passages_per_job": 100}
+    if alone:
+        workflow.config["evaluation"]["tasks"]["speed"] = {"kind": "speed"}
     done = workflow.snakemake("-n", "evaluation", cores=4)
     assert done.returncode == 0, done.stdout + done.stderr
     threads = {}
     for told in re.split(r"^rule ", done.stdout + done.stderr, flags=re.MULTILINE)[1:]:
         wildcards, asked = (re.search(rf"^    {key}: (.+)$", told, re.MULTILINE) for key in ("wildcards", "threads"))
         threads[told.split(":")[0], wildcards and wildcards[1]] = int(asked[1]) if asked else 1
-    assert threads["teacher_vectors", "lang=tr, shard=00000"] == 2
-    assert threads["evaluate_teacher", "task=agreement"] == 2
-    assert threads["evaluate_teacher", "task=speed"] == 4
+    assert threads["teacher_vectors", "job=0000"] == 2
+    assert threads["teacher_vectors", "job=0001"] == 2
+    assert threads["evaluate_teacher", None] == (4 if alone else 2)

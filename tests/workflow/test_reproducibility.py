@@ -1,6 +1,7 @@
 """The same configuration gives the same bytes, wherever and with how many cores it runs."""
 
 import copy
+import re
 import shutil
 
 import pytest
@@ -29,31 +30,27 @@ def test_another_folder_and_other_cores_give_the_same_bytes(finished, tmp_path):
 
 def test_a_raised_quota_embeds_only_new_shards(workflow):
     config = {**copy.deepcopy(workflow.config), "run": "grown", "vectors": {"shard_passages": 40}}
+    config["teacher"]["reads"] = "text"
     results = workflow.folder / "results" / "grown"
 
-    def embedded(train: int, held_out: int, shards: int) -> list[int]:
+    def embedded(train: int, held_out: int) -> list[str]:
         """Shards that a run computes."""
         quotas = {"train": train, "validation": held_out, "test": held_out}
         config["corpus"]["languages"]["en"] = {"quotas": quotas}
-        wanted = [f"results/grown/vectors/en/{shard:05d}.arrow" for shard in range(shards)]
-        done = workflow.snakemake(*wanted, config=config)
+        done = workflow.snakemake("vectors", config=config)
         assert done.returncode == 0, done.stdout + done.stderr
-        logs = sorted((results / "logs" / "teacher_vectors" / "en").glob("*.log"))
-        assert len(logs) == shards
-        return [
-            shard
-            for shard, log in enumerate(logs)
-            if "reused from the shard cache" not in log.read_text(encoding="utf-8")
-        ]
+        log = (results / "logs" / "teacher_vectors" / "0000.log").read_text(encoding="utf-8")
+        parts = re.split(r"reading the passages of (\S+)", log)[1:]
+        return [name for name, said in zip(parts[::2], parts[1::2], strict=True) if "reused from" not in said]
 
-    def files() -> list[bytes]:
-        return [path.read_bytes() for path in sorted((results / "vectors" / "en").iterdir())]
+    def files() -> dict[str, bytes]:
+        return {str(path): path.read_bytes() for path in sorted((results / "vectors").rglob("*.arrow"))}
 
-    assert embedded(train=50, held_out=10, shards=2) == [0, 1]
+    assert embedded(train=50, held_out=10) == ["en/00000", "en/00001", "tr/00000", "tr/00001", "tr/00002"]
     # In the same ratio, so that no document changes its split. The second shard went on with passages of other splits.
-    assert embedded(train=100, held_out=20, shards=4) == [1, 2, 3]
+    assert embedded(train=100, held_out=20) == ["en/00001", "en/00002", "en/00003"]
     grown = files()
     shutil.rmtree(results / "shard_cache")
     shutil.rmtree(results / "vectors")
-    assert embedded(train=100, held_out=20, shards=4) == [0, 1, 2, 3]
+    assert len(embedded(train=100, held_out=20)) == 7
     assert files() == grown

@@ -1,8 +1,8 @@
 """What reruns after a change of the finished small run: exactly what the change can affect.
 
 Each row of the tables below stands, in the same words, in ``docs/reruns.md``. The small run has two languages, one
-variant with new tokens, beside which the workflow puts one that is only cut, and three evaluation tasks: three evaluations of
-the teacher, and nine of the clone that is only cut, of the one with new tokens and of the student.
+variant with new tokens, beside which the workflow puts one that is only cut, and three evaluation tasks: an evaluation of
+the teacher, and three of the clone that is only cut, of the one with new tokens and of the student.
 """
 
 import ast
@@ -28,17 +28,17 @@ Jobs = dict[str, int]
 NOTHING: Jobs = {}
 REPORT: Jobs = {"write_report": 1}
 CARD_AND_REPORT = REPORT | {"publish_student": 1}
-SCORES = CARD_AND_REPORT | {"evaluate": 9, "evaluate_teacher": 3}
-STUDENT = CARD_AND_REPORT | {"distil": 1, "evaluate": 3}
-CLONE = STUDENT | {"clone_model": 1, "tokenize_corpora": 1, "evaluate": 6}
+SCORES = CARD_AND_REPORT | {"evaluate": 3, "evaluate_teacher": 1}
+STUDENT = CARD_AND_REPORT | {"distil": 1, "evaluate": 1}
+CLONE = STUDENT | {"clone_model": 1, "tokenize_corpora": 1, "evaluate": 2}
 GRAFTS = CLONE | {"write_tokenizer": 1, "select_vocabulary": 1}
-CLONES = CLONE | {"clone_model": 2, "evaluate": 9}
+CLONES = CLONE | {"clone_model": 2, "evaluate": 3}
 TOKENIZER = CLONES | {"write_tokenizer": 2}
 VOCABULARY = TOKENIZER | {"select_vocabulary": 2}
 #: Stored vectors are what students train on and what the task `agreement`, for all models, compares with.
-VECTORS = STUDENT | {"teacher_vectors": 2, "evaluate": 5, "evaluate_teacher": 1}
-COUNTS = VOCABULARY | {"count_tokens": 2}
-CORPUS = COUNTS | {"build_corpus": 2, "teacher_vectors": 2, "evaluate_teacher": 3}
+VECTORS = STUDENT | SCORES | {"teacher_vectors": 1}
+COUNTS = VOCABULARY | {"count_tokens": 1}
+CORPUS = COUNTS | {"build_corpus": 2, "teacher_vectors": 1, "evaluate_teacher": 1}
 DOCUMENTS = CORPUS | {"fetch_documents": 2}
 TEACHER = CORPUS | {"fetch_teacher": 1}
 ONE_LANGUAGE = VOCABULARY | {"build_corpus": 1, "count_tokens": 1, "teacher_vectors": 1, "fetch_documents": 1}
@@ -86,16 +86,21 @@ SETTINGS = [
     Row(
         "evaluation task added",
         "this task for each model, card, report",
-        CARD_AND_REPORT | {"evaluate": 3, "evaluate_teacher": 1},
+        SCORES,
         {"evaluation.tasks.margin": {"kind": "bitext", "source": "tr", "margin": True}},
     ),
     Row(
         "evaluation task changed",
         "this task for each model, card, report",
-        CARD_AND_REPORT | {"evaluate": 3, "evaluate_teacher": 1},
+        SCORES,
         {"evaluation.tasks.bitext.margin": True},
     ),
-    Row("evaluation task removed", "card, report", CARD_AND_REPORT, {"evaluation.tasks.bitext": REMOVED}),
+    Row(
+        "evaluation task removed",
+        "evaluations, in which nothing is computed; card, report",
+        SCORES,
+        {"evaluation.tasks.bitext": REMOVED},
+    ),
     Row("objective", "training and what follows", STUDENT, {"distillation.objective": {"relational": 1.0}}),
     Row("learning rate", "training and what follows", STUDENT, {"distillation.learning_rate": 2e-3}),
     Row("STS dev set", "training and what follows", STUDENT, {"distillation.validation_sts": STS_PAIRS}),
@@ -121,14 +126,20 @@ SETTINGS = [
     Row(
         "shard size",
         "all vectors, training and what follows, agreement with the teacher",
-        VECTORS | {"teacher_vectors": 6},
+        VECTORS,
         {"vectors.shard_passages": 50},
     ),
     Row(
         "shard size of one language",
         "vectors of this language, training and what follows, agreement with the teacher",
-        VECTORS | {"teacher_vectors": 3},
+        VECTORS,
         {"corpus.languages.en.shard_passages": 50},
+    ),
+    Row(
+        "passages in a job",
+        "all vectors, in which nothing is computed; training and what follows",
+        VECTORS | {"teacher_vectors": 2},
+        {"vectors.passages_per_job": 112},
     ),
     Row(
         "teacher batch",
@@ -145,32 +156,32 @@ SETTINGS = [
     Row(
         "teacher prompt, by name",
         "all vectors, tokens, training and what follows, all evaluations; not the clone",
-        SCORES | {"teacher_vectors": 2, "tokenize_corpora": 1, "distil": 1},
+        SCORES | {"teacher_vectors": 1, "tokenize_corpora": 1, "distil": 1},
         {"teacher.prompt": "query"},
     ),
     Row(
         "teacher prompt, written out",
         "all vectors, vocabulary and what follows, all evaluations",
-        VOCABULARY | SCORES | {"teacher_vectors": 2},
+        VOCABULARY | SCORES | {"teacher_vectors": 1},
         {"teacher.prompt": "query: "},
     ),
     Row("teacher revision", "everything but the documents", TEACHER, {"teacher.revision": "another"}),
     Row(
         "quota raised",
-        "this language's documents, corpus, counts and vectors; vocabulary and what follows; evaluations that read it",
-        ONE_LANGUAGE | {"evaluate_teacher": 2},
+        "this language's documents, corpus and vectors; counts; vocabulary and what follows; evaluations that read it",
+        ONE_LANGUAGE | {"evaluate_teacher": 1},
         {"corpus.languages.en.quotas": {"train": 90, "validation": 16, "test": 16}},
     ),
     Row(
         "language added",
-        "its documents, corpus, counts and vectors; vocabulary and what follows; evaluations of all languages",
-        ONE_LANGUAGE | {"evaluate_teacher": 2},
+        "its documents, corpus and vectors; counts; vocabulary and what follows; evaluations of all languages",
+        ONE_LANGUAGE | {"evaluate_teacher": 1},
         {"corpus.languages.de": {}},
     ),
     Row(
         "language removed",
-        "vocabulary and what follows; evaluations of all languages",
-        VOCABULARY | {"evaluate_teacher": 2},
+        "counts; vectors of its job, in which nothing is computed; vocabulary and what follows; evaluations of all languages",
+        VOCABULARY | {"count_tokens": 1, "teacher_vectors": 1, "evaluate_teacher": 1},
         {"corpus.languages.en": REMOVED},
     ),
     Row("cleaning", "corpus and what follows; not the documents", CORPUS, {"corpus.cleaning.min_characters": 12}),
@@ -217,7 +228,7 @@ CODE = [
     Edit(
         "code of the encoder",
         "all vectors, training and what follows, all evaluations",
-        SCORES | {"teacher_vectors": 2, "distil": 1},
+        SCORES | {"teacher_vectors": 1, "distil": 1},
         ("langtailor/models/encoder.py",),
     ),
     Edit(
@@ -241,7 +252,7 @@ CODE = [
     Edit(
         "code of an evaluation",
         "evaluations by this kind of task, card, report",
-        CARD_AND_REPORT | {"evaluate": 3, "evaluate_teacher": 1},
+        SCORES,
         ("langtailor/evaluation/tasks/bitext.py",),
     ),
     Edit(
@@ -260,7 +271,7 @@ CODE = [
     Edit(
         "sample corpus",
         "the documents of the languages concerned, and what follows",
-        ONE_LANGUAGE | {"evaluate_teacher": 3},
+        ONE_LANGUAGE | {"evaluate_teacher": 1},
         ("langtailor/corpus/sample/tr.txt",),
         added("Bu satır yeni.\n"),
     ),

@@ -67,7 +67,9 @@ def test_what_made_the_run_is_written_down(finished):
     assert said["machine"]["processors"] == os.cpu_count()
     assert {stage["rule"] for stage in said["stages"]} >= {"build_corpus", "distil", "evaluate"}
     assert said["artifacts"]["corpus/tr.parquet"] == sha256_file(finished.results / "corpus" / "tr.parquet")
-    assert {"clone/tailored", "distillation/tailored/model", "vectors/tr/00000.arrow"} <= said["artifacts"].keys()
+    assert {"clone/tailored", "distillation/tailored/model", "vectors/0000", "evaluation/teacher"} <= said[
+        "artifacts"
+    ].keys()
 
 
 def test_training_helps(finished):

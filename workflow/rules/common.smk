@@ -109,9 +109,8 @@ pathvars:
 wildcard_constraints:
     lang="|".join(LANGUAGES),
     variant="|".join(map(re.escape, VARIANTS + CUT_VARIANTS)),
-    shard=r"\d{5}",
+    job=r"\d+",
     model="clone|student",
-    task="|".join(TASKS),
 
 
 #: The run's folder as rules see it: a workflow that uses this one as a module may put a prefix before it.
@@ -145,8 +144,8 @@ def objective_modules(wildcards):
 
 
 def task_modules(wildcards):
-    """The module of a task's kind."""
-    return [SETTINGS.evaluation.tasks[wildcards.task].module()]
+    """The modules of the tasks' kinds."""
+    return sorted({task.module() for task in SETTINGS.evaluation.tasks.values()})
 
 
 def growing(amount):
@@ -172,13 +171,29 @@ def variant_section(name):
     return lambda wildcards: section(getattr(SETTINGS.variant(wildcards.variant), name))
 
 
-def shards(lang):
-    """The vector shards of a language. Their number follows from the quotas alone, so that planning needs no file."""
-    return [f"<results>/vectors/{lang}/{shard:05d}.arrow" for shard in range(len(SETTINGS.shards(lang)))]
+def job_shards(wildcards):
+    """The shards that a job of vectors makes. They follow from the quotas alone, so that planning needs no file."""
+    return SETTINGS.vector_jobs[int(wildcards.job)]
+
+
+def job_languages(wildcards):
+    """Languages of a job's shards, in order."""
+    return list(dict.fromkeys(shard.lang for shard in job_shards(wildcards)))
+
+
+def vectors(langs):
+    """Folders of the jobs that make the vectors of some languages."""
+    jobs = enumerate(SETTINGS.vector_jobs)
+    return [f"<results>/vectors/{job:04d}" for job, made in jobs if any(shard.lang in langs for shard in made)]
 
 
 def all_vectors(wildcards):
-    return [path for lang in LANGUAGES for path in shards(lang)]
+    return vectors(LANGUAGES)
+
+
+def vector_threads(wildcards):
+    """Threads of a job of vectors, which has them all where it is the only one."""
+    return model_threads(wildcards) if len(SETTINGS.vector_jobs) > 1 else MODEL_THREADS
 
 
 def one_of(names):
@@ -235,19 +250,24 @@ def initialisation_corpora(wildcards):
     return per_language("<results>/corpus/{lang}.parquet", initialisation_languages(wildcards))
 
 
-def evaluation_inputs(wildcards):
-    """Corpora and stored vectors that a task reads, and the user's own files, so that a change of them is seen."""
-    needs = SETTINGS.task_needs(wildcards.task)
+NEEDS = [SETTINGS.task_needs(task) for task in TASKS]
+#: Languages whose corpus some task reads.
+EVALUATED_LANGUAGES = sorted({lang for needs in NEEDS for lang in needs.languages})
+
+
+def evaluation_inputs():
+    """Corpora and stored vectors that the tasks read, and the user's own files, so that a change of them is seen."""
     return {
-        "corpora": per_language("<results>/corpus/{lang}.parquet", needs.languages),
-        "vectors": [path for lang in needs.languages if needs.vectors for path in shards(lang)],
-        "files": own(needs.files),
+        "corpora": per_language("<results>/corpus/{lang}.parquet", EVALUATED_LANGUAGES),
+        "vectors": vectors({lang for needs in NEEDS if needs.vectors for lang in needs.languages}),
+        "files": own(dict.fromkeys(file for needs in NEEDS for file in needs.files)),
     }
 
 
 def evaluation_threads(wildcards):
-    """A job that measures speed has the machine to itself."""
-    return MODEL_THREADS if SETTINGS.task_needs(wildcards.task).alone else model_threads(wildcards)
+    """Threads of a model's evaluation: all where speed is measured, and for the student, which comes last and alone."""
+    last = wildcards.get("model") == "student" and len(VARIANTS) == 1
+    return MODEL_THREADS if last or any(needs.alone for needs in NEEDS) else model_threads(wildcards)
 
 
 def student_model(wildcards):
@@ -257,10 +277,10 @@ def student_model(wildcards):
 
 
 def evaluations(variants, *steps):
-    """Scores of all tasks for the steps of these variants, for all that they have where none is named."""
+    """Folders with the scores of the steps of these variants, of all that they have where none is named."""
     compared = [SETTINGS.compared(variant) for variant in variants]
     folders = [folder for models in compared for step, folder in models.items() if not steps or step in steps]
-    return expand("<results>/evaluation/{folder}/{task}.json", folder=dict.fromkeys(folders), task=TASKS)
+    return expand("<results>/evaluation/{folder}", folder=dict.fromkeys(folders))
 
 
 def report_parts(name, category):

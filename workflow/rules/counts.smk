@@ -3,14 +3,14 @@
 
 rule count_tokens:
     input:
-        corpus="<results>/corpus/{lang}.parquet",
+        corpora=per_language("<results>/corpus/{lang}.parquet"),
         teacher="<results>/teacher/model",
     output:
-        counts="<results>/counts/{lang}.parquet",
+        counts=per_language("<results>/counts/{lang}.parquet"),
     log:
-        "<logs>/count_tokens/{lang}.log",
+        "<logs>/count_tokens.log",
     benchmark:
-        "<benchmarks>/count_tokens/{lang}.tsv"
+        "<benchmarks>/count_tokens.tsv"
     conda:
         "../../envs/cpu.yaml"
     threads: 2
@@ -19,6 +19,7 @@ rule count_tokens:
         runtime=growing(60),
         disk_mb=100,
     params:
+        languages=LANGUAGES,
         code=script_digest("counts"),
     script:
         "../scripts/counts.py"

@@ -1,33 +1,34 @@
-# Step 7a: teacher, clone and student on the same tasks.
+# Step 7a: teacher, clone and student on the same tasks. A job has one model and all tasks.
 
 
 rule evaluate:
     input:
-        unpack(evaluation_inputs),
+        **evaluation_inputs(),
         model=lambda wildcards: {
             "clone": "<results>/clone/{variant}",
             "student": "<results>/distillation/{variant}/model",
         }[wildcards.model],
     output:
-        scores="<results>/evaluation/{variant}/{model}/{task}.json",
+        scores=directory("<results>/evaluation/{variant}/{model}"),
     log:
-        "<logs>/evaluate/{variant}/{model}/{task}.log",
+        "<logs>/evaluate/{variant}/{model}.log",
     benchmark:
-        "<benchmarks>/evaluate/{variant}/{model}/{task}.tsv"
+        "<benchmarks>/evaluate/{variant}/{model}.tsv"
     conda:
         "../../envs/gpu.yaml"
     threads: evaluation_threads
     resources:
         mem_mb=growing(8000),
-        runtime=growing(240),
+        runtime=growing(480),
         disk_mb=2000,
         gpu=1,
     params:
-        task=lambda wildcards: section(SETTINGS.evaluation.tasks[wildcards.task]),
-        languages=lambda wildcards: SETTINGS.task_needs(wildcards.task).languages,
+        tasks={name: section(task) for name, task in SETTINGS.evaluation.tasks.items()},
+        languages=EVALUATED_LANGUAGES,
         teacher=section(SETTINGS.teacher, "prompt", "max_length", "dtype", "model", "trust_remote_code"),
         bootstrap=SETTINGS.evaluation.bootstrap,
         seed=SETTINGS.seed,
+        cache=str(ROOT / "score_cache"),
         code=script_digest("evaluation", task_modules),
     script:
         "../scripts/evaluation.py"
@@ -35,11 +36,11 @@ rule evaluate:
 
 use rule evaluate as evaluate_teacher with:
     input:
-        unpack(evaluation_inputs),
+        **evaluation_inputs(),
         model="<results>/teacher/model",
     output:
-        scores="<results>/evaluation/teacher/{task}.json",
+        scores=directory("<results>/evaluation/teacher"),
     log:
-        "<logs>/evaluate/teacher/{task}.log",
+        "<logs>/evaluate/teacher.log",
     benchmark:
-        "<benchmarks>/evaluate/teacher/{task}.tsv"
+        "<benchmarks>/evaluate/teacher.tsv"

@@ -1,32 +1,33 @@
-# Step 5: the teacher's vectors, once for all variants, shard by shard.
+# Step 5: the teacher's vectors, once for all variants. A job makes shards of one language or several.
 
 
 rule teacher_vectors:
     input:
-        corpus="<results>/corpus/{lang}.parquet",
+        corpora=lambda wildcards: per_language("<results>/corpus/{lang}.parquet", job_languages(wildcards)),
         teacher="<results>/teacher/model",
     output:
-        vectors="<results>/vectors/{lang}/{shard}.arrow",
+        vectors=directory("<results>/vectors/{job}"),
     log:
-        "<logs>/teacher_vectors/{lang}/{shard}.log",
+        "<logs>/teacher_vectors/{job}.log",
     benchmark:
-        "<benchmarks>/teacher_vectors/{lang}/{shard}.tsv"
-    # The most work first, so that the workers end together. Of equal shards those of the larger corpus come first, as
-    # the scheduler of profiles/default looks at the size of the input.
-    priority: lambda wildcards: SETTINGS.shards(wildcards.lang)[int(wildcards.shard)]
+        "<benchmarks>/teacher_vectors/{job}.tsv"
+    # The most work first, so that the workers end together.
+    priority: lambda wildcards: sum(shard.passages for shard in job_shards(wildcards))
     conda:
         "../../envs/gpu.yaml"
-    threads: model_threads
+    threads: vector_threads
     resources:
         mem_mb=growing(8000),
         runtime=growing(240),
-        disk_mb=500,
+        disk_mb=2000,
         gpu=1,
     params:
+        shards=lambda wildcards: list(map(list, job_shards(wildcards))),
+        languages=job_languages,
         teacher=section(SETTINGS.teacher),
-        settings=lambda wildcards: section(SETTINGS.vector_settings(wildcards.lang)),
+        batch_tokens=SETTINGS.vectors.batch_tokens,
         splits=SETTINGS.vector_splits,
-        cache=str(ROOT / "shard_cache" / "{lang}"),
+        cache=str(ROOT / "shard_cache"),
         code=script_digest("vectors"),
     script:
         "../scripts/vectors.py"

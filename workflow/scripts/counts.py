@@ -1,9 +1,14 @@
-"""Count the teacher's tokens in one language."""
+"""Count the teacher's tokens in all languages: one process, as loading the tokenizer takes longest."""
 
 from pathlib import Path
 
-from job import job
-from langtailor.counts.count import count_tokens
+from job import by_language, job
+from langtailor.counts.count import count_corpora
 
 with job(snakemake):
-    count_tokens(Path(snakemake.input.corpus), Path(snakemake.input.teacher), Path(snakemake.output.counts))
+    languages = snakemake.params.languages
+    count_corpora(
+        by_language(languages, snakemake.input.corpora),
+        teacher=Path(snakemake.input.teacher),
+        outs=by_language(languages, snakemake.output.counts),
+    )

@@ -1,20 +1,17 @@
-"""Tokenize the corpora of all languages for one student: one process, as loading the libraries takes longest."""
+"""Tokenize the corpora of all languages for one student: one process, as loading the model takes longest."""
 
 from pathlib import Path
 
 from job import by_language, job
 from langtailor.config.teacher import TeacherSettings
-from langtailor.distillation.tokens import tokenize_corpus
+from langtailor.distillation.tokens import tokenize_corpora
 
 with job(snakemake):
     params = snakemake.params
-    corpora = by_language(params.languages, snakemake.input.corpora)
-    outputs = by_language(params.languages, snakemake.output.tokens)
-    for lang, corpus in corpora.items():
-        tokenize_corpus(
-            corpus,
-            clone=Path(snakemake.input.clone),
-            teacher=TeacherSettings(**params.teacher),
-            max_length=params.max_length,
-            out=outputs[lang],
-        )
+    tokenize_corpora(
+        by_language(params.languages, snakemake.input.corpora),
+        clone=Path(snakemake.input.clone),
+        teacher=TeacherSettings(**params.teacher),
+        max_length=params.max_length,
+        outs=by_language(params.languages, snakemake.output.tokens),
+    )

@@ -1,4 +1,4 @@
-"""Run one evaluation task for one model."""
+"""Run the evaluation tasks of one model."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from job import by_language, device, job, shards_by_language
 from langtailor.config.evaluation import parse_task
 from langtailor.config.teacher import TeacherSettings
 from langtailor.evaluation.evaluator import Evaluator
-from langtailor.evaluation.run import run_task
+from langtailor.evaluation.run import evaluate_model
 from langtailor.evaluation.task import Inputs
 from langtailor.evaluation.tasks import register_tasks
 
@@ -14,10 +14,6 @@ with job(snakemake):
     params = snakemake.params
     register_tasks()
     languages = list(params.languages)
-    inputs = Inputs(
-        corpora=by_language(languages, snakemake.input.get("corpora", [])),
-        vectors=shards_by_language(languages, snakemake.input.get("vectors", [])),
-    )
     evaluator = Evaluator(
         Path(snakemake.input.model),
         teacher=TeacherSettings(**params.teacher),
@@ -25,5 +21,13 @@ with job(snakemake):
         seed=params.seed,
         device=device(snakemake),
     )
-    task = parse_task(params.task)
-    run_task(snakemake.wildcards.task, task, evaluator, inputs, out=Path(snakemake.output.scores))
+    evaluate_model(
+        {name: parse_task(task) for name, task in params.tasks.items()},
+        evaluator,
+        Inputs(
+            by_language(languages, snakemake.input.get("corpora", [])),
+            shards_by_language(languages, snakemake.input.get("vectors", [])),
+        ),
+        out=Path(snakemake.output.scores),
+        cache=Path(params.cache, *(snakemake.wildcards or ["teacher"])),
+    )

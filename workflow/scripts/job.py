@@ -102,9 +102,12 @@ def by_language(languages: list[str], paths: list[str]) -> dict[str, Path]:
     return {lang: Path(path) for lang, path in zip(languages, paths, strict=True)}
 
 
-def shards_by_language(languages: list[str], paths: list[str]) -> dict[str, list[Path]]:
-    """Vector shards by language, in order; a shard lies in its language's folder."""
-    return {lang: [Path(path) for path in paths if Path(path).parent.name == lang] for lang in languages}
+def shards_by_language(languages: list[str], folders: list[str]) -> dict[str, list[Path]]:
+    """Vector shards by language, in order, from the folders of the jobs that made them."""
+    return {
+        lang: sorted((path for folder in folders for path in Path(folder, lang).glob("*.arrow")), key=lambda p: p.name)
+        for lang in languages
+    }
 
 
 def _limit_threads(threads: int) -> None:

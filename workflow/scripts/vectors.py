@@ -1,21 +1,22 @@
-"""Compute and store one shard of the teacher's vectors."""
+"""Compute and store some shards of the teacher's vectors."""
 
 from pathlib import Path
 
-from job import device, job
+from job import by_language, device, job
 from langtailor.config.teacher import TeacherSettings
-from langtailor.config.vectors import VectorSettings
-from langtailor.vectors.encode import encode_shard
+from langtailor.config.vectors import Shard
+from langtailor.vectors.encode import encode_shards
 
 with job(snakemake):
-    encode_shard(
-        Path(snakemake.input.corpus),
-        shard=int(snakemake.wildcards.shard),
+    params = snakemake.params
+    encode_shards(
+        [Shard(*shard) for shard in params.shards],
+        corpora=by_language(params.languages, snakemake.input.corpora),
         teacher=Path(snakemake.input.teacher),
-        teacher_settings=TeacherSettings(**snakemake.params.teacher),
-        settings=VectorSettings(**snakemake.params.settings),
+        teacher_settings=TeacherSettings(**params.teacher),
+        batch_tokens=params.batch_tokens,
         device=device(snakemake),
         out=Path(snakemake.output.vectors),
-        cache=Path(snakemake.params.cache),
-        splits=snakemake.params.splits,
+        cache=Path(params.cache),
+        splits=params.splits,
     )

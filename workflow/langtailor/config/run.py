@@ -17,11 +17,11 @@ from langtailor.config.initialisation import InitialisationSettings
 from langtailor.config.report import ReportSettings
 from langtailor.config.teacher import TeacherSettings, is_local, is_prompt_name
 from langtailor.config.variants import CUT, Variant, VariantOverrides, compared_models, cut_variant, merged
-from langtailor.config.vectors import VectorSettings
+from langtailor.config.vectors import Shard, VectorSettings, packed
 from langtailor.config.vocabulary import VocabularySettings
 
-#: Snakemake needs minutes and gigabytes to plan more.
-_MOST_JOBS = 100_000
+#: More take minutes and gigabytes to plan.
+_MOST_SHARDS = 100_000
 
 
 class Settings(Section):
@@ -65,6 +65,8 @@ class Settings(Section):
                     "target_languages",
                     f"found {lang!r}, which is none of corpus.languages {sorted(self.corpus.languages)}",
                 )
+        if "teacher" in self.variants:
+            raise problem("variants.teacher", "a variant cannot be called that: the name stands for the teacher")
         for lang in self.corpus.languages:
             self.source(lang)
         for name in self.evaluation.tasks:
@@ -73,21 +75,21 @@ class Settings(Section):
             except PydanticCustomError as error:
                 context = error.context or {}
                 raise problem(f"evaluation.tasks.{name}.{context['key']}", context["message"]) from error
-        self._check_jobs()
+        self._check_shards()
         return self
 
-    def _check_jobs(self) -> None:
-        """Refuse quotas of which Snakemake could not plan the jobs."""
+    def _check_shards(self) -> None:
+        """Refuse quotas that make more shards than can be planned."""
         shards = {lang: -(-self.quotas(lang).total // self._shard_passages(lang)) for lang in self.corpus.languages}
-        if (jobs := sum(shards.values())) <= _MOST_JOBS:
+        if (total := sum(shards.values())) <= _MOST_SHARDS:
             return
         most = max(shards, key=lambda lang: shards[lang])
         key = f"corpus.languages.{most}.quotas" if self.corpus.languages[most].quotas else "corpus.quotas"
         passages = sum(self.quotas(lang).total for lang in shards)
         raise problem(
             key,
-            f"{passages:,} passages over all languages and splits would plan {jobs:,} jobs of teacher vectors, more than "
-            f"{_MOST_JOBS:,}; lower the quotas, or raise vectors.shard_passages, which is the passages of one job",
+            f"{passages:,} passages over all languages and splits would plan {total:,} shards of teacher vectors, more than "
+            f"{_MOST_SHARDS:,}; lower the quotas, or raise vectors.shard_passages, which is the passages of one shard",
         )
 
     def _shard_passages(self, lang: str) -> int:
@@ -152,19 +154,23 @@ class Settings(Section):
         judged = any(variant.vocabulary.graft.policy == "agreement" for variant in variants)
         return ("validation", "test") if judged else ("test",)
 
-    def vector_settings(self, lang: str) -> VectorSettings:
-        """How the teacher's vectors of a language are computed and stored."""
-        return self.vectors.model_copy(update={"shard_passages": self._shard_passages(lang)})
-
-    def shards(self, lang: str) -> tuple[int, ...]:
-        """Passages of each vector shard of a language that its quotas fill, known before any text is.
+    def shards(self, lang: str) -> tuple[Shard, ...]:
+        """The vector shards of a language, known from its quotas before any text is.
 
         Splits are mixed in the corpus: of those without vectors each shard lacks about the same share.
         """
         quotas, most = self.quotas(lang), self._shard_passages(lang)
         encoded = sum(getattr(quotas, split) for split in self.vector_splits)
-        rows = (min(most, quotas.total - start) for start in range(0, quotas.total, most))
-        return tuple(count * encoded // quotas.total for count in rows)
+        return tuple(
+            Shard(lang, number, start, most, min(most, quotas.total - start) * encoded // quotas.total)
+            for number, start in enumerate(range(0, quotas.total, most))
+        )
+
+    @cached_property
+    def vector_jobs(self) -> tuple[tuple[Shard, ...], ...]:
+        """The shards of all languages, sorted, by the job that makes them."""
+        shards = (shard for lang in sorted(self.corpus.languages) for shard in self.shards(lang))
+        return packed(shards, self.vectors.passages_per_job)
 
     def task_needs(self, name: str) -> TaskNeeds:
         """What an evaluation task reads."""

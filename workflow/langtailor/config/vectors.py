@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterable
+from typing import Annotated, NamedTuple
 
 from pydantic import Field
 
@@ -13,6 +14,45 @@ class VectorSettings(Section):
     """How the teacher's vectors are computed and stored."""
 
     shard_passages: Annotated[int, Field(ge=1)] = 10_000
-    """Passages in one shard: the unit of work of one job, and what an interrupted job loses."""
+    """Passages in one shard, a file of one language: what an interrupted job loses, and what a later run can reuse."""
+    passages_per_job: Annotated[int, Field(ge=1)] = 60_000
+    """Passages that one job embeds, in shards of one language or several, because to start and to load the teacher takes as
+    long as thousands of them. Lower it where more GPUs than jobs are at hand; a job has one shard at least."""
     batch_tokens: Annotated[int, Field(ge=1)] = 16_384
     """Tokens in one forward pass; halved when the device runs out of memory."""
+
+
+class Shard(NamedTuple):
+    """A shard as it is planned, from the quotas alone.
+
+    Attributes:
+        lang: its language.
+        number: its number within the language.
+        start: its first row in the corpus.
+        rows: rows of the corpus that it spans; a short corpus has fewer.
+        passages: about how many of them are embedded: splits without vectors are left out.
+    """
+
+    lang: str
+    number: int
+    start: int
+    rows: int
+    passages: int
+
+    @property
+    def name(self) -> str:
+        """Its place within its job's folder, without the suffix."""
+        return f"{self.lang}/{self.number:05d}"
+
+
+def packed(shards: Iterable[Shard], passages_per_job: int) -> tuple[tuple[Shard, ...], ...]:
+    """The shards of each job: consecutive ones, as many as have no more passages together than a job shall embed."""
+    jobs: list[list[Shard]] = []
+    room = 0
+    for shard in shards:
+        if not jobs or shard.passages > room:
+            jobs.append([])
+            room = passages_per_job
+        jobs[-1].append(shard)
+        room -= shard.passages
+    return tuple(map(tuple, jobs))

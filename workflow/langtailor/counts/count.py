@@ -7,7 +7,7 @@ otherwise, and for the few texts that may not be split, whole passages are. The 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,19 +45,25 @@ class LanguageCounts:
     words: int
 
 
-def count_tokens(corpus: Path, teacher: Path, out: Path) -> None:
-    """Count the teacher's tokens in the train split of one language, special tokens aside.
+def count_corpora(corpora: Mapping[str, Path], teacher: Path, outs: Mapping[str, Path]) -> None:
+    """Count the teacher's tokens in the train split of each language, special tokens aside.
 
     Args:
-        corpus: ``corpus/{lang}.parquet``.
+        corpora: ``corpus/{lang}.parquet`` by language.
         teacher: the teacher's folder.
-        out: ``counts/{lang}.parquet``: every teacher id once, in order. Its manifest says how was counted and why.
+        outs: ``counts/{lang}.parquet`` by language: every teacher id once, in order. Their manifests say how was counted and
+            why.
 
     Raises:
-        ArtifactError: the corpus is damaged, or uses a token for which the teacher has no embedding.
+        ArtifactError: a corpus is damaged, or uses a token for which the teacher has no embedding.
     """
     _LOG.info("loading the teacher's tokenizer")
     reader = WordReader.open(teacher)
+    for lang, corpus in corpora.items():
+        _count_tokens(corpus, teacher, reader, outs[lang])
+
+
+def _count_tokens(corpus: Path, teacher: Path, reader: WordReader, out: Path) -> None:
     tokenizer, presplit = reader.tokenizer, reader.presplit
     stream = _MeasuredTexts(corpus)
     texts = WeightedTexts(stream, presplit)
@@ -86,7 +92,7 @@ def count_tokens(corpus: Path, teacher: Path, out: Path) -> None:
 
 
 def read_counts(path: Path) -> LanguageCounts:
-    """Read what :func:`count_tokens` wrote."""
+    """Read a language's counts that :func:`count_corpora` wrote."""
     table, manifest = tables.read_table(path, _KIND, tables.COUNTS)
     return LanguageCounts(table["count"].to_numpy(), int(manifest.facts["words"]))
 

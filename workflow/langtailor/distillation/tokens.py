@@ -7,7 +7,7 @@ An uncompressed Arrow IPC file (https://arrow.apache.org/docs/format/Columnar.ht
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,24 +38,37 @@ _BATCH_PASSAGES = 4_096
 _AT_ONCE = 256
 
 
-def tokenize_corpus(corpus: Path, clone: Path, teacher: TeacherSettings, max_length: int | None, out: Path) -> None:
-    """Tokenize the train and validation splits of one language.
+def tokenize_corpora(
+    corpora: Mapping[str, Path],
+    clone: Path,
+    teacher: TeacherSettings,
+    max_length: int | None,
+    outs: Mapping[str, Path],
+) -> None:
+    """Tokenize the train and validation splits of each language.
 
     The ids are those that the model itself makes of a text: special tokens, prompt and limit are its own.
 
     Args:
-        corpus: ``corpus/{lang}.parquet``.
+        corpora: ``corpus/{lang}.parquet`` by language.
         clone: the sentence-transformers folder of the student before training.
         teacher: ``prompt`` and ``trust_remote_code`` are used.
         max_length: tokens to which a text is truncated; the model's own limit where that is lower or this is ``None``.
-        out: the Arrow file. Its facts give ``rows`` and ``tokens`` by split, and ``prompt_length`` in tokens where the
-            model counts it.
+        outs: the Arrow files by language. Their facts give ``rows`` and ``tokens`` by split, and ``prompt_length`` in tokens
+            where the model counts it.
 
     Raises:
         ArtifactError: an input is damaged.
         UnsupportedTokenizerError: the model needs more than ids to read a text.
     """
     tokenizer = Tokenizer(clone, teacher, max_length)
+    made_by = {"max_length": max_length, "prompt": teacher.prompt}
+    for lang, corpus in corpora.items():
+        inputs = {"corpus": sha256_file(corpus), "tokenizer": tokenizer_digest(clone)}
+        _tokenize(tokenizer, corpus, Manifest(_KIND, made_by, inputs), outs[lang])
+
+
+def _tokenize(tokenizer: Tokenizer, corpus: Path, manifest: Manifest, out: Path) -> None:
     counts = split_counts(corpus)
     rows, tokens = (dict.fromkeys(TRAINING_SPLITS, 0) for _ in range(2))
     with scratch_directory(out) as folder:
@@ -71,9 +84,7 @@ def tokenize_corpus(corpus: Path, clone: Path, teacher: TeacherSettings, max_len
                     tokens[split] += len(batch["ids"].values)
                     writer.write_batch(batch)
         facts = {"rows": rows, "tokens": tokens, "prompt_length": tokenizer.prompt_length}
-        made_by = {"max_length": max_length, "prompt": teacher.prompt}
-        inputs = {"corpus": sha256_file(corpus), "tokenizer": tokenizer_digest(clone)}
-        _write(out, spool, Manifest(_KIND, made_by, inputs, facts))
+        _write(out, spool, replace(manifest, facts=facts))
 
 
 def tokenizer_digest(folder: Path) -> str:
@@ -86,8 +97,8 @@ class Tokenizer:
 
     Args:
         folder: a sentence-transformers folder.
-        teacher: as for :func:`tokenize_corpus`.
-        max_length: as for :func:`tokenize_corpus`.
+        teacher: as for :func:`tokenize_corpora`.
+        max_length: as for :func:`tokenize_corpora`.
     """
 
     def __init__(self, folder: Path, teacher: TeacherSettings, max_length: int | None) -> None:
@@ -159,7 +170,7 @@ class TokenFile:
         path: ``distillation/{variant}/tokens/{lang}.arrow``.
 
     Attributes:
-        manifest: what :func:`tokenize_corpus` wrote about it.
+        manifest: what :func:`tokenize_corpora` wrote about it.
 
     Raises:
         ArtifactError: the file is missing, damaged or of another kind.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from langtailor.models.folder import ModelInfo
 from langtailor.models.loading import load_teacher
 from langtailor.models.prompts import find_prompt
 from langtailor.models.similarity import Similarity
+from langtailor.storage.artifacts import directory_digest
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -44,6 +45,16 @@ class Evaluator:
         self.prompt = find_prompt(self._info, teacher.prompt)
         self.similarity = Similarity(self._info.similarity)
         self._teacher, self._device = teacher, device
+
+    @cached_property
+    def digest(self) -> str:
+        """Digest of the model's manifest."""
+        return directory_digest(self.folder)
+
+    @property
+    def made_by(self) -> list[Any]:
+        """What figures depend on beside the texts: the model, how it is read, and the bootstrap; JSON-ready."""
+        return [self.digest, self._teacher.model_dump(mode="json"), self.resamples, self.seed, self._device]
 
     @cached_property
     def model(self) -> SentenceTransformer:

@@ -1,19 +1,66 @@
-"""Run one task for one model."""
+"""Run the tasks of one model in one process, which loads it once.
+
+A task that is added or changed has Snakemake delete the model's scores and run its job again. Each task's result
+therefore has a copy in the *score cache*, a folder that no rule declares, and is taken from there when the model, the task,
+what it reads and the code are the same.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any, Self
 
-from langtailor.errors import SourceError
+from langtailor.errors import ArtifactError, LangtailorError, SourceError
 from langtailor.evaluation.evaluator import Evaluator
 from langtailor.evaluation.scores import Evaluation
 from langtailor.evaluation.task import EvaluationTask, Inputs
-from langtailor.storage.artifacts import directory_digest
+from langtailor.storage.artifacts import Manifest, atomic_directory, atomic_file, canonical_json, sha256_file
+from langtailor.storage.code_digest import module_digest
 
 _LOG = logging.getLogger("langtailor")
+_KIND = "evaluations"
 _VERSIONS = ("numpy", "scipy", "sentence-transformers", "tokenizers", "torch", "transformers")
+
+
+def evaluate_model(
+    tasks: Mapping[str, EvaluationTask], evaluator: Evaluator, inputs: Inputs, out: Path, cache: Path
+) -> None:
+    """Run the tasks of one model. One that fails keeps none of the others from being run.
+
+    Args:
+        tasks: the tasks by name.
+        evaluator: the model.
+        inputs: what the tasks need.
+        out: the folder (kind ``evaluations``) with ``{task}.json`` of the kind ``evaluation``.
+        cache: the model's score cache, a folder.
+
+    Raises:
+        LangtailorError: a file cannot be used, there is nothing to evaluate on, or a setting does not fit the model.
+    """
+    failed = 0
+    with atomic_directory(out, Manifest(_KIND, inputs={"model": evaluator.digest})) as folder:
+        for name, task in tasks.items():
+            entry = _CachedScores.of(cache, name, task, evaluator, inputs)
+            file = folder / f"{name}.json"
+            try:
+                if entry.reuse(file):
+                    _LOG.info("task %s: taken from the score cache", name)
+                else:
+                    run_task(name, task, evaluator, inputs, file)
+                    entry.store(file)
+            except LangtailorError as error:
+                _LOG.error("error: task %s: %s", name, error)
+                failed += 1
+        if failed:
+            raise LangtailorError(
+                f"{failed} of {len(tasks)} tasks failed; the next run takes over what the others gave"
+            )
 
 
 def run_task(name: str, task: EvaluationTask, evaluator: Evaluator, inputs: Inputs, out: Path) -> Evaluation:
@@ -31,12 +78,57 @@ def run_task(name: str, task: EvaluationTask, evaluator: Evaluator, inputs: Inpu
         ConfigError: a setting does not fit the model.
     """
     _LOG.info("task %s (%s)", name, task.kind)
-    outcome = task.evaluate(evaluator, inputs)
+    outcome = task.evaluate(evaluator, inputs.of(task))
     if not outcome.scores:
-        raise SourceError(f"evaluation task {name}: the corpus has no test passage to evaluate on")
-    versions = {package: version(package) for package in _VERSIONS}
-    model = directory_digest(evaluator.folder)
-    result = Evaluation(name, task.kind, model, outcome.scores, outcome.items, outcome.gold, versions)
+        raise SourceError("the corpus has no test passage to evaluate on")
+    result = Evaluation(name, task.kind, evaluator.digest, outcome.scores, outcome.items, outcome.gold, _versions())
     result.write(out)
     _LOG.info("%s: %s %.2f over %d items", name, result.main.metric, result.main.value, result.main.n)
     return result
+
+
+@dataclass(frozen=True)
+class _CachedScores:
+    """A task's entry in the cache; its name holds a digest of what the scores depend on.
+
+    Attributes:
+        path: the entry.
+        others: pattern of the entries of the same task made by something else.
+    """
+
+    path: Path
+    others: str
+
+    @classmethod
+    def of(cls, cache: Path, name: str, task: EvaluationTask, evaluator: Evaluator, inputs: Inputs) -> Self:
+        """The entry for this task, this model, what the task reads and this code."""
+        made_from: list[Any] = [
+            [name, task.model_dump(mode="json"), evaluator.made_by],
+            inputs.of(task).digests(),
+            {file: sha256_file(Path(file)) for file in task.needs(list(inputs.corpora)).files if Path(file).is_file()},
+            [module_digest(module) for module in ("evaluation.run", task.module())],
+            _versions(),
+        ]
+        key = hashlib.blake2b(canonical_json(made_from).encode(), digest_size=16).hexdigest()
+        return cls(cache / f"{name}.{key}.json", f"{name}.*.json")
+
+    def reuse(self, out: Path) -> bool:
+        """Copy the entry to its place, if there is an intact one."""
+        try:
+            Evaluation.read(self.path)
+        except ArtifactError:
+            return False
+        shutil.copyfile(self.path, out)
+        return True
+
+    def store(self, scores: Path) -> None:
+        """Enter new scores, in place of their predecessors."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        for other in self.path.parent.glob(self.others):
+            other.unlink()
+        with atomic_file(self.path) as temporary:
+            shutil.copyfile(scores, temporary)
+
+
+def _versions() -> dict[str, str]:
+    return {package: version(package) for package in _VERSIONS}

@@ -18,11 +18,12 @@ from langtailor.corpus.reading import read_corpus
 from langtailor.evaluation.evaluator import Evaluator
 from langtailor.evaluation.scores import Floats, Score
 from langtailor.models.similarity import Similarity
+from langtailor.storage.artifacts import sha256_file
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What the workflow hands to a task, as its needs say.
+    """What the workflow hands to tasks, as their needs say.
 
     Attributes:
         corpora: corpus by language.
@@ -31,6 +32,19 @@ class Inputs:
 
     corpora: Mapping[str, Path] = field(default_factory=dict)
     vectors: Mapping[str, Sequence[Path]] = field(default_factory=dict)
+
+    def of(self, task: Task) -> Inputs:
+        """What one task reads of them."""
+        needs = task.needs(list(self.corpora))
+        vectors = {lang: self.vectors[lang] for lang in needs.languages if needs.vectors}
+        return Inputs({lang: self.corpora[lang] for lang in needs.languages}, vectors)
+
+    def digests(self) -> dict[str, list[str]]:
+        """SHA-256 of every file, by language."""
+        return {
+            lang: [sha256_file(file) for file in (corpus, *self.vectors.get(lang, ()))]
+            for lang, corpus in self.corpora.items()
+        }
 
     def test_split(self) -> Iterator[tuple[str, pa.Table]]:
         """The test split of each language, with the columns ``text`` and ``pair``."""

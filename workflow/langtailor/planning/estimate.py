@@ -2,7 +2,7 @@
 
 Passages follow from the quotas. The tokens of a language are known once it has been counted. Passages of other languages
 are taken to be as long as those, and where no language has been counted, as long as ``corpus.chunk_tokens`` allows. The
-rate is given, or that of the shards that exist.
+rate is given, or that of the jobs that are finished.
 """
 
 from __future__ import annotations
@@ -28,27 +28,20 @@ _LOG = logging.getLogger("langtailor")
 
 
 @dataclass(frozen=True)
-class Shard:
-    """A shard as it is planned.
+class Job:
+    """A job of vectors as it is planned.
 
     Attributes:
-        lang: its language.
         number: its number.
-        passages: passages that the quotas give it.
+        passages: passages that the quotas give its shards.
         tokens: tokens that these are expected to have.
-        counted: whether that is by the counts of its language.
+        counted: how many of the passages are of languages that have been counted.
     """
 
-    lang: str
     number: int
     passages: int
     tokens: float
-    counted: bool
-
-    @property
-    def name(self) -> str:
-        """Its place among the vectors."""
-        return f"{self.lang}/{self.number:05d}"
+    counted: int
 
 
 @dataclass(frozen=True)
@@ -56,12 +49,12 @@ class Work:
     """What is left to embed.
 
     Attributes:
-        pending: shards that do not exist, the one with the most tokens first.
-        done: number of those that do.
-        rates: tokens per second of each shard that exists and was timed.
+        pending: jobs that are not finished, the one with the most tokens first.
+        done: number of those that are.
+        rates: tokens per second of each finished job that was timed.
     """
 
-    pending: tuple[Shard, ...]
+    pending: tuple[Job, ...]
     done: int
     rates: tuple[float, ...]
 
@@ -75,14 +68,18 @@ def read_work(settings: Settings) -> Work:
     mean = passage_tokens(settings)
     fallback = statistics.fmean(mean.values()) if mean else float(settings.corpus.chunk_tokens)
     planned = [
-        Shard(lang, number, passages, passages * mean.get(lang, fallback), lang in mean)
-        for lang in settings.corpus.languages
-        for number, passages in enumerate(settings.shards(lang))
+        Job(
+            number,
+            sum(shard.passages for shard in shards),
+            sum(shard.passages * mean.get(shard.lang, fallback) for shard in shards),
+            sum(shard.passages for shard in shards if shard.lang in mean),
+        )
+        for number, shards in enumerate(settings.vector_jobs)
     ]
-    existing = [shard for shard in planned if _vectors(settings, shard).is_file()]
-    pending = [shard for shard in planned if shard not in existing]
-    rates = tuple(rate for shard in existing for rate in _rate(settings, shard))
-    return Work(tuple(sorted(pending, key=lambda shard: -shard.tokens)), len(existing), rates)
+    existing = [job for job in planned if _vectors(settings, job).is_dir()]
+    pending = [job for job in planned if job not in existing]
+    rates = tuple(rate for job in existing for rate in _rate(settings, job))
+    return Work(tuple(sorted(pending, key=lambda job: -job.tokens)), len(existing), rates)
 
 
 def passage_tokens(settings: Settings) -> dict[str, float]:
@@ -112,27 +109,26 @@ def explain(work: Work, rate: float | None, workers: int, price: float | None) -
 
     Args:
         work: what is left.
-        rate: tokens per second of one worker; ``None`` takes the median of the shards that exist.
+        rate: tokens per second of one worker; ``None`` takes the median of the finished jobs.
         workers: jobs at a time.
         price: of one worker for an hour.
 
     Raises:
-        LangtailorError: no rate is given and no shard was timed.
+        LangtailorError: no rate is given and no finished job was timed.
     """
-    passages = sum(shard.passages for shard in work.pending)
+    passages = sum(job.passages for job in work.pending)
     planned = len(work.pending) + work.done
-    lines = [f"{planned:,} shards of teacher vectors, {work.done:,} of them finished; {passages:,} passages left"]
+    lines = [f"{planned:,} jobs of teacher vectors, {work.done:,} of them finished; {passages:,} passages left"]
     if not work.pending:
         return lines
-    tokens = sum(shard.tokens for shard in work.pending)
-    counted = sum(shard.passages for shard in work.pending if shard.counted) / passages
+    tokens = sum(job.tokens for job in work.pending)
+    counted = sum(job.counted for job in work.pending) / passages
     basis = f"from the counts of {100 * counted:.0f} % of the passages" if counted else "at most: none is counted yet"
-    longest = work.pending[0]
-    lines.append(f"{tokens:,.0f} tokens left ({basis}), {longest.tokens:,.0f} of them in the longest, {longest.name}")
+    lines.append(f"{tokens:,.0f} tokens left ({basis}), {work.pending[0].tokens:,.0f} of them in the longest job")
     if rate is None and not work.rates:
-        raise LangtailorError("no finished shard was timed: give --rate, the tokens per second of one worker")
+        raise LangtailorError("no finished job was timed: give --rate, the tokens per second of one worker")
     pace = statistics.median(work.rates) if rate is None else rate
-    seconds = makespan((shard.tokens / pace for shard in work.pending), workers)
+    seconds = makespan((job.tokens / pace for job in work.pending), workers)
     apart = seconds * workers * pace / tokens - 1
     lines.append(
         f"{clock(seconds)} on {workers} at a time with {pace:,.0f} tokens/s each, {100 * apart:.1f} % over an even split"
@@ -142,14 +138,15 @@ def explain(work: Work, rate: float | None, workers: int, price: float | None) -
     return lines
 
 
-def _vectors(settings: Settings, shard: Shard) -> Path:
-    return settings.root / "vectors" / f"{shard.name}.arrow"
+def _vectors(settings: Settings, job: Job) -> Path:
+    return settings.root / "vectors" / f"{job.number:04d}"
 
 
-def _rate(settings: Settings, shard: Shard) -> list[float]:
-    """Tokens per second of a shard that exists, if it was timed: loading the teacher counts, too."""
-    times = settings.root / "benchmarks" / "teacher_vectors" / f"{shard.name}.tsv"
-    tokens = VectorShard.open(_vectors(settings, shard), verify=False).manifest.facts["tokens"]
+def _rate(settings: Settings, job: Job) -> list[float]:
+    """Tokens per second of a finished job, if it was timed: loading the teacher counts, too."""
+    times = settings.root / "benchmarks" / "teacher_vectors" / f"{job.number:04d}.tsv"
+    shards = sorted(_vectors(settings, job).rglob("*.arrow"))
+    tokens = sum(VectorShard.open(path, verify=False).manifest.facts["tokens"] for path in shards)
     if not times.is_file() or not tokens:
         return []
     with times.open(newline="", encoding="utf-8") as stream:
@@ -167,7 +164,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Estimate how long the teacher's vectors of a run will take.")
     parser.add_argument("--configfile", type=Path, required=True, help="the run's configuration")
     parser.add_argument(
-        "--rate", type=_positive, help="tokens per second of one worker; else that of the finished shards"
+        "--rate", type=_positive, help="tokens per second of one worker; else that of the finished jobs"
     )
     parser.add_argument("--workers", type=int, default=1, choices=range(1, 10_001), metavar="N", help="jobs at a time")
     parser.add_argument("--price", type=_positive, help="price of one worker for an hour")

@@ -11,8 +11,10 @@ from pathlib import Path
 ORDER = (
     "fetch_teacher",
     "fetch_documents",
+    "list_words",
     "build_corpus",
     "count_tokens",
+    "choose_graft_share",
     "select_vocabulary",
     "write_tokenizer",
     "clone_model",

@@ -220,7 +220,7 @@ def read_manifest(folder: Path, kind: str, *, verify: bool = True) -> Manifest:
     Raises:
         ArtifactError: no manifest, another kind, a file missing, added or changed.
     """
-    manifest = verify_directory(folder) if verify else _manifest(folder)
+    manifest = verify_directory(folder) if verify else manifest_in(folder)
     if manifest.kind != kind:
         raise ArtifactError(folder, f"is a {manifest.kind!r} artifact where {kind!r} is expected")
     return manifest
@@ -232,7 +232,7 @@ def verify_directory(folder: Path) -> Manifest:
     Raises:
         ArtifactError: no manifest, or a file is missing, added or changed.
     """
-    manifest, digests = _manifest(folder), file_digests(folder)
+    manifest, digests = manifest_in(folder), file_digests(folder)
     for name, expected in manifest.files.items():
         if name not in digests:
             raise ArtifactError(folder / name, "is missing")
@@ -246,6 +246,18 @@ def verify_directory(folder: Path) -> Manifest:
 def directory_digest(folder: Path) -> str:
     """SHA-256 of a directory artifact's manifest: changes when any file of it changes."""
     return sha256_file(folder / MANIFEST_NAME)
+
+
+def manifest_in(folder: Path) -> Manifest:
+    """The manifest of a directory artifact, of which nothing is checked.
+
+    Raises:
+        ArtifactError: there is none that can be read.
+    """
+    try:
+        return Manifest.from_json((folder / MANIFEST_NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError) as error:
+        raise ArtifactError(folder, f"has no readable {MANIFEST_NAME} ({error})") from error
 
 
 def write_json(path: Path, kind: str, content: Mapping[str, Any]) -> None:
@@ -283,13 +295,6 @@ def fsync_path(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def _manifest(folder: Path) -> Manifest:
-    try:
-        return Manifest.from_json((folder / MANIFEST_NAME).read_text(encoding="utf-8"))
-    except (OSError, ValueError, TypeError) as error:
-        raise ArtifactError(folder, f"has no readable {MANIFEST_NAME} ({error})") from error
 
 
 def _umask() -> int:

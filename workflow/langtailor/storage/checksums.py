@@ -12,9 +12,11 @@ from pathlib import Path
 
 from langtailor.errors import ArtifactError
 from langtailor.storage.artifacts import (
+    MANIFEST_NAME,
     SNAKEMAKE_MARK,
     atomic_file,
     directory_digest,
+    manifest_in,
     sha256_file,
     verify_directory,
 )
@@ -59,8 +61,8 @@ def verify_checksum(path: Path) -> None:
 
 
 def matches_checksum(path: Path) -> bool:
-    """Whether a file has a checksum file and is what that says."""
-    expected = _recorded(path)
+    """Whether a file is what its checksum file, or the manifest of the directory artifact that it is part of, says."""
+    expected = _recorded(path) or _sealed(path)
     return expected is not None and expected == sha256_file(path)
 
 
@@ -90,6 +92,12 @@ def _recorded(path: Path) -> str | None:
         return _checksum_file(path).read_text(encoding="utf-8").strip()
     except FileNotFoundError:
         return None
+
+
+def _sealed(path: Path) -> str | None:
+    """The digest in the manifest of the directory artifact, if the file is part of one."""
+    folder = next((folder for folder in path.parents[:2] if (folder / MANIFEST_NAME).is_file()), None)
+    return None if folder is None else manifest_in(folder).files.get(path.relative_to(folder).as_posix())
 
 
 def _checksum_file(path: Path) -> Path:

@@ -1,8 +1,11 @@
-"""Computing the teacher's vectors once, shard by shard.
+"""Computing the teacher's vectors once, in jobs of many shards.
+
+A job loads the teacher once and reads each distinct text once: a text that an earlier shard of the job has, such as the
+English side of a parallel corpus in each of its languages, is not encoded again.
 
 The rows of a corpus are in the order train, validation, test, and raising all quotas by one ratio only appends to each
-split. So all full shards of training passages stay as they are. Snakemake cannot know this: it deletes the shards of a
-changed corpus and runs their jobs again. Each shard therefore has a second name (a hard link) in the *shard cache*, a
+split. So all full shards of training passages stay as they are. Snakemake cannot know this: it deletes what a changed
+corpus went into and runs its jobs again. Each shard therefore has a second name (a hard link) in the *shard cache*, a
 folder that no rule declares, and is reused from there when teacher, settings, code and passages are the same.
 """
 
@@ -10,11 +13,11 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -23,77 +26,175 @@ from numpy.typing import NDArray
 
 from langtailor.config.base import SPLITS
 from langtailor.config.teacher import TeacherSettings
-from langtailor.config.vectors import VectorSettings
+from langtailor.config.vectors import Shard
 from langtailor.corpus.reading import read_rows
 from langtailor.errors import ArtifactError, LangtailorError
 from langtailor.models.folder import ModelInfo
 from langtailor.models.loading import load_teacher
 from langtailor.models.prompts import find_prompt
-from langtailor.storage.artifacts import Manifest, canonical_json, directory_digest, read_manifest
+from langtailor.storage.artifacts import (
+    Manifest,
+    atomic_directory,
+    canonical_json,
+    directory_digest,
+    read_manifest,
+    sha256_bytes,
+)
 from langtailor.storage.code_digest import module_digest
-from langtailor.vectors.store import DIGEST_BYTES, KIND, VectorShard, text_digests, texts_read, write_shard
+from langtailor.vectors.store import (
+    DIGEST_BYTES,
+    FOLDER_KIND,
+    KIND,
+    VectorShard,
+    text_digests,
+    texts_read,
+    write_shard,
+)
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
 
 _LOG = logging.getLogger("langtailor")
 
 
-def encode_shard(
-    corpus: Path,
-    shard: int,
+def encode_shards(
+    shards: Sequence[Shard],
+    corpora: Mapping[str, Path],
     teacher: Path,
     teacher_settings: TeacherSettings,
-    settings: VectorSettings,
+    batch_tokens: int,
     device: str,
     out: Path,
     cache: Path | None = None,
     splits: Sequence[str] = SPLITS,
 ) -> None:
-    """Compute and store the vectors of one shard, or reuse the shard from the cache where it would be the same.
+    """Compute and store the vectors of some shards, or reuse them from the cache where they would be the same.
 
     Args:
-        corpus: ``corpus/{lang}.parquet``.
-        shard: its number; it holds the rows from ``shard * settings.shard_passages`` on. A shard past the end of a
-            short corpus is empty.
+        shards: what to encode, in this order. A shard past the end of a short corpus is empty.
+        corpora: ``corpus/{lang}.parquet`` by language.
         teacher: the teacher's folder.
         teacher_settings: prompt, length limit and precision of the teacher.
-        settings: size of shards and batches.
+        batch_tokens: most tokens of a forward pass.
         device: ``cpu`` or ``cuda``.
-        out: the shard's file.
-        cache: the language's shard cache, a folder on the same disk; ``None`` keeps none.
-        splits: the splits whose passages are encoded; the shard holds no others.
+        out: the folder (kind ``vectors``): ``{lang}/{number}.arrow``.
+        cache: the shard cache, a folder on the same disk; ``None`` keeps none.
+        splits: the splits whose passages are encoded; the shards hold no others.
 
     Raises:
         LangtailorError: a vector does not fit float16 or is not finite.
     """
-    from langtailor.models.encoder import Encoder
+    reading = _Reading(teacher, teacher_settings, batch_tokens, device)
+    with atomic_directory(out, Manifest(FOLDER_KIND, reading.made_by, reading.inputs)) as folder:
+        for shard in shards:
+            _LOG.info("reading the passages of %s", shard.name)
+            table = read_rows(corpora[shard.lang], shard.start, shard.rows)
+            passages = reading.passages(table.filter(pc.is_in(table["split"], value_set=pa.array(splits))))
+            file = folder / f"{shard.name}.arrow"
+            entry = None if cache is None else _CachedShard.of(cache, shard, reading, passages)
+            if entry is not None and entry.reuse(file, passages.columns):
+                _LOG.info("reused from the shard cache: %s passages", f"{len(passages.texts):,}")
+            else:
+                vectors, facts = reading.encode(passages, shard.name)
+                made = Manifest(KIND, reading.made_by, {**reading.inputs, "shard": shard.number}, facts)
+                write_shard(file, passages.ids, passages.splits, passages.digests, vectors, made)
+                if entry is not None:
+                    entry.store(file)
+            reading.remember(passages.digests, VectorShard.open(file, verify=False).vectors)
 
-    _LOG.info("reading the passages of %s", corpus.stem)
-    manifest = read_manifest(teacher, "teacher")
-    info = ModelInfo.read(teacher)
-    table = read_rows(corpus, shard * settings.shard_passages, settings.shard_passages)
-    table = table.filter(pc.is_in(table["split"], value_set=pa.array(splits)))
-    texts, prompt = texts_read(table, teacher_settings.reads), find_prompt(info, teacher_settings.prompt)
-    ids, split_of_row = (pa.array(table[name].to_pylist(), pa.string()) for name in ("id", "split"))
-    digests = text_digests(texts, prompt)
-    made_by = teacher_settings.model_dump(mode="json") | {
-        "prompt": prompt,
-        "pooling": info.pooling,
-        "max_length": teacher_settings.max_length or info.max_length,
-    }
-    inputs = {"teacher": directory_digest(teacher), "commit": manifest.inputs.get("commit"), "shard": shard}
-    cached = None if cache is None else _CachedShard.of(cache, shard, made_by, inputs, settings)
-    if cached is not None and cached.reuse(out, [ids, split_of_row, digests]):
-        _LOG.info("reused from the shard cache: %s passages", f"{len(texts):,}")
-        return
-    vectors, tokens, padding = np.empty((0, info.dimension), np.float16), 0, 0.0
-    if texts:
-        encoder = Encoder(load_teacher(teacher, teacher_settings, device), prompt, settings.batch_tokens)
-        vectors = _to_float16(encoder.encode(texts, f"encoding {corpus.stem}/{shard:05d}"), out)
-        tokens, padding = encoder.tokens, round(encoder.padding_share, 4)
-        _LOG.info("%s passages, %s tokens, %.1f %% padding", f"{len(texts):,}", f"{tokens:,}", 100 * padding)
-    facts = {"tokens": tokens, "padding_share": padding}
-    write_shard(out, ids, split_of_row, digests, vectors, Manifest(KIND, made_by, inputs, facts))
-    if cached is not None:
-        cached.store(out)
+
+@dataclass(frozen=True)
+class _Passages:
+    """The passages of one shard.
+
+    Attributes:
+        ids: passage ids.
+        splits: their splits.
+        digests: digests of what the teacher reads.
+        texts: what it reads.
+        rows: for each passage, where its vector is: a row of ``known``, then one of those of ``new``.
+        known: vectors, float16, shape (k, d), that an earlier shard has.
+        new: the distinct texts that no earlier shard has.
+    """
+
+    ids: pa.StringArray
+    splits: pa.StringArray
+    digests: pa.FixedSizeBinaryArray
+    texts: list[str]
+    rows: NDArray[np.int64]
+    known: NDArray[np.float16]
+    new: list[str]
+
+    @property
+    def columns(self) -> list[pa.Array]:
+        """What says whose vectors a shard holds."""
+        return [self.ids, self.splits, self.digests]
+
+    def key(self) -> list[str]:
+        """What the bytes of the shard depend on beside its texts: what is encoded together, and what is taken over."""
+        return [sha256_bytes("\0".join(self.new).encode()), sha256_bytes(np.ascontiguousarray(self.known).data)]
+
+
+class _Reading:
+    """The teacher, which is loaded when first needed, and the vectors that it has made in this job.
+
+    Attributes:
+        made_by: the settings that a vector depends on.
+        inputs: which teacher it is.
+        batch_tokens: most tokens of a forward pass.
+    """
+
+    def __init__(self, teacher: Path, settings: TeacherSettings, batch_tokens: int, device: str) -> None:
+        manifest = read_manifest(teacher, "teacher")
+        info = ModelInfo.read(teacher)
+        self._teacher, self._settings, self._device, self._dimension = teacher, settings, device, info.dimension
+        self._prompt = find_prompt(info, settings.prompt)
+        self.batch_tokens = batch_tokens
+        self.made_by = settings.model_dump(mode="json") | {
+            "prompt": self._prompt,
+            "pooling": info.pooling,
+            "max_length": settings.max_length or info.max_length,
+        }
+        self.inputs = {"teacher": directory_digest(teacher), "commit": manifest.inputs.get("commit")}
+        self._vectors: dict[bytes, NDArray[np.float16]] = {}
+
+    @cached_property
+    def _model(self) -> SentenceTransformer:
+        return load_teacher(self._teacher, self._settings, self._device)
+
+    def passages(self, table: pa.Table) -> _Passages:
+        """The passages of a shard, and which of them are still to be encoded."""
+        texts = texts_read(table, self._settings.reads)
+        ids, splits = (pa.array(table[name].to_pylist(), pa.string()) for name in ("id", "split"))
+        digests = text_digests(texts, self._prompt)
+        names = digests.to_pylist()
+        known = [name for name in dict.fromkeys(names) if name in self._vectors]
+        new = {name: text for name, text in zip(names, texts, strict=True) if name not in self._vectors}
+        row = {name: number for number, name in enumerate([*known, *new])}
+        vectors = np.array([self._vectors[name] for name in known], np.float16).reshape(-1, self._dimension)
+        rows = np.array([row[name] for name in names], np.int64)
+        return _Passages(ids, splits, digests, texts, rows, vectors, list(new.values()))
+
+    def encode(self, passages: _Passages, label: str) -> tuple[NDArray[np.float16], dict[str, Any]]:
+        """Vectors of the passages, float16 of shape (n, d), with the facts of what was encoded for them."""
+        from langtailor.models.encoder import Encoder
+
+        if not passages.new:
+            return passages.known[passages.rows], {"tokens": 0, "padding_share": 0.0}
+        encoder = Encoder(self._model, self._prompt, self.batch_tokens)
+        vectors = _to_float16(encoder.encode(passages.new, f"encoding {label}"), label)
+        _LOG.info(
+            "%s passages, %s distinct texts, %s tokens, %.1f %% padding",
+            *(f"{count:,}" for count in (len(passages.texts), len(passages.new), encoder.tokens)),
+            100 * encoder.padding_share,
+        )
+        facts = {"tokens": encoder.tokens, "padding_share": round(encoder.padding_share, 4)}
+        return np.concatenate([passages.known, vectors])[passages.rows], facts
+
+    def remember(self, digests: pa.FixedSizeBinaryArray, vectors: NDArray[np.float16]) -> None:
+        """Keep a finished shard's vectors, which are mapped and not copied, for the texts that later shards share."""
+        for name, vector in zip(digests.to_pylist(), vectors, strict=True):
+            self._vectors.setdefault(name, vector)
 
 
 @dataclass(frozen=True)
@@ -109,13 +210,14 @@ class _CachedShard:
     others: str
 
     @classmethod
-    def of(
-        cls, folder: Path, shard: int, made_by: dict[str, Any], inputs: dict[str, Any], settings: VectorSettings
-    ) -> Self:
-        """The entry for this teacher, these settings and this code."""
-        made_from = canonical_json([made_by, inputs, settings.batch_tokens, module_digest("vectors.encode")])
+    def of(cls, cache: Path, shard: Shard, reading: _Reading, passages: _Passages) -> Self:
+        """The entry for this teacher, these settings, this code and these passages."""
+        code = module_digest("vectors.encode")
+        inputs = {**reading.inputs, "shard": shard.number}
+        made_from = canonical_json([reading.made_by, inputs, reading.batch_tokens, code, passages.key()])
         key = hashlib.blake2b(made_from.encode(), digest_size=DIGEST_BYTES).hexdigest()
-        return cls(folder / f"{shard:05d}.{key}.arrow", f"{shard:05d}.*.arrow")
+        place = cache / shard.name
+        return cls(place.with_name(f"{place.name}.{key}.arrow"), f"{place.name}.*.arrow")
 
     def reuse(self, out: Path, passages: list[pa.Array]) -> bool:
         """Link the cached shard to its place, if there is an intact one of these ids, splits and digests."""
@@ -129,7 +231,6 @@ class _CachedShard:
         out.parent.mkdir(parents=True, exist_ok=True)
         out.unlink(missing_ok=True)
         out.hardlink_to(self.path)
-        os.utime(out)  # newer than the corpus, as a shard made now would be
         return True
 
     def store(self, out: Path) -> None:
@@ -143,11 +244,11 @@ class _CachedShard:
             _LOG.info("%s is not cached for later runs: the file system has no hard links (%s)", out, error)
 
 
-def _to_float16(vectors: NDArray[np.float32], out: Path) -> NDArray[np.float16]:
+def _to_float16(vectors: NDArray[np.float32], label: str) -> NDArray[np.float16]:
     largest = float(np.abs(vectors).max())
     if not largest < float(np.finfo(np.float16).max):
         raise LangtailorError(
-            f"{out}: the teacher gave a vector with the value {largest}, which float16 cannot hold; "
+            f"{label}: the teacher gave a vector with the value {largest}, which float16 cannot hold; "
             "check teacher.dtype (some models overflow outside float32 and bfloat16)"
         )
     return vectors.astype(np.float16)

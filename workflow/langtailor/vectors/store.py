@@ -27,6 +27,8 @@ from langtailor.storage.tables import damage_named, manifest_of, with_manifest
 
 _LOG = logging.getLogger("langtailor")
 KIND = "vectors"
+#: Kind of a folder with the shards of one job.
+FOLDER_KIND = "vector shards"
 DIGEST_BYTES = 16
 #: Numbers that torch converts on one thread. Waking another takes as long as converting so many, and a hundred times as long
 #: where another process has its core.
