@@ -9,8 +9,8 @@ which trains nothing and looks at the development split alone.
 
 Where DATA also holds `sib200/`, `ud/` and `xquad/`, OUT gets what `benchmarks/better-than-the-teacher.yaml` needs:
 
-- `mixed/`: the same pairs with those of SIB-200's train split, and Turkish sentences of the treebanks, whose second column
-  is the sentence itself, so that the teacher reads it in Turkish;
+- `mixed/`: in `pairs.tsv` the same pairs with those of SIB-200's train split, in `tr.tsv` also Turkish sentences of the
+  treebanks, whose second column is the sentence itself, so that the teacher reads it in Turkish; `en.txt` as above, of both;
 - `sib-dev.{tr,en}`: sentences of SIB-200's dev split, line by line;
 - `xquad-{tr,en}/`: questions and paragraphs as BEIR lays them out.
 """
@@ -74,8 +74,9 @@ def write_mixed(data: Path, out: Path, pairs: Iterable[tuple[str, str]], english
     """Write the corpus of several kinds of text, and the tasks that go with it."""
     sib = sib_pairs(data / "sib200", "train")
     treebanks = [line for file in sorted((data / "ud").glob("tr-*.txt")) for line in lines_of(file)]
-    turkish = [*pairs, *sib, *((line, line) for line in treebanks)]
-    write_lines(out / "mixed" / "tr.tsv", (f"{text}\t{read}" for text, read in turkish if "\t" not in text + read))
+    translated = [f"{text}\t{read}" for text, read in [*pairs, *sib] if "\t" not in text + read]
+    write_lines(out / "mixed" / "pairs.tsv", translated)
+    write_lines(out / "mixed" / "tr.tsv", [*translated, *(f"{line}\t{line}" for line in treebanks if "\t" not in line)])
     write_lines(out / "mixed" / "en.txt", [*english, *(read for _, read in sib)])
     turkish_dev, english_dev = zip(*sib_pairs(data / "sib200", "dev"), strict=True)
     write_lines(out / "sib-dev.tr", turkish_dev)

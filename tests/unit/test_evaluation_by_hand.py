@@ -16,7 +16,7 @@ from langtailor.evaluation.tasks.fertility import FertilityTask
 from langtailor.evaluation.tasks.retrieval import nearest, retrieval_scores
 from langtailor.evaluation.tasks.speed import SpeedTask
 from langtailor.models.similarity import COSINE, unit
-from langtailor.storage.artifacts import Manifest
+from langtailor.storage.artifacts import Manifest, directory_digest, seal_directory
 from langtailor.storage.tables import CORPUS, write_table
 from langtailor.vectors.store import text_digest, write_shard
 from tests.unit.test_graft_by_hand import make_teacher
@@ -36,6 +36,7 @@ def write_corpus(path, lang, texts):
 def root(tmp_path_factory):
     folder = tmp_path_factory.mktemp("hand")
     make_teacher(folder / "teacher")
+    seal_directory(folder / "teacher", Manifest("teacher"))
     for lang, texts in TEXTS.items():
         write_corpus(folder / f"{lang}.parquet", lang, texts)
     return folder
@@ -62,18 +63,36 @@ def test_fertility_is_tokens_over_words_and_characters_over_tokens(root, evaluat
     ]
 
 
-def test_agreement_is_the_mean_cosine_to_the_stored_vectors(root, evaluator):
-    """One of the stored vectors points the other way: Turkish 1 and -1, German 1 and 1."""
+def stored_vectors(root, teacher, read=TEXTS):
+    """Shards with one vector that points the other way: Turkish 1 and -1, German 1 and 3."""
     vectors = {}
     for lang, texts in TEXTS.items():
         stored = SentenceTransformer(str(root / "teacher"), device="cpu").encode(texts)
         stored[1] *= {"tr": -1, "de": 3}[lang]
         ids = pa.array([f"{lang}{i}#0" for i in range(2)])
-        digests = pa.array([text_digest(text) for text in texts], pa.binary(16))
+        digests = pa.array([text_digest(text) for text in read[lang]], pa.binary(16))
         path = root / f"{lang}.arrow"
-        manifest = Manifest("vectors", {"reads": "text", "prompt": ""}, {"teacher": "x"})
+        manifest = Manifest("vectors", {"reads": "text", "prompt": ""}, {"teacher": teacher})
         write_shard(path, ids, pa.array(["test", "test"]), digests, stored.astype("float16"), manifest)
         vectors[lang] = [path]
+    return vectors
+
+
+def test_the_teacher_agrees_with_what_it_has_read_itself_without_reading_it_again(root):
+    """Of Turkish it has read another first text, so that this one is encoded: the second is not compared with -1."""
+    read = {**TEXTS, "tr": ["another", TEXTS["tr"][1]]}
+    vectors = stored_vectors(root, directory_digest(root / "teacher"), read)
+    evaluator = Evaluator(root / "teacher", TeacherSettings(model="tiny"), resamples=10, seed=1, device="cpu")
+    task, de = AgreementTask(kind="agreement"), {"de": root / "de.parquet"}
+    assert task.evaluate(evaluator, Inputs(de, vectors)).items["de"] == pytest.approx((1, 1), abs=1e-6)
+    assert "model" not in vars(evaluator), "nothing was loaded"
+    assert task.evaluate(evaluator, Inputs(corpora(root), vectors)).items["tr"] == pytest.approx((1, 1), abs=1e-3)
+    assert "model" in vars(evaluator)
+
+
+def test_agreement_is_the_mean_cosine_to_the_stored_vectors(root, evaluator):
+    """One of the stored vectors points the other way: Turkish 1 and -1, German 1 and 1."""
+    vectors = stored_vectors(root, "another teacher")
     result = AgreementTask(kind="agreement").evaluate(evaluator, Inputs(corpora(root), vectors))
     scores, items = result.scores, result.items
     assert {score.group: score.value for score in scores} == pytest.approx({"all": 0.5, "tr": 0.0, "de": 1.0}, abs=1e-3)

@@ -139,6 +139,15 @@ class VectorStore:
         """Length of a vector; 0 for a store without shards."""
         return self.shards[0].vectors.shape[1] if self.shards else 0
 
+    def made_by(self, model: str) -> bool:
+        """Whether a model, by the digest of its folder, has made these vectors."""
+        return all(shard.manifest.inputs["teacher"] == model for shard in self.shards)
+
+    def holds(self, texts: Sequence[str], prompt: str) -> NDArray[np.bool_]:
+        """For each row, whether the teacher has read this text after this prompt; bool, shape (n,)."""
+        digests = pa.chunked_array([shard.digests for shard in self.shards], pa.binary(DIGEST_BYTES))
+        return np.asarray(pc.equal(digests, text_digests(texts, prompt)).to_numpy(), np.bool_)
+
     def take(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Vectors of some rows, in the order asked for.
 

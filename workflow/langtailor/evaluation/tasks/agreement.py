@@ -34,8 +34,13 @@ class AgreementTask(EvaluationTask):
             if not texts:
                 _LOG.warning("%s: no test passages; agreement leaves it out", lang)
                 continue
-            stored = unit(VectorStore.open(list(inputs.vectors[lang]), "test").take(np.arange(len(texts))))
-            vectors = evaluator.vectors(texts, f"encoding {lang}", similarity=COSINE)
+            store = VectorStore.open(list(inputs.vectors[lang]), "test")
+            vectors = stored = unit(store.take(np.arange(len(texts))))
+            # The teacher's own vectors are at hand, but for texts of which it has read the aligned one.
+            rows = np.flatnonzero(~(store.holds(texts, evaluator.prompt) & store.made_by(evaluator.digest)))
+            if len(rows):
+                vectors = stored.copy()
+                vectors[rows] = evaluator.vectors([texts[row] for row in rows], f"encoding {lang}", similarity=COSINE)
             cosines[lang] = COSINE.pairs(vectors, stored)
         if not cosines:
             return TaskResult(())
