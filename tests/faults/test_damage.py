@@ -89,7 +89,7 @@ def swap(path: Path, kind: Kind, results: Path) -> None:
 
 def jobs(said: str) -> set[str]:
     """Rules of which snakemake has run a job."""
-    return set(re.findall(r"^(?:local)?rule (\w+):$", said, re.MULTILINE))
+    return set(re.findall(r"^\[(\w+)[^]]*\] finished in ", said, re.MULTILINE))
 
 
 @pytest.fixture(scope="module")

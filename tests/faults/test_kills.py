@@ -203,7 +203,7 @@ def test_a_job_that_is_killed_for_memory_is_named_and_tried_again_with_more(undi
     assert "Error in rule count_tokens" in said
     assert "SIGKILL" in said
     assert without_trace(said)
-    code, said = killed("--retries", "1")
+    code, said = killed("--retries", "1", "--verbose")
     assert code == 0, said
-    assert re.findall(r"\bmem_mb=(\d+)", said) == ["4000", "8000"]
+    assert re.findall(r"^    resources: .*\bmem_mb=(\d+)", said, re.MULTILINE) == ["4000", "8000"]
     assert run.digests() == undisturbed.digests()

@@ -84,6 +84,7 @@ from types import SimpleNamespace
 sys.path.insert(0, sys.argv[1])
 import job
 job.Heartbeat = partial(job.Heartbeat, every=0.1)
+job._SILENCE = 0.1
 rule = SimpleNamespace(rule="distil", wildcards=["small"], threads=1, log=["log/small.log"], input=[], output=[])
 with job.job(rule):
     time.sleep(0.6)
@@ -97,3 +98,30 @@ def test_a_job_that_says_nothing_is_seen_to_run(tmp_path):
     assert len(lines) >= 3
     assert set(lines[:3]) == {"[distil small] still running, 0:00 after: checking the inputs"}
     assert "INFO still running, 0:00 after: checking" in (tmp_path / "log" / "small.log").read_text(encoding="utf-8")
+
+
+TALKATIVE = """
+import logging, sys
+from types import SimpleNamespace
+sys.path.insert(0, sys.argv[1])
+import job
+from langtailor.progress import track
+rule = SimpleNamespace(rule="distil", wildcards=["small"], threads=1, log=["log/small.log"], input=[], output=[])
+with job.job(rule):
+    log = logging.getLogger("langtailor")
+    log.info("half of it")
+    log.warning("mind this")
+    log.info("all of it")
+    list(track([1, 2], "counting"))
+"""
+
+
+@pytest.mark.parametrize("verbose", [False, True])
+def test_a_short_job_says_in_the_terminal_what_came_of_it_and_its_log_says_all(tmp_path, monkeypatch, verbose):
+    monkeypatch.setenv("LANGTAILOR_VERBOSE", "1" if verbose else "")
+    command = [sys.executable, "-c", TALKATIVE, str(SCRIPTS)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    shown = [line.removeprefix("[distil small] ") for line in done.stderr.splitlines()]
+    logged = [line.split(maxsplit=3)[3] for line in (tmp_path / "log" / "small.log").read_text().splitlines()]
+    assert len(logged) == 6
+    assert shown == (logged if verbose else ["mind this", "finished in 0:00: all of it"])

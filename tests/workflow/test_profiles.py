@@ -33,7 +33,7 @@ def test_any_submit_command_makes_a_cluster(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", f"{commands}{os.pathsep}{os.environ['PATH']}")
     workflow = Workflow(tmp_path)
     profile = ("--profile", str(ROOT / "profiles" / "cluster-generic"))
-    done = workflow.snakemake("vectors", *profile, cores=8)
+    done = workflow.snakemake("vectors", *profile, "--verbose", cores=8)
     assert done.returncode == 0, done.stdout[-5_000:] + done.stderr[-5_000:]
     assert len(list((workflow.results / "vectors" / "0000").rglob("*.arrow"))) == 2
     assert gpus_provided(done.stdout + done.stderr) == "8"
@@ -49,7 +49,7 @@ def test_any_submit_command_makes_a_cluster(tmp_path, monkeypatch):
     ("profile", "gpus"), [((), "1" if has_gpu() else None), (("--profile", str(ROOT / "profiles" / "gpus")), "4")]
 )
 def test_gpu_jobs_run_one_at_a_time_where_there_is_one_unless_a_profile_gives_more(tmp_path, profile, gpus):
-    done = Workflow(tmp_path).snakemake("results/small/teacher/model", *profile)
+    done = Workflow(tmp_path).snakemake("results/small/teacher/model", *profile, "--verbose")
     assert done.returncode == 0, done.stdout + done.stderr
     assert gpus_provided(done.stdout + done.stderr) == gpus
 

@@ -2,6 +2,7 @@
 
 
 rule clone_model:
+    """Give the teacher the vocabulary of {wildcards.variant}."""
     input:
         teacher="<results>/teacher/model",
         tokenizer="<results>/tokenizer/{variant}",

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
-from snakemake.settings.types import RerunTrigger
+from snakemake.settings.types import Quietness, RerunTrigger
 
 #: Where this file is: a folder, or a place in a remote repository.
 RULES = workflow.current_basedir
@@ -37,6 +37,7 @@ from langtailor.vocabulary.donor import donor_file
 from langtailor.errors import ConfigError, LangtailorError, SourceError
 from langtailor.planning.configuration import load_settings
 from langtailor.planning.machine import has_gpu
+from langtailor.planning.summary import summary
 from langtailor.storage.code_digest import code_digest, module_digest
 from langtailor.teacher.fetch import local_files
 
@@ -124,6 +125,29 @@ def keep_times():
     """
     if workflow.is_main_process and RerunTrigger.CODE not in workflow.rerun_triggers:
         restore_times(ROOT)
+
+
+#: What Snakemake says of its scheduling between any two jobs.
+SCHEDULING = re.compile(r"Select jobs to execute\.\.\.|Execute \d+ jobs\.\.\.")
+
+
+def announce_jobs():
+    """Announce a job by the line that documents its rule. A dry run and --verbose show its files and the reason, too."""
+    output = workflow.output_settings
+    if output.verbose:
+        os.environ["LANGTAILOR_VERBOSE"] = "1"  # for the jobs
+    if output.verbose or output.dryrun:
+        return
+    logger.addFilter(lambda record: not SCHEDULING.match(record.getMessage()))
+    output.quiet.update({Quietness.PROGRESS, Quietness.REASON})
+    for each in workflow.rules:
+        each.message = each.message or each.docstring
+
+
+def print_summary():
+    """Say at the end where report and models are, and the main figures."""
+    if workflow.is_main_process and (ROOT / "report.html").is_file():
+        print(*summary(ROOT, {name: SETTINGS.compared(name) for name in VARIANTS}, TASKS), sep="\n", file=sys.stderr)
 
 
 def script_digest(name, registered=None):

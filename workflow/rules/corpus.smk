@@ -2,6 +2,7 @@
 
 
 rule fetch_documents:
+    """Sample documents of {wildcards.lang}."""
     input:
         files=source_files,
     output:
@@ -33,6 +34,7 @@ rule fetch_documents:
 
 
 rule list_words:
+    """List the teacher's words that {wildcards.lang} can write."""
     input:
         teacher="<results>/teacher/model",
     output:
@@ -59,6 +61,7 @@ rule list_words:
 
 
 rule build_corpus:
+    """Clean, cut and split the text of {wildcards.lang}."""
     input:
         documents="<results>/corpus/documents/{lang}.parquet",
         teacher="<results>/teacher/model",

@@ -2,6 +2,7 @@
 
 
 rule count_tokens:
+    """Count the teacher's tokens in each language."""
     input:
         corpora=per_language("<results>/corpus/{lang}.parquet"),
         teacher="<results>/teacher/model",

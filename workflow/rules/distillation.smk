@@ -2,6 +2,7 @@
 
 
 rule tokenize_corpora:
+    """Tokenize the text for {wildcards.variant}."""
     input:
         corpora=per_language("<results>/corpus/{lang}.parquet"),
         clone="<results>/clone/{variant}",
@@ -28,6 +29,7 @@ rule tokenize_corpora:
 
 
 rule distil:
+    """Train {wildcards.variant} on the stored vectors."""
     input:
         clone="<results>/clone/{variant}",
         tokens=per_language("<results>/distillation/{variant}/tokens/{lang}.arrow"),

@@ -2,6 +2,7 @@
 
 
 rule evaluate:
+    """Evaluate {wildcards.variant}, {wildcards.model}."""
     input:
         **evaluation_inputs(),
         model=lambda wildcards: {
@@ -35,6 +36,7 @@ rule evaluate:
 
 
 use rule evaluate as evaluate_teacher with:
+    """Evaluate the teacher."""
     input:
         **evaluation_inputs(),
         model="<results>/teacher/model",

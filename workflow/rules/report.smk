@@ -2,6 +2,7 @@
 
 
 rule write_report:
+    """Write the report."""
     input:
         teacher="<results>/teacher/model",
         corpora=per_language("<results>/corpus/{lang}.parquet"),

@@ -3,6 +3,7 @@
 
 
 rule publish_student:
+    """Give {wildcards.variant} its model card."""
     input:
         model=student_model,
         teacher="<results>/teacher/model",

@@ -2,6 +2,7 @@
 
 
 rule fetch_teacher:
+    """Fetch the teacher and check it."""
     input:
         files=lambda wildcards: TEACHER_FILES,
     output:

@@ -2,6 +2,7 @@
 
 
 rule write_tokenizer:
+    """Write and certify the tokenizer of {wildcards.variant}."""
     input:
         teacher="<results>/teacher/model",
         vocabulary="<results>/vocabulary/{variant}.parquet",

@@ -2,6 +2,7 @@
 
 
 rule teacher_vectors:
+    """Embed text with the teacher, job {wildcards.job}."""
     input:
         corpora=lambda wildcards: per_language("<results>/corpus/{lang}.parquet", job_languages(wildcards)),
         teacher="<results>/teacher/model",

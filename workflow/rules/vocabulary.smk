@@ -2,6 +2,7 @@
 
 
 rule choose_graft_share:
+    """Choose the share of new tokens of {wildcards.variant}."""
     input:
         teacher="<results>/teacher/model",
         corpora=per_language("<results>/corpus/{lang}.parquet"),
@@ -39,6 +40,7 @@ rule choose_graft_share:
 
 
 rule select_vocabulary:
+    """Choose the tokens of {wildcards.variant}."""
     input:
         teacher="<results>/teacher/model",
         corpora=per_language("<results>/corpus/{lang}.parquet"),

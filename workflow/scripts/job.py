@@ -1,9 +1,9 @@
 """What every script shares: logging, threads, device, and errors that speak plainly.
 
-A script runs as ``with job(snakemake): ...``. Its messages go to the rule's log file and, marked with the rule and its
-wildcards, to the terminal; at least one comes every ten seconds. An error that the user can act on is one line without a
-stack trace. Inputs are compared with what their jobs wrote; the checksums of outputs are written for the jobs that will
-read them.
+A script runs as ``with job(snakemake): ...``. Its messages go to the rule's log file. To the terminal go, marked with the
+rule and its wildcards, warnings, a line every ten seconds and one at the end; with ``snakemake --verbose`` all of them. An
+error that the user can act on is one line without a stack trace. Inputs are compared with what their jobs wrote; the
+checksums of outputs are written for the jobs that will read them.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import logging
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,10 +22,14 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from langtailor.errors import DiskFullError, LangtailorError, OutOfMemoryError, is_disk_full, is_out_of_memory
-from langtailor.progress import Heartbeat
+from langtailor.progress import Heartbeat, clock
 from langtailor.storage.checksums import modified, verify_checksum, write_checksum
 
 _LOG = logging.getLogger("langtailor")
+#: Seconds after which a job says in the terminal that it is running.
+_SILENCE = 8.0
+#: Mark of a message that is shown in any case.
+_ALWAYS = "always_shown"
 
 
 @contextmanager
@@ -35,7 +40,8 @@ def job(snakemake: Any) -> Iterator[None]:
         snakemake: the object that Snakemake hands to scripts.
     """
     _limit_threads(snakemake.threads)
-    _log_to(Path(snakemake.log[0]), " ".join([snakemake.rule, *map(str, snakemake.wildcards)]))
+    started, brief = time.monotonic(), _Brief()
+    _log_to(Path(snakemake.log[0]), " ".join([snakemake.rule, *map(str, snakemake.wildcards)]), brief)
     try:
         inputs, outputs = ([Path(path) for path in paths] for paths in (snakemake.input, snakemake.output))
         with Heartbeat("checking the inputs"):
@@ -46,6 +52,7 @@ def job(snakemake: Any) -> Iterator[None]:
             for path in outputs:
                 if ".snakemake" not in path.parts:  # where copies of remote storage come and go
                     write_checksum(path, newest)
+        _LOG.info("finished in %s%s", clock(time.monotonic() - started), brief.last, extra={_ALWAYS: True})
     except Exception as error:
         if plain := _plain(error, snakemake):
             _LOG.error("error: %s", plain)
@@ -116,11 +123,36 @@ def _limit_threads(threads: int) -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 
 
-def _log_to(path: Path, label: str) -> None:
+class _Brief(logging.Filter):
+    """What a job says in a terminal that many share: warnings, and of all else a line every ten seconds and the last.
+
+    Attributes:
+        last: the last message that was no progress, as the last line has it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = ""
+        self._verbose = bool(os.environ.get("LANGTAILOR_VERBOSE"))
+        self._next = time.monotonic() + _SILENCE
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a message is shown."""
+        if record.levelno == logging.INFO and record.module != "progress":
+            self.last = f": {record.getMessage()}"
+        now = time.monotonic()
+        if not (self._verbose or record.levelno > logging.INFO or hasattr(record, _ALWAYS) or now >= self._next):
+            return False
+        self._next = now + _SILENCE
+        return True
+
+
+def _log_to(path: Path, label: str, brief: _Brief) -> None:
     # A log that cannot be written, on a full disk, must not bury what the job has to say.
     logging.raiseExceptions = False
     to_terminal = logging.StreamHandler(sys.stderr)
     to_terminal.setFormatter(logging.Formatter(f"[{label}] %(message)s"))
+    to_terminal.addFilter(brief)
     handlers: list[logging.Handler] = [to_terminal]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -117,6 +117,7 @@ def build_corpus(
             }
             inputs = {"documents": origin.made_by, "tokenizer": sha256_file(teacher / "tokenizer.json")}
             table.seal(Manifest("corpus", made_by, inputs, {**facts, "characters": characters}))
+    _LOG.info("passages: %s", ", ".join(f"{count:,} {split}" for split, count in facts["passages"].items()))
 
 
 class PassageMaker:

@@ -87,6 +87,7 @@ def fetch_documents(
                 "Check `corpus.sources` and the language's `name_in_source`."
             )
         table.seal(Manifest("documents", made_by={**asked, "lang": lang}, facts={**sample.facts, **written}))
+    _LOG.info("%s documents, %s characters", f"{written['documents']:,}", f"{written['characters']:,}")
 
 
 @contextmanager

@@ -7,6 +7,7 @@ An uncompressed Arrow IPC file (https://arrow.apache.org/docs/format/Columnar.ht
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +29,7 @@ from langtailor.storage.batching import batched
 from langtailor.storage.checksums import matches_checksum
 from langtailor.storage.tables import TOKENS, damage_named, manifest_of, with_manifest
 
+_LOG = logging.getLogger("langtailor")
 Ids = NDArray[np.int32]
 #: The splits that training reads.
 TRAINING_SPLITS = ("train", "validation")
@@ -63,12 +65,15 @@ def tokenize_corpora(
     """
     tokenizer = Tokenizer(clone, teacher, max_length)
     made_by = {"max_length": max_length, "prompt": teacher.prompt}
+    total = 0
     for lang, corpus in corpora.items():
         inputs = {"corpus": sha256_file(corpus), "tokenizer": tokenizer_digest(clone)}
-        _tokenize(tokenizer, corpus, Manifest(_KIND, made_by, inputs), outs[lang])
+        total += _tokenize(tokenizer, corpus, Manifest(_KIND, made_by, inputs), outs[lang])
+    _LOG.info("%s tokens", f"{total:,}")
 
 
-def _tokenize(tokenizer: Tokenizer, corpus: Path, manifest: Manifest, out: Path) -> None:
+def _tokenize(tokenizer: Tokenizer, corpus: Path, manifest: Manifest, out: Path) -> int:
+    """Write one language's file; returns its number of tokens."""
     counts = split_counts(corpus)
     rows, tokens = (dict.fromkeys(TRAINING_SPLITS, 0) for _ in range(2))
     with scratch_directory(out) as folder:
@@ -85,6 +90,7 @@ def _tokenize(tokenizer: Tokenizer, corpus: Path, manifest: Manifest, out: Path)
                     writer.write_batch(batch)
         facts = {"rows": rows, "tokens": tokens, "prompt_length": tokenizer.prompt_length}
         _write(out, spool, replace(manifest, facts=facts))
+    return sum(tokens.values())
 
 
 def tokenizer_digest(folder: Path) -> str:

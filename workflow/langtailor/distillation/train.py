@@ -88,6 +88,13 @@ def distil(
             (folder / "training.jsonl").write_text(run.metrics.text(), encoding="utf-8")
             seal_directory(folder, Manifest("distilled", made_by, data.inputs, facts))
         store.clear()
+        before, after = facts["before"], facts["after"]
+        _LOG.info(
+            "validation loss %.5f, before training %.5f; step %s kept",
+            after["loss"],
+            before["loss"],
+            facts["kept_step"],
+        )
     accelerator.wait_for_everyone()
 
 

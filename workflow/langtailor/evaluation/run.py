@@ -43,7 +43,7 @@ def evaluate_model(
     Raises:
         LangtailorError: a file cannot be used, there is nothing to evaluate on, or a setting does not fit the model.
     """
-    failed = 0
+    failed = reused = 0
     with atomic_directory(out, Manifest(_KIND, inputs={"model": evaluator.digest})) as folder:
         for name, task in tasks.items():
             entry = _CachedScores.of(cache, name, task, evaluator, inputs)
@@ -51,6 +51,7 @@ def evaluate_model(
             try:
                 if entry.reuse(file):
                     _LOG.info("task %s: taken from the score cache", name)
+                    reused += 1
                 else:
                     run_task(name, task, evaluator, inputs, file)
                     entry.store(file)
@@ -61,6 +62,7 @@ def evaluate_model(
             raise LangtailorError(
                 f"{failed} of {len(tasks)} tasks failed; the next run takes over what the others gave"
             )
+    _LOG.info("%d tasks, %d of them from the score cache", len(tasks), reused)
 
 
 def run_task(name: str, task: EvaluationTask, evaluator: Evaluator, inputs: Inputs, out: Path) -> Evaluation:

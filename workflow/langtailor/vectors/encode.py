@@ -85,6 +85,7 @@ def encode_shards(
         LangtailorError: a vector does not fit float16 or is not finite.
     """
     reading = _Reading(teacher, teacher_settings, batch_tokens, device)
+    total = 0
     with atomic_directory(out, Manifest(FOLDER_KIND, reading.made_by, reading.inputs)) as folder:
         for shard in shards:
             _LOG.info("reading the passages of %s", shard.name)
@@ -101,6 +102,8 @@ def encode_shards(
                 if entry is not None:
                     entry.store(file)
             reading.remember(passages.digests, VectorShard.open(file, verify=False).vectors)
+            total += len(passages.texts)
+    _LOG.info("vectors of %s passages in %d shards", f"{total:,}", len(shards))
 
 
 @dataclass(frozen=True)
