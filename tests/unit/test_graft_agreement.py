@@ -3,7 +3,7 @@
 import pytest
 
 from langtailor.errors import ConfigError
-from langtailor.evaluation.graft_share import Trial, choose_graft_share
+from langtailor.evaluation.agreement_share import Trial, choose_graft_share
 from langtailor.report.vocabulary import trial_rows
 from langtailor.storage.artifacts import read_json
 

@@ -164,7 +164,7 @@ def make_run(root, variants=("tailored",)):
         content["agreement"] = {"transformers": {"agree": 99, "passages": 100}}
         write_json(root / "tokenizer" / name / "certificate.json", "certificate", content)
         make_student(root / "distillation" / name / "model", {"steps": 2, "planned_steps": 1500, "kept_step": 1})
-        make_tiny_bert_teacher(root / "clone" / name)
+        seal_directory(make_tiny_bert_teacher(root / "clone" / name), Manifest("clone", facts={"row_trials": []}))
     write_benchmark(root / "benchmarks" / "fetch_teacher.tsv", (4.25, "-"))
     write_benchmark(root / "benchmarks" / "evaluate" / "a.tsv", (10.0, 900.0), (70.5, 2500.4))
     write_benchmark(root / "benchmarks" / "evaluate" / "b.tsv", (45.0, 30.0))

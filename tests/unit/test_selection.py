@@ -170,7 +170,12 @@ def test_what_was_chosen_becomes_a_clone_that_opens(workshop):
     folder = workshop.folder
     write_tokenizer(workshop.teacher, folder / "c.parquet", workshop.corpora, ["tr"], folder / "c-tokenizer")
     clone_model(
-        workshop.teacher, folder / "c-tokenizer", folder / "c.parquet", InitialisationSettings(), 0, folder / "c-clone"
+        workshop.teacher,
+        folder / "c-tokenizer",
+        folder / "c.parquet",
+        InitialisationSettings(method="learned"),
+        0,
+        folder / "c-clone",
     )
     model = load_sentence_transformer(folder / "c-clone", "cpu")
     assert model.encode(["Bugün hava çok güzel."]).shape == (1, ModelInfo.read(workshop.teacher).dimension)

@@ -143,6 +143,14 @@ def test_a_share_is_tried_where_it_is_chosen_by_the_vectors_and_nowhere_else(wor
     assert "choose_graft_share" not in workflow.planned({**workflow.config, "run": "judged"})
 
 
+def test_rows_are_tried_where_the_method_is_open_and_there_are_new_tokens(workflow):
+    open_method = changed(workflow.config, {"run": "judged", "initialisation": {}, "distillation": None})
+    assert workflow.planned(open_method)["choose_row_method"] == 1
+    cut = workflow.planned(changed(open_method, {"vocabulary.graft": {"share": 0}}))
+    assert "choose_row_method" not in cut
+    assert "choose_row_method" not in workflow.planned({**workflow.config, "run": "judged"})
+
+
 def test_a_language_without_text_lists_words_and_samples_no_documents(workflow):
     words = {"kind": "vocabulary", "letters": {"tr": "a-z"}}
     own = {"run": "words", "corpus.sources.words": words, "corpus.languages.tr.source": "words"}

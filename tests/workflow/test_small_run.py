@@ -1,5 +1,6 @@
 """A whole small run of the real workflow; `test_reruns.py` says what reruns after it."""
 
+import json
 import os
 import re
 from pathlib import Path
@@ -120,3 +121,17 @@ def test_the_share_of_new_tokens_is_chosen_by_the_vectors(finished):
         harm = max(trials[0.0]["cosine"][lang] - trial["cosine"][lang] for lang in ("en", "tr"))
         assert trial["harm"] == pytest.approx(max(0, harm), abs=2e-6)
         assert share == 0 or (trial["grafts"] and trial["fertility"]["tr"] < trials[0.0]["fertility"]["tr"])
+
+
+def test_the_method_of_new_rows_is_chosen_by_the_vectors(finished):
+    judged = changed(finished.config, {"run": "judged", "initialisation": {"method": "agreement"}})
+    done = finished.snakemake("results/judged/clone/tailored", config=judged)
+    assert done.returncode == 0, done.stdout[-3_000:] + done.stderr[-3_000:]
+    clone = finished.folder / "results" / "judged" / "clone"
+    chosen = read_json(clone / "tailored.method.json", "row method")
+    trials = {trial["method"]: trial["target_cosine"] for trial in chosen["trials"]}
+    assert trials.keys() == {"mean", "learned", "aligned"}, "the sample has pairs"
+    assert trials[chosen["method"]] == max(trials.values())
+    facts = json.loads((clone / "tailored" / "manifest.json").read_text(encoding="utf-8"))
+    assert facts["made_by"]["method"] == chosen["method"]
+    assert facts["facts"]["row_trials"] == chosen["trials"]

@@ -1,6 +1,39 @@
 # Step 4: the teacher with the new vocabulary: backbone untouched, kept rows copied, new rows composed.
 
 
+rule choose_row_method:
+    """Choose how the rows of new tokens of {wildcards.variant} are made."""
+    input:
+        teacher="<results>/teacher/model",
+        tokenizer="<results>/tokenizer/{variant}",
+        vocabulary="<results>/vocabulary/{variant}.parquet",
+        corpora=per_language("<results>/corpus/{lang}.parquet"),
+        vectors=all_vectors,
+    output:
+        method="<results>/clone/{variant}.method.json",
+    log:
+        "<logs>/choose_row_method/{variant}.log",
+    benchmark:
+        "<benchmarks>/choose_row_method/{variant}.tsv"
+    conda:
+        "../../envs/gpu.yaml"
+    threads: MODEL_THREADS
+    resources:
+        mem_mb=growing(16000),
+        runtime=growing(60),
+        disk_mb=8000,
+        gpu=1,
+    params:
+        settings=variant_section("initialisation"),
+        teacher=section(SETTINGS.teacher),
+        languages=LANGUAGES,
+        targets=SETTINGS.targets,
+        seed=SETTINGS.seed,
+        code=script_digest("clone_row_method"),
+    script:
+        "../scripts/clone_row_method.py"
+
+
 rule clone_model:
     """Give the teacher the vocabulary of {wildcards.variant}."""
     input:
@@ -8,6 +41,7 @@ rule clone_model:
         tokenizer="<results>/tokenizer/{variant}",
         vocabulary="<results>/vocabulary/{variant}.parquet",
         corpora=initialisation_corpora,
+        method=row_method,
     output:
         clone=directory("<results>/clone/{variant}"),
     log:

@@ -265,6 +265,12 @@ def fits_rows(wildcards):
     return SETTINGS.variant(wildcards.variant).initialisation.token_distillation.steps > 0
 
 
+def row_method(wildcards):
+    """The method of new rows, where it is chosen by what it does to the vectors."""
+    judged = SETTINGS.variant(wildcards.variant).rows_judged
+    return ["<results>/clone/{variant}.method.json"] if judged else []
+
+
 def initialisation_languages(wildcards):
     """Languages whose corpus the new rows depend on."""
     return LANGUAGES if SETTINGS.variant(wildcards.variant).rows_read_corpus else []

@@ -6,7 +6,7 @@ from job import by_language, device, job, shards_by_language
 from langtailor.config.initialisation import InitialisationSettings
 from langtailor.config.teacher import TeacherSettings
 from langtailor.config.vocabulary import VocabularySettings
-from langtailor.evaluation.graft_share import TrialClones, choose_graft_share
+from langtailor.evaluation.agreement_share import TrialClones, choose_graft_share
 from langtailor.vocabulary.donor import load_donor
 
 with job(snakemake):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,7 @@ def clone_model(
     out: Path,
     *,
     corpora: Mapping[str, Path] | None = None,
+    row_trials: Sequence[Mapping[str, Any]] = (),
     prompt: str | None = None,
     device: str = "cpu",
     trust_remote_code: bool = False,
@@ -77,6 +78,8 @@ def clone_model(
             give parameters, bytes and rows ``before`` and ``after``, mean norms of kept and new rows, number and digest
             of the tensors that were copied, and the number of texts that were compared at the end.
         corpora: corpus by language: ``aligned`` and ``learned`` read its sentence pairs, token distillation its passages.
+        row_trials: the trials by which the method was chosen (:mod:`langtailor.evaluation.agreement_rows`), which the manifest
+            keeps.
         prompt: put before the passages of token distillation: the name of one of the model's prompts, or the prompt itself.
         device: ``cpu`` or ``cuda``, for token distillation.
         trust_remote_code: run Python code that comes with the model for that comparison; without, such a model is
@@ -99,6 +102,8 @@ def clone_model(
     made_by = settings.model_dump(mode="json") | {"seed": seed}
     if not layout.grafts:
         settings = InitialisationSettings(method="mean")  # there is no row to make
+    if settings.method == "agreement":
+        raise ValueError("the method has to be chosen first (langtailor.evaluation.agreement_rows)")
     corpora = (corpora or {}) if settings.reads_corpus else {}
     links = None
     if settings.method in ("aligned", "learned"):
@@ -136,6 +141,7 @@ def clone_model(
             "identical_tensors": len(copied),
             "identical_sha256": _digest(copied),
             "compared_texts": compare_with_teacher(teacher, folder, family, table, trust_remote_code),
+            "row_trials": list(row_trials),
             **fitted,
         }
         if corpora:

@@ -23,13 +23,16 @@ class TokenDistillationSettings(Section):
 class InitialisationSettings(Section):
     """How the row of a new token is made from the teacher's rows."""
 
-    method: Literal["mean", "length-weighted", "norm-matched", "similarity", "aligned", "learned", "random"] = "learned"
+    method: Literal[
+        "agreement", "mean", "length-weighted", "norm-matched", "similarity", "aligned", "learned", "random"
+    ] = "agreement"
     """`mean` of the teacher's rows for the token's text (the paper's); `length-weighted` by characters; `norm-matched`
     rescaled to the kept rows' mean norm; `similarity`: weighted kept tokens near the mean (FOCUS-like); `aligned`:
     weighted teacher tokens that translate the token in the corpus's sentence pairs; `learned`: predicted from the rows
     of its pieces by a map that is learned on the teacher's own tokens, and averaged with `aligned` where the corpus has
-    pairs; `random` from the teacher's distribution (the control). Where the teacher does not know the language and there
-    are pairs, `aligned` alone is best."""
+    pairs; `random` from the teacher's distribution (the control). `agreement` makes the untrained clones of `mean`,
+    `learned` and, where there are pairs, `aligned`, and takes the one whose vectors of the target languages' validation
+    text are nearest to the teacher's."""
     neighbours: Annotated[int, Field(ge=1)] = 8
     """Kept tokens that `similarity` combines."""
     temperature: Annotated[float, Field(gt=0)] = 0.1
@@ -40,4 +43,4 @@ class InitialisationSettings(Section):
     @property
     def reads_corpus(self) -> bool:
         """Whether new rows depend on the corpus."""
-        return self.method in ("aligned", "learned") or self.token_distillation.steps > 0
+        return self.method in ("agreement", "aligned", "learned") or self.token_distillation.steps > 0

@@ -151,7 +151,7 @@ class Settings(Section):
         variants = self.complete_variants.values()
         if any(variant.distillation is not None for variant in variants):
             return SPLITS
-        judged = any(variant.vocabulary.graft.policy == "agreement" for variant in variants)
+        judged = any(v.vocabulary.graft.policy == "agreement" or v.rows_judged for v in variants)
         return ("validation", "test") if judged else ("test",)
 
     def shards(self, lang: str) -> tuple[Shard, ...]:

@@ -44,6 +44,11 @@ class Variant(Section):
         """Whether the rows of new tokens depend on the corpus; false where there are none."""
         return self.vocabulary.graft.offers_rows and self.initialisation.reads_corpus
 
+    @property
+    def rows_judged(self) -> bool:
+        """Whether it is by vectors that the method of new rows is chosen."""
+        return self.vocabulary.graft.offers_rows and self.initialisation.method == "agreement"
+
     def cut_alone(self) -> Variant:
         """The same with no new tokens and no training."""
         vocabulary = self.vocabulary.model_copy(update={"graft": GraftSettings(share=0)})

@@ -92,12 +92,13 @@ def build_corpus(
         spooled(splits.rows(maker.passages(_documents(documents)), progress), DOCUMENTS, out) as spool,
     ):
         positions = splits.positions()
+        counts = {split: len(positions[split]) for split in SPLITS}
         facts = {
             "revision": origin.facts.get("revision"),
             "documents": {"sampled": origin.facts["documents"], "read": maker.documents, "cut": maker.truncated},
             "dropped": dict(maker.dropped),
             "surplus": splits.surplus,
-            "passages": {split: len(positions[split]) for split in SPLITS},
+            "passages": counts,
             "filled": round(len(spool) / quotas.total, 4),
         }
         _check_filled(lang, origin, quotas, facts)
@@ -117,7 +118,7 @@ def build_corpus(
             }
             inputs = {"documents": origin.made_by, "tokenizer": sha256_file(teacher / "tokenizer.json")}
             table.seal(Manifest("corpus", made_by, inputs, {**facts, "characters": characters}))
-    _LOG.info("passages: %s", ", ".join(f"{count:,} {split}" for split, count in facts["passages"].items()))
+    _LOG.info("passages: %s", ", ".join(f"{count:,} {split}" for split, count in counts.items()))
 
 
 class PassageMaker:

@@ -24,7 +24,14 @@ from langtailor.report.stages import StageRun, read_stages
 from langtailor.report.steps import StepTable, model_folders, step_table
 from langtailor.report.sweep import Sweep, Variant, sweep
 from langtailor.report.training import read_records, training_note, training_plots
-from langtailor.report.vocabulary import composition_plot, graft_rows, share_plot, share_rows, trial_rows
+from langtailor.report.vocabulary import (
+    composition_plot,
+    graft_rows,
+    row_trial_rows,
+    share_plot,
+    share_rows,
+    trial_rows,
+)
 from langtailor.storage import tables
 from langtailor.storage.artifacts import Manifest, atomic_file, read_json, read_manifest
 
@@ -53,6 +60,7 @@ class VariantPart:
     share_rows: Sequence[Mapping[str, Any]]
     share_plot: str
     trial_rows: Sequence[Mapping[str, Any]]
+    row_trial_rows: Sequence[Mapping[str, Any]]
     checks: Sequence[Mapping[str, str]]
     sizes: Sequence[SizeRow]
     trained: bool
@@ -173,6 +181,7 @@ def _variant_part(
         share_rows=share_rows(manifest.facts, settings["vocabulary"]["graft"]["share"]),
         share_plot=share_plot(manifest.facts),
         trial_rows=trial_rows(manifest.facts),
+        row_trial_rows=row_trial_rows(read_manifest(root / "clone" / name, "clone", verify=False).facts),
         checks=check_rows(certificate),
         sizes=size_rows(teacher, student),
         trained="trained" in models,

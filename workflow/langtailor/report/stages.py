@@ -17,6 +17,7 @@ ORDER = (
     "choose_graft_share",
     "select_vocabulary",
     "write_tokenizer",
+    "choose_row_method",
     "clone_model",
     "teacher_vectors",
     "tokenize_corpora",

@@ -68,6 +68,25 @@ def trial_rows(facts: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
+def row_trial_rows(facts: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The methods of making new rows that were tried, and the cosines that each gives; nothing where one was set.
+
+    Args:
+        facts: of the clone's manifest.
+    """
+    trials = facts["row_trials"]
+    best = max((trial["target_cosine"] for trial in trials), default=0)
+    taken = next((trial["method"] for trial in trials if trial["target_cosine"] == best), None)
+    return [
+        {
+            "method": trial["method"],
+            "cosine": ", ".join(f"{lang} {value:.4f}" for lang, value in trial["cosine"].items()),
+            "chosen": trial["method"] == taken,
+        }
+        for trial in trials
+    ]
+
+
 def share_plot(facts: Mapping[str, Any]) -> str:
     """Tokens against the share of grafts, as an ``<svg>`` element; empty for the fixed policy."""
     curve = facts["marginal_curve"]

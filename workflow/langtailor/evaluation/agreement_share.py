@@ -14,26 +14,18 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from langtailor.clone.clone import clone_model
 from langtailor.config.initialisation import InitialisationSettings
 from langtailor.config.teacher import TeacherSettings
 from langtailor.config.vocabulary import VocabularySettings
-from langtailor.corpus.reading import read_texts
 from langtailor.errors import ConfigError
-from langtailor.evaluation.evaluator import Evaluator
-from langtailor.models.similarity import COSINE, unit
+from langtailor.evaluation.agreement_rows import TrialRows
 from langtailor.storage.artifacts import read_json, scratch_directory, write_json
 from langtailor.tokenizer.write import write_tokenizer
-from langtailor.vectors.store import VectorStore
 from langtailor.vocabulary.select import select_vocabulary
 
 _LOG = logging.getLogger("langtailor")
 #: Shares that may be chosen, with the largest one that the settings allow.
 _SHARES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5)
-#: Validation passages of a language that are read. They come in the order of a hash, so the first are a sample.
-_PASSAGES = 500
 
 
 @dataclass(frozen=True)
@@ -111,30 +103,13 @@ class TrialClones:
                 prompts=self.prompts,
                 trust_remote_code=trust,
             )
-            clone_model(
-                *(self.teacher, tokenizer, table, self.initialisation, self.seed, clone),
-                corpora=self.corpora,
-                prompt=self.reading.prompt,
-                device=self.device,
-                trust_remote_code=trust,
+            rows = TrialRows(
+                *(self.teacher, tokenizer, table, self.corpora, self.vectors, self.reading),
+                *(self.targets, self.seed, self.device, clone),
             )
             certificate = read_json(tokenizer / "certificate.json", "certificate")
             fertility = {lang: row["tokens_per_word"]["new"] for lang, row in certificate["languages"].items()}
-            return Trial(share, certificate["grafted"], self._cosines(clone), fertility)
-
-    def _cosines(self, clone: Path) -> dict[str, float]:
-        evaluator = Evaluator(clone, self.reading, resamples=0, seed=self.seed, device=self.device)
-        cosines = {}
-        for lang, corpus in self.corpora.items():
-            if texts := read_texts(corpus, "validation", _PASSAGES):
-                stored = VectorStore.open(list(self.vectors[lang]), "validation").take(np.arange(len(texts)))
-                vectors = evaluator.vectors(texts, f"encoding {lang}", similarity=COSINE)
-                cosines[lang] = round(float(COSINE.pairs(vectors, unit(stored)).mean()), 6)
-        if not cosines:
-            raise ConfigError(
-                "corpus.quotas.validation", "there is no validation passage to choose the share of new tokens by"
-            )
-        return cosines
+            return Trial(share, certificate["grafted"], rows.best(self.initialisation).cosine, fertility)
 
 
 def choose_graft_share(trial: Callable[[float], Trial], largest: float, tolerance: float, out: Path) -> None:

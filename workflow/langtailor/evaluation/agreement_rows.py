@@ -1,0 +1,150 @@
+"""By which method the rows of new tokens are made, found by what they do to the vectors.
+
+No method is best for every teacher: one that does not know the target language gains most by what translates a new token,
+one that does by a map learned on its own tokens, and a language model that was never trained for sentences by the mean of
+the pieces. So the untrained clone of each is made and reads the validation split, and the one is taken whose vectors are
+nearest to the teacher's stored ones.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from langtailor.clone.clone import clone_model
+from langtailor.config.initialisation import InitialisationSettings
+from langtailor.config.teacher import TeacherSettings
+from langtailor.corpus.reading import read_text_pairs, read_texts
+from langtailor.errors import ConfigError
+from langtailor.evaluation.evaluator import Evaluator
+from langtailor.models.similarity import COSINE, unit
+from langtailor.storage.artifacts import read_json, scratch_directory, write_json
+from langtailor.vectors.store import VectorStore
+
+_LOG = logging.getLogger("langtailor")
+_KIND = "row method"
+#: Methods that are tried; the simplest one that is best is taken.
+_CANDIDATES = ("mean", "learned", "aligned")
+#: Validation passages of a language that are read. They come in the order of a hash, so the first are a sample.
+_PASSAGES = 500
+
+
+@dataclass(frozen=True)
+class RowTrial:
+    """What a method gives.
+
+    Attributes:
+        method: its name.
+        cosine: mean cosine of the untrained clone's vectors to the teacher's stored ones, by language.
+        target_cosine: the mean of these over the target languages.
+    """
+
+    method: str
+    cosine: Mapping[str, float]
+    target_cosine: float
+
+
+@dataclass(frozen=True)
+class TrialRows:
+    """Makes and measures untrained clones of one vocabulary.
+
+    Attributes:
+        teacher: the teacher's folder.
+        tokenizer: the new tokenizer.
+        vocabulary: the table that it was written from.
+        corpora: ``corpus/{lang}.parquet`` by language.
+        vectors: shards with the teacher's vectors, by language, in order; the validation split is read.
+        reading: how the teacher reads a text.
+        targets: languages for which tokens are grafted.
+        seed: of random rows.
+        device: ``cpu`` or ``cuda``.
+        out: what is written on the way stands beside this file, for a while.
+    """
+
+    teacher: Path
+    tokenizer: Path
+    vocabulary: Path
+    corpora: Mapping[str, Path]
+    vectors: Mapping[str, Sequence[Path]]
+    reading: TeacherSettings
+    targets: Sequence[str]
+    seed: int
+    device: str
+    out: Path
+
+    def best(self, settings: InitialisationSettings) -> RowTrial:
+        """The trial of the settings' method, or the best where this is ``agreement``.
+
+        Raises:
+            ConfigError: the validation split has no passage.
+        """
+        return max(self.trials(settings), key=lambda trial: trial.target_cosine)
+
+    def trials(self, settings: InitialisationSettings) -> list[RowTrial]:
+        """The trials of all methods that the settings leave open."""
+        if settings.method != "agreement":
+            return [self._trial(settings)]
+        methods = [method for method in _CANDIDATES if method != "aligned" or self._has_pairs()]
+        return [self._trial(settings.model_copy(update={"method": method})) for method in methods]
+
+    def _trial(self, settings: InitialisationSettings) -> RowTrial:
+        with scratch_directory(self.out) as place:
+            clone_model(
+                *(self.teacher, self.tokenizer, self.vocabulary, settings, self.seed, place / "clone"),
+                corpora=self.corpora,
+                prompt=self.reading.prompt,
+                device=self.device,
+                trust_remote_code=self.reading.trust_remote_code,
+            )
+            cosine = self._cosine(place / "clone")
+        judged = [cosine[lang] for lang in self.targets if lang in cosine] or list(cosine.values())
+        trial = RowTrial(settings.method, cosine, round(float(np.mean(judged)), 6))
+        _LOG.info("new rows by %s: cosine %.4f in the target languages", trial.method, trial.target_cosine)
+        return trial
+
+    def _cosine(self, clone: Path) -> dict[str, float]:
+        evaluator = Evaluator(clone, self.reading, resamples=0, seed=self.seed, device=self.device)
+        cosines = {}
+        for lang, corpus in self.corpora.items():
+            if texts := read_texts(corpus, "validation", _PASSAGES):
+                stored = VectorStore.open(list(self.vectors[lang]), "validation").take(np.arange(len(texts)))
+                vectors = evaluator.vectors(texts, f"encoding {lang}", similarity=COSINE)
+                cosines[lang] = round(float(COSINE.pairs(vectors, unit(stored)).mean()), 6)
+        if not cosines:
+            raise ConfigError("corpus.quotas.validation", "there is no validation passage to judge new tokens by")
+        return cosines
+
+    def _has_pairs(self) -> bool:
+        return any(read_text_pairs(corpus, "train") for corpus in self.corpora.values())
+
+
+def choose_row_method(trial: TrialRows, settings: InitialisationSettings, out: Path) -> None:
+    """Choose the method and write ``clone/{variant}.method.json``.
+
+    Args:
+        trial: makes the clones.
+        settings: what the methods share.
+        out: the file: ``method``, and ``trials``, each with the fields of :class:`RowTrial`.
+
+    Raises:
+        ConfigError: the validation split has no passage.
+    """
+    trials = trial.trials(settings)
+    best = max(trials, key=lambda trial: trial.target_cosine)
+    write_json(out, _KIND, {"method": best.method, "trials": [asdict(trial) for trial in trials]})
+    _LOG.info("new rows are made by %s", best.method)
+
+
+def read_row_method(path: Path) -> tuple[str, list[dict[str, Any]]]:
+    """The method that :func:`choose_row_method` wrote, and its trials.
+
+    Raises:
+        ArtifactError: the file is damaged.
+    """
+    content = read_json(path, _KIND)
+    return content["method"], content["trials"]
