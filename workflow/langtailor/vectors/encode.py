@@ -77,7 +77,7 @@ def encode_shards(
         teacher_settings: prompt, length limit and precision of the teacher.
         batch_tokens: most tokens of a forward pass.
         device: ``cpu`` or ``cuda``.
-        out: the folder (kind ``vectors``): ``{lang}/{number}.arrow``.
+        out: the folder (kind ``vector shards``): ``{lang}/{number}.arrow``.
         cache: the shard cache, a folder on the same disk; ``None`` keeps none.
         splits: the splits whose passages are encoded; the shards hold no others.
 
