@@ -50,6 +50,7 @@ def variant(note: str) -> VariantPart:
             "graft_rows",
             "share_rows",
             "trial_rows",
+            "row_trial_rows",
             "checks",
             "sizes",
         ),

@@ -139,7 +139,8 @@ def announce_jobs():
     if output.verbose or output.dryrun:
         return
     logger.addFilter(lambda record: not SCHEDULING.match(record.getMessage()))
-    output.quiet.update({Quietness.PROGRESS, Quietness.REASON})
+    if output.quiet is not None:  # there is a profile
+        output.quiet.update({Quietness.PROGRESS, Quietness.REASON})
     for each in workflow.rules:
         each.message = each.message or each.docstring
 

@@ -88,13 +88,8 @@ def distil(
             (folder / "training.jsonl").write_text(run.metrics.text(), encoding="utf-8")
             seal_directory(folder, Manifest("distilled", made_by, data.inputs, facts))
         store.clear()
-        before, after = facts["before"], facts["after"]
-        _LOG.info(
-            "validation loss %.5f, before training %.5f; step %s kept",
-            after["loss"],
-            before["loss"],
-            facts["kept_step"],
-        )
+        losses = [f"{facts[when]['loss']:.5f} {when} training" for when in ("before", "after") if facts[when]]
+        _LOG.info("%s", ", ".join([f"step {facts['kept_step']:,} is kept", *losses]))
     accelerator.wait_for_everyone()
 
 
