@@ -16,7 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Self
 
-from langtailor.errors import ArtifactError, LangtailorError, SourceError
+from langtailor.errors import ArtifactError, DiskFullError, LangtailorError, SourceError
 from langtailor.evaluation.evaluator import Evaluator
 from langtailor.evaluation.scores import Evaluation
 from langtailor.evaluation.task import EvaluationTask, Inputs
@@ -55,6 +55,8 @@ def evaluate_model(
                 else:
                     run_task(name, task, evaluator, inputs, file)
                     entry.store(file)
+            except DiskFullError:
+                raise
             except LangtailorError as error:
                 _LOG.error("error: task %s: %s", name, error)
                 failed += 1
