@@ -38,7 +38,7 @@ def run(undisturbed, tmp_path_factory) -> FaultyRun:
         ({"corpus.languages.xx": {}}, "the sample corpus has no language 'xx'; it has ar, de, en"),
         (
             {"evaluation.tasks.sts": {"kind": "sts", "path": "nowhere.csv"}},
-            r"Missing input files for rule evaluate_teacher:(?:[^:]+:){3}\s+nowhere\.csv",
+            "config `evaluation.tasks.sts`: nowhere.csv is missing",
         ),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",

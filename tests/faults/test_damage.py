@@ -133,7 +133,13 @@ def test_damage_heals_by_the_command_in_the_message_which_runs_one_rule(damaged,
 @pytest.mark.parametrize("damage", [cut, swap], ids=lambda damage: damage.__name__)
 def test_what_is_cut_or_swapped_is_refused_by_name(damaged, undisturbed, kind, damage):
     assert refused(damaged, kind, damage) == f"results/small/{kind.artifact}"
-    for name in (kind.artifact, kind.reader):
+    # Of a job that fails Snakemake deletes all outputs.
+    written = (
+        str(Path(kind.reader).parent)
+        if kind.reader.startswith(("counts/", "distillation/tailored/tokens/"))
+        else kind.reader
+    )
+    for name in (kind.artifact, written):
         subprocess.run(["rm", "-rf", damaged.results / name], check=True)
         subprocess.run(["cp", "-a", undisturbed.results / name, damaged.results / name], check=True)
     # Snakemake forgets what it knew about the output of a failed job.

@@ -81,6 +81,20 @@ def own(paths):
     return [local(str(path)) for path in paths]
 
 
+def refuse_missing_files():
+    """End the plan where a file of evaluation data is missing: Snakemake would keep the scores that there are, and say nothing.
+
+    Not where this workflow is part of another, which may make the file.
+    """
+    main = Path(workflow.main_snakefile).resolve()
+    if not isinstance(RULES, os.PathLike) or main.parent not in list(Path(RULES).resolve().parents)[:2]:
+        return
+    for task, needs in zip(TASKS, NEEDS):
+        for file in needs.files:
+            if not Path(file).is_file():
+                raise WorkflowError(f"config `evaluation.tasks.{task}`: {file} is missing")
+
+
 try:
     # The user's own teacher: a change of its files is seen.
     TEACHER_FILES = own(local_files(SETTINGS.teacher))
