@@ -8,6 +8,7 @@ makes sure that a job logs something every ten seconds, whatever it does.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sized
@@ -16,6 +17,7 @@ from typing import Self, TypeVar
 
 T = TypeVar("T")
 _LOG = logging.getLogger("langtailor")
+_VERBOSE = "LANGTAILOR_VERBOSE"
 _BAR_CELLS = 20
 #: Share of the work that must be done before its rate gives an estimate of the rest.
 _ESTIMATE_FROM = 0.01
@@ -131,6 +133,16 @@ def track(items: Iterable[T], label: str, total: int | None = None, unit: str = 
         for item in items:
             yield item
             progress.update()
+
+
+def be_verbose() -> None:
+    """Let this process and those that it starts show all their messages in the terminal."""
+    os.environ[_VERBOSE] = "1"
+
+
+def is_verbose() -> bool:
+    """Whether :func:`be_verbose` was called, here or in a process that has led to this one."""
+    return bool(os.environ.get(_VERBOSE))
 
 
 def clock(seconds: float) -> str:

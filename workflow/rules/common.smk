@@ -38,6 +38,7 @@ from langtailor.errors import ConfigError, LangtailorError, SourceError
 from langtailor.planning.configuration import load_settings
 from langtailor.planning.machine import has_gpu
 from langtailor.planning.summary import summary
+from langtailor.progress import be_verbose
 from langtailor.storage.code_digest import code_digest, module_digest
 from langtailor.teacher.fetch import local_files
 
@@ -149,7 +150,7 @@ def announce_jobs():
     """Announce a job by the line that documents its rule. A dry run and --verbose show its files and the reason, too."""
     output = workflow.output_settings
     if output.verbose:
-        os.environ["LANGTAILOR_VERBOSE"] = "1"  # for the jobs
+        be_verbose()
     if output.verbose or output.dryrun:
         return
     logger.addFilter(lambda record: not SCHEDULING.match(record.getMessage()))

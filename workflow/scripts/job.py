@@ -22,7 +22,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from langtailor.errors import DiskFullError, LangtailorError, OutOfMemoryError, is_disk_full, is_out_of_memory
-from langtailor.progress import Heartbeat, clock
+from langtailor.progress import Heartbeat, clock, is_verbose
 from langtailor.storage.checksums import modified, verify_checksum, write_checksum
 
 _LOG = logging.getLogger("langtailor")
@@ -133,7 +133,7 @@ class _Brief(logging.Filter):
     def __init__(self) -> None:
         super().__init__()
         self.last = ""
-        self._verbose = bool(os.environ.get("LANGTAILOR_VERBOSE"))
+        self._verbose = is_verbose()
         self._next = time.monotonic() + _SILENCE
 
     def filter(self, record: logging.LogRecord) -> bool:
