@@ -10,6 +10,8 @@ from langtailor.config.distillation import DistillationSettings
 from langtailor.config.initialisation import InitialisationSettings
 from langtailor.config.vocabulary import GraftSettings, VocabularySettings
 
+#: What each step of a variant is called where people read it.
+STEPS = {"teacher": "teacher", "cut": "cut only", "grafted": "grafted", "trained": "trained"}
 #: What the name of a variant that is only cut ends with, where no variant of the configuration is that one. No name in a
 #: configuration has a dot.
 CUT = ".cut"

@@ -13,13 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from langtailor.config.evaluation import task_kinds
+from langtailor.config.variants import STEPS
 from langtailor.errors import ArtifactError
 from langtailor.evaluation.correlation import rowwise_spearman
 from langtailor.evaluation.scores import Evaluation, Floats, Score, bootstrap, interval
 from langtailor.evaluation.tasks import register_tasks
-
-#: What each step is called where people read it.
-STEPS = {"teacher": "teacher", "cut": "cut only", "grafted": "grafted", "trained": "trained"}
 
 
 @dataclass(frozen=True)

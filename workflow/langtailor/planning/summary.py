@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from langtailor.config.variants import STEPS
 from langtailor.storage.artifacts import read_json
-
-_STEPS = {"teacher": "teacher", "cut": "cut only", "grafted": "grafted", "trained": "trained"}
 
 
 def summary(root: Path, models: Mapping[str, Mapping[str, str]], tasks: Sequence[str]) -> list[str]:
@@ -21,7 +20,7 @@ def summary(root: Path, models: Mapping[str, Mapping[str, str]], tasks: Sequence
     """
     lines = []
     for variant, steps in models.items():
-        header = [variant, *(_STEPS[step] for step in steps)]
+        header = [variant, *(STEPS[step] for step in steps)]
         rows = [_row(root / "evaluation", steps, task) for task in tasks]
         lines += ["", *_aligned([header, *filter(None, rows)])] if any(rows) else []
     places = [("report", root / "report.html"), *(("model", root / "student" / variant) for variant in models)]

@@ -11,7 +11,8 @@ from typing import Any
 import jinja2
 import yaml
 
-from langtailor.evaluation.comparison import STEPS, Comparison, harm
+from langtailor.config.variants import STEPS
+from langtailor.evaluation.comparison import Comparison, harm
 from langtailor.models.folder import ModelInfo
 from langtailor.report.certificate import TOKEN_COLUMNS, check_rows, fertility_plot, token_rows
 from langtailor.report.corpus import CorpusRow, corpus_plot, read_corpus_row

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from langtailor.evaluation.comparison import STEPS, Comparison
+from langtailor.config.variants import STEPS
+from langtailor.evaluation.comparison import Comparison
 from langtailor.models.folder import ModelInfo
 from langtailor.report import plots
 from langtailor.report.formats import figure, millions

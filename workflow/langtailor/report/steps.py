@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from langtailor.evaluation.comparison import STEPS, Comparison, Difference
+from langtailor.config.variants import STEPS
+from langtailor.evaluation.comparison import Comparison, Difference
 from langtailor.models.folder import ModelInfo
 from langtailor.report.formats import figure, millions, two_decimals
 from langtailor.report.scores import FERTILITY, main_rows

@@ -14,8 +14,9 @@ import yaml
 from huggingface_hub import EvalResult, ModelCardData
 
 from langtailor.config.teacher import is_local
+from langtailor.config.variants import STEPS
 from langtailor.distillation.outcome import is_untrained
-from langtailor.evaluation.comparison import STEPS, Comparison, harm
+from langtailor.evaluation.comparison import Comparison, harm
 from langtailor.models.folder import ModelInfo
 from langtailor.models.model_card import described_origin
 from langtailor.storage.artifacts import (
