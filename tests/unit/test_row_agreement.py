@@ -9,6 +9,7 @@ from langtailor.config.teacher import TeacherSettings
 from langtailor.evaluation import agreement_rows
 from langtailor.evaluation.agreement_rows import RowTrial, TrialRows, choose_row_method, read_row_method
 from langtailor.report.vocabulary import row_trial_rows
+from langtailor.storage.artifacts import Manifest
 
 COSINES = {
     "mean": {"en": 0.99, "tr": 0.90},
@@ -19,6 +20,11 @@ COSINES = {
 
 class Played(TrialRows):
     """Trials without models."""
+
+    grafts = True
+
+    def _has_grafts(self) -> bool:
+        return self.grafts
 
     def _trial(self, settings: InitialisationSettings) -> RowTrial:
         cosine = COSINES[settings.method]
@@ -47,6 +53,12 @@ def test_without_pairs_nothing_is_aligned(tmp_path, monkeypatch):
     assert [trial["method"] for trial in trials] == ["mean", "learned"]
 
 
+def test_without_new_tokens_nothing_is_compared(tmp_path, monkeypatch):
+    monkeypatch.setattr(Played, "grafts", False)
+    method, trials = choose(tmp_path, monkeypatch)
+    assert (method, len(trials)) == ("mean", 1)
+
+
 def test_a_method_that_is_named_is_the_only_one(tmp_path, monkeypatch):
     assert choose(tmp_path, monkeypatch, method="aligned")[0] == "aligned"
 
@@ -58,9 +70,9 @@ def test_of_equal_methods_the_simplest_is_taken(tmp_path, monkeypatch):
 
 def test_the_report_shows_the_trials(tmp_path, monkeypatch):
     _, trials = choose(tmp_path, monkeypatch)
-    assert row_trial_rows({"row_trials": trials}) == [
+    assert row_trial_rows(Manifest("clone", {"method": "learned"}, facts={"row_trials": trials})) == [
         {"method": "mean", "cosine": "en 0.9900, tr 0.9000", "chosen": False},
         {"method": "learned", "cosine": "en 0.9800, tr 0.9300", "chosen": True},
         {"method": "aligned", "cosine": "en 0.9500, tr 0.9200", "chosen": False},
     ]
-    assert row_trial_rows({"row_trials": []}) == []
+    assert row_trial_rows(Manifest("clone", {"method": "mean"}, facts={"row_trials": []})) == []

@@ -85,8 +85,11 @@ def own(paths):
 def refuse_missing_files():
     """End the plan where a file of evaluation data is missing: Snakemake would keep the scores that there are, and say nothing.
 
-    Not where this workflow is part of another, which may make the file.
+    Not where this workflow is part of another, which may make the file, and not in a job's own process, whose machine may lack
+    it.
     """
+    if not workflow.is_main_process:
+        return
     main = Path(workflow.main_snakefile).resolve()
     if not isinstance(RULES, os.PathLike) or main.parent not in list(Path(RULES).resolve().parents)[:2]:
         return

@@ -23,8 +23,10 @@ from langtailor.corpus.reading import read_text_pairs, read_texts
 from langtailor.errors import ConfigError
 from langtailor.evaluation.evaluator import Evaluator
 from langtailor.models.similarity import COSINE, unit
+from langtailor.storage import tables
 from langtailor.storage.artifacts import read_json, scratch_directory, write_json
 from langtailor.vectors.store import VectorStore
+from langtailor.vocabulary.table import table_to_layout
 
 _LOG = logging.getLogger("langtailor")
 _KIND = "row method"
@@ -77,20 +79,17 @@ class TrialRows:
     device: str
     out: Path
 
-    def best(self, settings: InitialisationSettings) -> RowTrial:
-        """The trial of the settings' method, or the best where this is ``agreement``.
+    def trials(self, settings: InitialisationSettings) -> list[RowTrial]:
+        """The trials of all methods that the settings leave open; of one alone where there are no new tokens.
 
         Raises:
             ConfigError: the validation split has no passage.
         """
-        return max(self.trials(settings), key=lambda trial: trial.target_cosine)
-
-    def trials(self, settings: InitialisationSettings) -> list[RowTrial]:
-        """The trials of all methods that the settings leave open."""
         if settings.method != "agreement":
             return [self._trial(settings)]
-        methods = [method for method in _CANDIDATES if method != "aligned" or self._has_pairs()]
-        return [self._trial(settings.model_copy(update={"method": method})) for method in methods]
+        methods = _CANDIDATES if self._has_grafts() else _CANDIDATES[:1]
+        open_methods = [method for method in methods if method != "aligned" or self._has_pairs()]
+        return [self._trial(settings.model_copy(update={"method": method})) for method in open_methods]
 
     def _trial(self, settings: InitialisationSettings) -> RowTrial:
         with scratch_directory(self.out) as place:
@@ -119,8 +118,17 @@ class TrialRows:
             raise ConfigError("corpus.quotas.validation", "there is no validation passage to judge new tokens by")
         return cosines
 
+    def _has_grafts(self) -> bool:
+        table, _ = tables.read_table(self.vocabulary, "vocabulary", tables.VOCABULARY)
+        return bool(table_to_layout(table).grafts)
+
     def _has_pairs(self) -> bool:
         return any(read_text_pairs(corpus, "train") for corpus in self.corpora.values())
+
+
+def best_trial(trials: Sequence[RowTrial]) -> RowTrial:
+    """The trial that is nearest to the teacher in the target languages; the first of equals."""
+    return max(trials, key=lambda trial: trial.target_cosine)
 
 
 def choose_row_method(trial: TrialRows, settings: InitialisationSettings, out: Path) -> None:
@@ -135,7 +143,7 @@ def choose_row_method(trial: TrialRows, settings: InitialisationSettings, out: P
         ConfigError: the validation split has no passage.
     """
     trials = trial.trials(settings)
-    best = max(trials, key=lambda trial: trial.target_cosine)
+    best = best_trial(trials)
     write_json(out, _KIND, {"method": best.method, "trials": [asdict(trial) for trial in trials]})
     _LOG.info("new rows are made by %s", best.method)
 

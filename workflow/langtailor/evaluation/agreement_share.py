@@ -18,7 +18,7 @@ from langtailor.config.initialisation import InitialisationSettings
 from langtailor.config.teacher import TeacherSettings
 from langtailor.config.vocabulary import VocabularySettings
 from langtailor.errors import ConfigError
-from langtailor.evaluation.agreement_rows import TrialRows
+from langtailor.evaluation.agreement_rows import TrialRows, best_trial
 from langtailor.storage.artifacts import read_json, scratch_directory, write_json
 from langtailor.tokenizer.write import write_tokenizer
 from langtailor.vocabulary.select import select_vocabulary
@@ -109,7 +109,7 @@ class TrialClones:
             )
             certificate = read_json(tokenizer / "certificate.json", "certificate")
             fertility = {lang: row["tokens_per_word"]["new"] for lang, row in certificate["languages"].items()}
-            return Trial(share, certificate["grafted"], rows.best(self.initialisation).cosine, fertility)
+            return Trial(share, certificate["grafted"], best_trial(rows.trials(self.initialisation)).cosine, fertility)
 
 
 def choose_graft_share(trial: Callable[[float], Trial], largest: float, tolerance: float, out: Path) -> None:

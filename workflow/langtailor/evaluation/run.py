@@ -7,20 +7,18 @@ what it reads and the code are the same.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Self
 
 from langtailor.errors import ArtifactError, DiskFullError, LangtailorError, SourceError
 from langtailor.evaluation.evaluator import Evaluator
 from langtailor.evaluation.scores import Evaluation
 from langtailor.evaluation.task import EvaluationTask, Inputs
-from langtailor.storage.artifacts import Manifest, atomic_directory, atomic_file, canonical_json, sha256_file
+from langtailor.storage.artifacts import Manifest, atomic_directory, atomic_file, sha256_file
+from langtailor.storage.cache import CacheEntry
 from langtailor.storage.code_digest import module_digest
 
 _LOG = logging.getLogger("langtailor")
@@ -46,15 +44,15 @@ def evaluate_model(
     failed = reused = 0
     with atomic_directory(out, Manifest(_KIND, inputs={"model": evaluator.digest})) as folder:
         for name, task in tasks.items():
-            entry = _CachedScores.of(cache, name, task, evaluator, inputs)
+            entry = _cached(cache, name, task, evaluator, inputs)
             file = folder / f"{name}.json"
             try:
-                if entry.reuse(file):
+                if _reuse(entry, file):
                     _LOG.info("task %s: taken from the score cache", name)
                     reused += 1
                 else:
                     run_task(name, task, evaluator, inputs, file)
-                    entry.store(file)
+                    _store(entry, file)
             except DiskFullError:
                 raise
             except LangtailorError as error:
@@ -91,47 +89,34 @@ def run_task(name: str, task: EvaluationTask, evaluator: Evaluator, inputs: Inpu
     return result
 
 
-@dataclass(frozen=True)
-class _CachedScores:
-    """A task's entry in the cache; its name holds a digest of what the scores depend on.
+def _cached(cache: Path, name: str, task: EvaluationTask, evaluator: Evaluator, inputs: Inputs) -> CacheEntry:
+    """The cache's entry for this task, this model, what the task reads and this code."""
+    files = [Path(file) for file in task.needs(list(inputs.corpora)).files]
+    made_from = [
+        [name, task.model_dump(mode="json"), evaluator.made_by],
+        inputs.of(task).digests(),
+        {str(file): sha256_file(file) for file in files if file.is_file()},
+        [module_digest(module) for module in ("evaluation.run", task.module())],
+        _versions(),
+    ]
+    return CacheEntry.of(cache / f"{name}.json", made_from)
 
-    Attributes:
-        path: the entry.
-        others: pattern of the entries of the same task made by something else.
-    """
 
-    path: Path
-    others: str
+def _reuse(entry: CacheEntry, out: Path) -> bool:
+    """Copy the entry to its place, if there is an intact one."""
+    try:
+        Evaluation.read(entry.path)
+    except ArtifactError:
+        return False
+    shutil.copyfile(entry.path, out)
+    return True
 
-    @classmethod
-    def of(cls, cache: Path, name: str, task: EvaluationTask, evaluator: Evaluator, inputs: Inputs) -> Self:
-        """The entry for this task, this model, what the task reads and this code."""
-        made_from: list[Any] = [
-            [name, task.model_dump(mode="json"), evaluator.made_by],
-            inputs.of(task).digests(),
-            {file: sha256_file(Path(file)) for file in task.needs(list(inputs.corpora)).files if Path(file).is_file()},
-            [module_digest(module) for module in ("evaluation.run", task.module())],
-            _versions(),
-        ]
-        key = hashlib.blake2b(canonical_json(made_from).encode(), digest_size=16).hexdigest()
-        return cls(cache / f"{name}.{key}.json", f"{name}.*.json")
 
-    def reuse(self, out: Path) -> bool:
-        """Copy the entry to its place, if there is an intact one."""
-        try:
-            Evaluation.read(self.path)
-        except ArtifactError:
-            return False
-        shutil.copyfile(self.path, out)
-        return True
-
-    def store(self, scores: Path) -> None:
-        """Enter new scores, in place of their predecessors."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        for other in self.path.parent.glob(self.others):
-            other.unlink()
-        with atomic_file(self.path) as temporary:
-            shutil.copyfile(scores, temporary)
+def _store(entry: CacheEntry, scores: Path) -> None:
+    """Enter new scores, in place of their predecessors."""
+    entry.make_room()
+    with atomic_file(entry.path) as temporary:
+        shutil.copyfile(scores, temporary)
 
 
 def _versions() -> dict[str, str]:

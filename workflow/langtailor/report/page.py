@@ -182,7 +182,7 @@ def _variant_part(
         share_rows=share_rows(manifest.facts, settings["vocabulary"]["graft"]["share"]),
         share_plot=share_plot(manifest.facts),
         trial_rows=trial_rows(manifest.facts),
-        row_trial_rows=row_trial_rows(read_manifest(root / "clone" / name, "clone", verify=False).facts),
+        row_trial_rows=row_trial_rows(read_manifest(root / "clone" / name, "clone", verify=False)),
         checks=check_rows(certificate),
         sizes=size_rows(teacher, student),
         trained="trained" in models,

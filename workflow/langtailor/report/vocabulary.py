@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from langtailor.report import plots
 from langtailor.report.formats import percent
+from langtailor.storage.artifacts import Manifest
 
 _GRAFTS_SHOWN = 25
 
@@ -41,7 +42,7 @@ def share_rows(facts: Mapping[str, Any], fixed: float) -> list[dict[str, Any]]:
             "share": percent(point["share"]),
             "grafts": f"{point['grafts']:,}",
             "objective": percent(point["objective"]),
-            "fertility": ", ".join(f"{lang} {value:.2f}" for lang, value in point["fertility"].items()),
+            "fertility": _by_language(point["fertility"], 2),
             "chosen": point["share"] == facts["graft_share"],
             "fixed": point["share"] == fixed,
         }
@@ -59,32 +60,33 @@ def trial_rows(facts: Mapping[str, Any]) -> list[dict[str, Any]]:
         {
             "share": percent(trial["share"]),
             "grafts": f"{trial['grafts']:,}",
-            "cosine": ", ".join(f"{lang} {value:.4f}" for lang, value in trial["cosine"].items()),
+            "cosine": _by_language(trial["cosine"], 4),
             "harm": f"{trial['harm']:.4f}",
-            "fertility": ", ".join(f"{lang} {value:.2f}" for lang, value in trial["fertility"].items()),
+            "fertility": _by_language(trial["fertility"], 2),
             "chosen": trial["share"] == facts["graft_share"],
         }
         for trial in facts["share_trials"]
     ]
 
 
-def row_trial_rows(facts: Mapping[str, Any]) -> list[dict[str, Any]]:
+def row_trial_rows(clone: Manifest) -> list[dict[str, Any]]:
     """The methods of making new rows that were tried, and the cosines that each gives; nothing where one was set.
 
     Args:
-        facts: of the clone's manifest.
+        clone: the clone's manifest.
     """
-    trials = facts["row_trials"]
-    best = max((trial["target_cosine"] for trial in trials), default=0)
-    taken = next((trial["method"] for trial in trials if trial["target_cosine"] == best), None)
     return [
         {
             "method": trial["method"],
-            "cosine": ", ".join(f"{lang} {value:.4f}" for lang, value in trial["cosine"].items()),
-            "chosen": trial["method"] == taken,
+            "cosine": _by_language(trial["cosine"], 4),
+            "chosen": trial["method"] == clone.made_by["method"],
         }
-        for trial in trials
+        for trial in clone.facts["row_trials"]
     ]
+
+
+def _by_language(figures: Mapping[str, float], decimals: int) -> str:
+    return ", ".join(f"{lang} {value:.{decimals}f}" for lang, value in figures.items())
 
 
 def share_plot(facts: Mapping[str, Any]) -> str:

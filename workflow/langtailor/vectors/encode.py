@@ -11,13 +11,12 @@ folder that no rule declares, and is reused from there when teacher, settings, c
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -35,14 +34,13 @@ from langtailor.models.prompts import find_prompt
 from langtailor.storage.artifacts import (
     Manifest,
     atomic_directory,
-    canonical_json,
     directory_digest,
     read_manifest,
     sha256_bytes,
 )
+from langtailor.storage.cache import CacheEntry
 from langtailor.storage.code_digest import module_digest
 from langtailor.vectors.store import (
-    DIGEST_BYTES,
     FOLDER_KIND,
     KIND,
     VectorShard,
@@ -92,17 +90,17 @@ def encode_shards(
             table = read_rows(corpora[shard.lang], shard.start, shard.rows)
             passages = reading.passages(table.filter(pc.is_in(table["split"], value_set=pa.array(splits))))
             file = folder / f"{shard.name}.arrow"
-            entry = None if cache is None else _CachedShard.of(cache, shard, reading, passages)
-            if entry is not None and entry.reuse(file, passages.columns):
-                _LOG.info("reused from the shard cache: %s passages", f"{len(passages.texts):,}")
+            entry = None if cache is None else _cached(cache, shard, reading, passages)
+            if entry is not None and _reuse(entry, file, passages.columns):
+                _LOG.info("reused from the shard cache: %s passages", f"{len(passages.ids):,}")
             else:
                 vectors, facts = reading.encode(passages, shard.name)
                 made = Manifest(KIND, reading.made_by, {**reading.inputs, "shard": shard.number}, facts)
                 write_shard(file, passages.ids, passages.splits, passages.digests, vectors, made)
                 if entry is not None:
-                    entry.store(file)
+                    _store(entry, file)
             reading.remember(passages.digests, VectorShard.open(file, verify=False).vectors)
-            total += len(passages.texts)
+            total += len(passages.ids)
     _LOG.info("vectors of %s passages in %d shards", f"{total:,}", len(shards))
 
 
@@ -114,7 +112,6 @@ class _Passages:
         ids: passage ids.
         splits: their splits.
         digests: digests of what the teacher reads.
-        texts: what it reads.
         rows: for each passage, where its vector is: a row of ``known``, then one of those of ``new``.
         known: vectors, float16, shape (k, d), that an earlier shard has.
         new: the distinct texts that no earlier shard has.
@@ -123,7 +120,6 @@ class _Passages:
     ids: pa.StringArray
     splits: pa.StringArray
     digests: pa.FixedSizeBinaryArray
-    texts: list[str]
     rows: NDArray[np.int64]
     known: NDArray[np.float16]
     new: list[str]
@@ -176,7 +172,7 @@ class _Reading:
         row = {name: number for number, name in enumerate([*known, *new])}
         vectors = np.array([self._vectors[name] for name in known], np.float16).reshape(-1, self._dimension)
         rows = np.array([row[name] for name in names], np.int64)
-        return _Passages(ids, splits, digests, texts, rows, vectors, list(new.values()))
+        return _Passages(ids, splits, digests, rows, vectors, list(new.values()))
 
     def encode(self, passages: _Passages, label: str) -> tuple[NDArray[np.float16], dict[str, Any]]:
         """Vectors of the passages, float16 of shape (n, d), with the facts of what was encoded for them."""
@@ -188,7 +184,7 @@ class _Reading:
         vectors = _to_float16(encoder.encode(passages.new, f"encoding {label}"), label)
         _LOG.info(
             "%s passages, %s distinct texts, %s tokens, %.1f %% padding",
-            *(f"{count:,}" for count in (len(passages.texts), len(passages.new), encoder.tokens)),
+            *(f"{count:,}" for count in (len(passages.ids), len(passages.new), encoder.tokens)),
             100 * encoder.padding_share,
         )
         facts = {"tokens": encoder.tokens, "padding_share": round(encoder.padding_share, 4)}
@@ -200,51 +196,34 @@ class _Reading:
             self._vectors.setdefault(name, vector)
 
 
-@dataclass(frozen=True)
-class _CachedShard:
-    """A shard's entry in the cache; its name holds a digest of what made it.
+def _cached(cache: Path, shard: Shard, reading: _Reading, passages: _Passages) -> CacheEntry:
+    """The cache's entry for this teacher, these settings, this code and these passages."""
+    code, inputs = module_digest("vectors.encode"), {**reading.inputs, "shard": shard.number}
+    made_from = [reading.made_by, inputs, reading.batch_tokens, code, passages.key()]
+    return CacheEntry.of(cache / f"{shard.name}.arrow", made_from)
 
-    Attributes:
-        path: the entry.
-        others: pattern of the entries of the same shard made by something else.
-    """
 
-    path: Path
-    others: str
+def _reuse(entry: CacheEntry, out: Path, passages: list[pa.Array]) -> bool:
+    """Link the cached shard to its place, if there is an intact one of these ids, splits and digests."""
+    try:
+        shard = VectorShard.open(entry.path)
+    except ArtifactError:
+        return False
+    cached = [shard.ids, shard.splits, shard.digests]
+    if not all(column.equals(expected) for column, expected in zip(cached, passages, strict=True)):
+        return False
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.hardlink_to(entry.path)
+    return True
 
-    @classmethod
-    def of(cls, cache: Path, shard: Shard, reading: _Reading, passages: _Passages) -> Self:
-        """The entry for this teacher, these settings, this code and these passages."""
-        code = module_digest("vectors.encode")
-        inputs = {**reading.inputs, "shard": shard.number}
-        made_from = canonical_json([reading.made_by, inputs, reading.batch_tokens, code, passages.key()])
-        key = hashlib.blake2b(made_from.encode(), digest_size=DIGEST_BYTES).hexdigest()
-        place = cache / shard.name
-        return cls(place.with_name(f"{place.name}.{key}.arrow"), f"{place.name}.*.arrow")
 
-    def reuse(self, out: Path, passages: list[pa.Array]) -> bool:
-        """Link the cached shard to its place, if there is an intact one of these ids, splits and digests."""
-        try:
-            shard = VectorShard.open(self.path)
-        except ArtifactError:
-            return False
-        cached = [shard.ids, shard.splits, shard.digests]
-        if not all(column.equals(expected) for column, expected in zip(cached, passages, strict=True)):
-            return False
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.unlink(missing_ok=True)
-        out.hardlink_to(self.path)
-        return True
-
-    def store(self, out: Path) -> None:
-        """Enter a new shard, in place of its predecessors."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        for other in self.path.parent.glob(self.others):
-            other.unlink()
-        try:
-            self.path.hardlink_to(out)
-        except OSError as error:
-            _LOG.info("%s is not cached for later runs: the file system has no hard links (%s)", out, error)
+def _store(entry: CacheEntry, out: Path) -> None:
+    """Enter a new shard, in place of its predecessors."""
+    entry.make_room()
+    try:
+        entry.path.hardlink_to(out)
+    except OSError as error:
+        _LOG.info("%s is not cached for later runs: the file system has no hard links (%s)", out, error)
 
 
 def _to_float16(vectors: NDArray[np.float32], label: str) -> NDArray[np.float16]:
