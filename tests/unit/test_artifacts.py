@@ -4,26 +4,20 @@ import errno
 import os
 import shutil
 import signal
-from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from langtailor.errors import ArtifactError, DiskFullError
-from langtailor.storage import artifacts
 from langtailor.storage.artifacts import (
     Manifest,
     atomic_directory,
-    atomic_file,
-    directory_digest,
     read_json,
     read_manifest,
-    scratch_directory,
     seal_directory,
-    sha256_bytes,
-    sha256_file,
     write_json,
 )
+from langtailor.storage.atomic import atomic_file, scratch_directory
 from langtailor.storage.checksums import modified, restore_times, verify_checksum, write_checksum
 
 
@@ -181,64 +175,6 @@ def test_a_full_disk_is_told_of_the_artifact_and_not_of_what_was_on_the_way(tmp_
         atomic_file(tmp_path / "tr.parquet"),
     ):
         raise OSError(errno.ENOSPC, "No space left on device")
-
-
-@pytest.fixture
-def hashed(monkeypatch) -> Counter[str]:
-    """How often each file was read to hash it."""
-    counts: Counter[str] = Counter()
-    hash_file = artifacts._hash_file
-
-    def counted(path: Path) -> str:
-        counts[path.name] += 1
-        return hash_file(path)
-
-    monkeypatch.setattr(artifacts, "_hash_file", counted)
-    return counts
-
-
-@pytest.fixture
-def fine_clock(monkeypatch) -> None:
-    """A file of this moment counts as old."""
-    monkeypatch.setattr(artifacts, "_COARSEST_TIME", 0)
-
-
-@pytest.mark.usefixtures("fine_clock")
-def test_an_input_is_hashed_once_however_often_its_digest_is_asked_for(tmp_path, hashed):
-    with atomic_directory(tmp_path / "clone", Manifest("clone")) as folder:
-        (folder / "a.txt").write_text("a")
-    (tmp_path / "tr.parquet").write_text("bir")
-    for path in (tmp_path / "clone", tmp_path / "tr.parquet"):
-        write_checksum(path, 0)
-    hashed.clear()
-    for _ in range(2):  # as a job does, and the stage in it
-        verify_checksum(tmp_path / "clone")
-        read_manifest(tmp_path / "clone", "clone")
-        directory_digest(tmp_path / "clone")
-        verify_checksum(tmp_path / "tr.parquet")
-        assert sha256_file(tmp_path / "tr.parquet") == sha256_bytes(b"bir")
-    assert set(hashed.values()) <= {1}
-    assert hashed.total() <= 3
-
-
-@pytest.mark.usefixtures("fine_clock")
-def test_a_changed_file_is_hashed_anew_even_with_its_old_size_and_time(tmp_path):
-    path = tmp_path / "x"
-    path.write_text("bir")
-    before = path.stat()
-    assert sha256_file(path) == sha256_bytes(b"bir")
-    while path.stat().st_ctime_ns == before.st_ctime_ns:  # the clock of the file system ticks every few milliseconds
-        path.write_text("iki")
-        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert sha256_file(path) == sha256_bytes(b"iki")
-
-
-def test_a_file_that_could_change_within_a_tick_of_the_clock_is_hashed_each_time(tmp_path, hashed):
-    path = tmp_path / "x"
-    path.write_bytes(b"bir")
-    for _ in range(3):
-        assert sha256_file(path) == sha256_bytes(b"bir")
-    assert hashed["x"] == 3
 
 
 @pytest.fixture

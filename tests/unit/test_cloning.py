@@ -34,14 +34,8 @@ from langtailor.config.initialisation import InitialisationSettings
 from langtailor.errors import ArtifactError, LangtailorError
 from langtailor.models.safetensors_file import stored_tensors
 from langtailor.models.vocabulary_tensors import find_vocabulary_tensors
-from langtailor.storage.artifacts import (
-    MANIFEST_NAME,
-    Manifest,
-    directory_digest,
-    read_manifest,
-    seal_directory,
-    sha256_file,
-)
+from langtailor.storage.artifacts import MANIFEST_NAME, Manifest, directory_digest, read_manifest, seal_directory
+from langtailor.storage.digests import sha256_file
 from langtailor.storage.tables import MAPPING, MAPPING_NAME, VOCABULARY, read_table, write_table
 from langtailor.surgery.base import Layout, Origin
 from langtailor.surgery.registry import load_family

@@ -15,14 +15,8 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from langtailor.errors import ArtifactError, CertificateError, UnsupportedTokenizerError
-from langtailor.storage.artifacts import (
-    Manifest,
-    directory_digest,
-    read_json,
-    read_manifest,
-    seal_directory,
-    sha256_file,
-)
+from langtailor.storage.artifacts import Manifest, directory_digest, read_json, read_manifest, seal_directory
+from langtailor.storage.digests import sha256_file
 from langtailor.storage.tables import CORPUS, VOCABULARY, write_table
 from langtailor.surgery.base import Family, Graft, Layout, Origin
 from langtailor.surgery.registry import load_family

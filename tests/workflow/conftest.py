@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from langtailor.storage.artifacts import sha256_file
+from langtailor.storage.digests import sha256_file
 from tests.models import make_tiny_bert_teacher
 from tests.workflow.planner import dry_run
 

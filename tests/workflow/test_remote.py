@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from langtailor.storage.artifacts import sha256_file
+from langtailor.storage.digests import sha256_file
 from tests.workflow.conftest import ROOT
 
 pytestmark = [pytest.mark.examples, pytest.mark.timeout(900)]

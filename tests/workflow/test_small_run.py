@@ -9,7 +9,8 @@ from zipfile import ZipFile
 import pytest
 from sentence_transformers import SentenceTransformer
 
-from langtailor.storage.artifacts import read_json, sha256_file
+from langtailor.storage.artifacts import read_json
+from langtailor.storage.digests import sha256_file
 from tests.workflow.conftest import ROOT, changed
 
 pytestmark = pytest.mark.timeout(900)

@@ -40,8 +40,8 @@ from langtailor.storage.artifacts import (
     directory_digest,
     read_manifest,
     seal_directory,
-    sha256_file,
 )
+from langtailor.storage.digests import sha256_file
 from langtailor.storage.tables import MAPPING_NAME
 from langtailor.surgery.base import Layout
 from langtailor.surgery.registry import load_family

@@ -15,7 +15,7 @@ from langtailor.clone.rows import Rows
 from langtailor.models.folder import weight_files
 from langtailor.models.safetensors_file import Remake, read_tensor, rewrite_weights, stored_tensors, tensor_digests
 from langtailor.models.vocabulary_tensors import VocabularyTensors, embedding_file
-from langtailor.storage.artifacts import atomic_file
+from langtailor.storage.atomic import atomic_file
 from langtailor.storage.json_files import format_json, load_json_object
 from langtailor.surgery.base import Layout
 

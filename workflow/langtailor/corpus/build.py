@@ -24,8 +24,9 @@ from langtailor.corpus.document import Document
 from langtailor.corpus.splitting import short_documents, splitter
 from langtailor.errors import SourceError
 from langtailor.progress import Progress
-from langtailor.storage.artifacts import Manifest, sha256_file
+from langtailor.storage.artifacts import Manifest
 from langtailor.storage.batching import batched_by_weight
+from langtailor.storage.digests import sha256_file
 from langtailor.storage.spool import Row, record_batches, spooled
 from langtailor.storage.tables import CORPUS, DOCUMENTS, read_batches, read_table_manifest, table_writer
 

@@ -32,8 +32,10 @@ from langtailor.errors import ArtifactError, SourceError
 from langtailor.progress import Progress
 from langtailor.sources.hub import resolve_revision
 from langtailor.sources.hub_client import PATIENCE, Patience, Repository, hub_session
-from langtailor.storage.artifacts import Manifest, atomic_file, canonical_json, sha256_bytes
+from langtailor.storage.artifacts import Manifest, canonical_json
+from langtailor.storage.atomic import atomic_file
 from langtailor.storage.batching import batched
+from langtailor.storage.digests import sha256_bytes
 from langtailor.storage.tables import DOCUMENTS, read_table, read_table_manifest, write_table
 
 _KIND = "row group"

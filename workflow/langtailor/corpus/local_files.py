@@ -17,7 +17,8 @@ from langtailor.corpus.document import Document
 from langtailor.corpus.records import FORMATS, Record, format_of, read_records
 from langtailor.corpus.text_file import read_lines
 from langtailor.errors import SourceError
-from langtailor.storage.artifacts import canonical_json, sha256_bytes, sha256_file
+from langtailor.storage.artifacts import canonical_json
+from langtailor.storage.digests import sha256_bytes, sha256_file
 
 #: The sample corpus, which is part of the package: `{lang}.txt`, where line i means the same in every language.
 SAMPLE = Path(__file__).parent / "sample"

@@ -17,8 +17,9 @@ from pathlib import Path
 
 from langtailor.config.corpus import VocabularySource
 from langtailor.errors import SourceError
-from langtailor.storage.artifacts import Manifest, sha256_file
+from langtailor.storage.artifacts import Manifest
 from langtailor.storage.batching import batched
+from langtailor.storage.digests import sha256_file
 from langtailor.storage.spool import Row, record_batches
 from langtailor.storage.tables import DOCUMENTS, table_writer
 from langtailor.surgery.registry import load_family

@@ -24,8 +24,9 @@ from langtailor.errors import ArtifactError
 from langtailor.models.folder import ModelInfo
 from langtailor.progress import Progress
 from langtailor.storage import tables
-from langtailor.storage.artifacts import Manifest, sha256_file
+from langtailor.storage.artifacts import Manifest
 from langtailor.storage.batching import batched
+from langtailor.storage.digests import sha256_file
 
 _LOG = logging.getLogger("langtailor")
 _KIND = "counts"

@@ -18,8 +18,9 @@ from langtailor.models.folder import ModelInfo
 from langtailor.models.length_batches import Rows
 from langtailor.models.similarity import COSINE, Similarity
 from langtailor.sources.sentence_pairs import SentencePairs, read_pairs
-from langtailor.storage.artifacts import canonical_json, sha256_bytes
+from langtailor.storage.artifacts import canonical_json
 from langtailor.storage.batching import batched
+from langtailor.storage.digests import sha256_bytes
 
 #: Sentences tokenized at once.
 _AT_ONCE = 256

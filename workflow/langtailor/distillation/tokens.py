@@ -24,9 +24,11 @@ from langtailor.models.folder import ModelInfo
 from langtailor.models.loading import load_sentence_transformer
 from langtailor.models.prompts import find_prompt
 from langtailor.progress import Progress
-from langtailor.storage.artifacts import Manifest, atomic_file, scratch_directory, sha256_file
+from langtailor.storage.artifacts import Manifest
+from langtailor.storage.atomic import atomic_file, scratch_directory
 from langtailor.storage.batching import batched
 from langtailor.storage.checksums import matches_checksum
+from langtailor.storage.digests import sha256_file
 from langtailor.storage.tables import TOKENS, damage_named, manifest_of, with_manifest
 
 _LOG = logging.getLogger("langtailor")

@@ -23,8 +23,9 @@ from langtailor.distillation.run import Run
 from langtailor.distillation.student import Student, write_student
 from langtailor.models.folder import ModelInfo
 from langtailor.models.similarity import Similarity
-from langtailor.storage.artifacts import Manifest, atomic_directory, canonical_json, seal_directory, sha256_bytes
+from langtailor.storage.artifacts import Manifest, atomic_directory, canonical_json, seal_directory
 from langtailor.storage.code_digest import module_digest
+from langtailor.storage.digests import sha256_bytes
 
 _LOG = logging.getLogger("langtailor")
 #: Settings that change how a run is logged and saved, but not what it computes.

@@ -24,7 +24,8 @@ from langtailor.errors import ConfigError
 from langtailor.evaluation.evaluator import Evaluator
 from langtailor.models.similarity import COSINE, unit
 from langtailor.storage import tables
-from langtailor.storage.artifacts import read_json, scratch_directory, write_json
+from langtailor.storage.artifacts import read_json, write_json
+from langtailor.storage.atomic import scratch_directory
 from langtailor.vectors.store import VectorStore
 from langtailor.vocabulary.table import table_to_layout
 

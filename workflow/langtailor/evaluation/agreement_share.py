@@ -19,7 +19,8 @@ from langtailor.config.teacher import TeacherSettings
 from langtailor.config.vocabulary import VocabularySettings
 from langtailor.errors import ConfigError
 from langtailor.evaluation.agreement_rows import TrialRows, best_trial
-from langtailor.storage.artifacts import read_json, scratch_directory, write_json
+from langtailor.storage.artifacts import read_json, write_json
+from langtailor.storage.atomic import scratch_directory
 from langtailor.tokenizer.write import write_tokenizer
 from langtailor.vocabulary.select import select_vocabulary
 

@@ -17,9 +17,11 @@ from langtailor.errors import ArtifactError, DiskFullError, LangtailorError, Sou
 from langtailor.evaluation.evaluator import Evaluator
 from langtailor.evaluation.scores import Evaluation
 from langtailor.evaluation.task import EvaluationTask, Inputs
-from langtailor.storage.artifacts import Manifest, atomic_directory, atomic_file, sha256_file
+from langtailor.storage.artifacts import Manifest, atomic_directory
+from langtailor.storage.atomic import atomic_file
 from langtailor.storage.cache import CacheEntry
 from langtailor.storage.code_digest import module_digest
+from langtailor.storage.digests import sha256_file
 
 _LOG = logging.getLogger("langtailor")
 _KIND = "evaluations"

@@ -18,7 +18,7 @@ from langtailor.corpus.reading import read_corpus
 from langtailor.evaluation.evaluator import Evaluator
 from langtailor.evaluation.scores import Floats, Score
 from langtailor.models.similarity import Similarity
-from langtailor.storage.artifacts import sha256_file
+from langtailor.storage.digests import sha256_file
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,8 @@ from langtailor.report.vocabulary import (
     trial_rows,
 )
 from langtailor.storage import tables
-from langtailor.storage.artifacts import Manifest, atomic_file, read_json, read_manifest
+from langtailor.storage.artifacts import Manifest, read_json, read_manifest
+from langtailor.storage.atomic import atomic_file
 
 _LOG = logging.getLogger("langtailor")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from langtailor.report.page import Page, environment
-from langtailor.storage.artifacts import atomic_file
+from langtailor.storage.atomic import atomic_file
 
 #: Templates by the names of the files that they make.
 PARTS = {

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import platform
+import shutil
+import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import version
@@ -13,7 +15,8 @@ from typing import Any
 
 from langtailor import __version__
 from langtailor.report.stages import read_stages
-from langtailor.storage.artifacts import MANIFEST_NAME, directory_digest, read_manifest, sha256_file, write_json
+from langtailor.storage.artifacts import MANIFEST_NAME, directory_digest, read_manifest, write_json
+from langtailor.storage.digests import sha256_file
 from langtailor.storage.tables import CORPUS, read_table_manifest
 
 _LOG = logging.getLogger("langtailor")
@@ -75,15 +78,23 @@ def write_provenance(root: Path, config: Mapping[str, Any], out: Path) -> None:
 
 def machine() -> dict[str, Any]:
     """The machine that this process runs on."""
-    import torch
-
     return {
         "platform": platform.platform(),
         "processor": _processor(),
         "processors": os.cpu_count(),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        "gpus": [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())],
+        "gpus": _gpus(),
     }
+
+
+def _gpus() -> list[str]:
+    """Names of NVIDIA's GPUs, as its driver's own tool gives them: torch would take seconds to be imported for this."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return []
+    query = [tool, "--query-gpu=name", "--format=csv,noheader"]
+    answer = subprocess.run(query, capture_output=True, text=True, check=False)
+    return answer.stdout.splitlines() if answer.returncode == 0 else []
 
 
 def _processor() -> str:

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from langtailor.errors import HubError
 from langtailor.progress import Progress, track
 from langtailor.sources.hub_client import PATIENCE, Kind, Patience, Repository, hub_session
-from langtailor.storage.artifacts import sha256_file
+from langtailor.storage.digests import sha256_file
 
 _MEGABYTE = 1_000_000
 

@@ -11,15 +11,9 @@ import os
 from pathlib import Path
 
 from langtailor.errors import ArtifactError
-from langtailor.storage.artifacts import (
-    MANIFEST_NAME,
-    SNAKEMAKE_MARK,
-    atomic_file,
-    directory_digest,
-    manifest_in,
-    sha256_file,
-    verify_directory,
-)
+from langtailor.storage.artifacts import MANIFEST_NAME, SNAKEMAKE_MARK, directory_digest, manifest_in, verify_directory
+from langtailor.storage.atomic import atomic_file
+from langtailor.storage.digests import sha256_file
 
 _SUFFIX = ".sha256"
 #: Nanoseconds by which two times differ for Snakemake, which reckons in seconds.

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from langtailor.storage.artifacts import sha256_file
+from langtailor.storage.digests import sha256_file
 from langtailor.storage.source_code import Definition, SourceFile, SourceFiles
 
 _PACKAGE = "langtailor"

@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from langtailor.storage.artifacts import atomic_file
+from langtailor.storage.atomic import atomic_file
 
 TEMPLATE_SUFFIX = ".jinja"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from langtailor.storage.artifacts import scratch_directory
+from langtailor.storage.atomic import scratch_directory
 from langtailor.storage.batching import batched_by_weight
 
 #: One value a column of the schema; all columns are strings.

@@ -17,7 +17,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from langtailor.errors import ArtifactError
-from langtailor.storage.artifacts import Manifest, atomic_file, sha256_bytes
+from langtailor.storage.artifacts import Manifest
+from langtailor.storage.atomic import atomic_file
+from langtailor.storage.digests import sha256_bytes
 
 _MANIFEST_KEY = b"langtailor"
 _DIGEST_KEY = b"langtailor.sha256"

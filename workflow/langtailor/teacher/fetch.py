@@ -24,8 +24,8 @@ from langtailor.storage.artifacts import (
     canonical_json,
     file_digests,
     seal_directory,
-    sha256_bytes,
 )
+from langtailor.storage.digests import sha256_bytes
 from langtailor.storage.json_files import load_json, load_json_object
 from langtailor.storage.tables import MAPPING_NAME
 from langtailor.surgery.sentencepiece_model import sentencepiece_files

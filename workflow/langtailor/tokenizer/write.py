@@ -18,9 +18,9 @@ from langtailor.storage.artifacts import (
     directory_digest,
     read_manifest,
     seal_directory,
-    sha256_file,
     write_json,
 )
+from langtailor.storage.digests import sha256_file
 from langtailor.storage.json_files import format_json, load_json_object
 from langtailor.storage.tables import VOCABULARY, read_table
 from langtailor.surgery.base import Family, Layout

@@ -31,15 +31,10 @@ from langtailor.errors import ArtifactError, LangtailorError
 from langtailor.models.folder import ModelInfo
 from langtailor.models.loading import load_teacher
 from langtailor.models.prompts import find_prompt
-from langtailor.storage.artifacts import (
-    Manifest,
-    atomic_directory,
-    directory_digest,
-    read_manifest,
-    sha256_bytes,
-)
+from langtailor.storage.artifacts import Manifest, atomic_directory, directory_digest, read_manifest
 from langtailor.storage.cache import CacheEntry
 from langtailor.storage.code_digest import module_digest
+from langtailor.storage.digests import sha256_bytes
 from langtailor.vectors.store import (
     FOLDER_KIND,
     KIND,

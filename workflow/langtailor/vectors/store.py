@@ -21,7 +21,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from langtailor.errors import ArtifactError
-from langtailor.storage.artifacts import Manifest, atomic_file
+from langtailor.storage.artifacts import Manifest
+from langtailor.storage.atomic import atomic_file
 from langtailor.storage.checksums import matches_checksum
 from langtailor.storage.tables import damage_named, manifest_of, with_manifest
 

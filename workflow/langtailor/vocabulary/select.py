@@ -24,7 +24,8 @@ from langtailor.models.folder import ModelInfo
 from langtailor.models.prompts import all_prompts, prompt_tokens
 from langtailor.models.tokenizer_file import tokenizer_of
 from langtailor.storage import tables
-from langtailor.storage.artifacts import Manifest, read_json, sha256_file
+from langtailor.storage.artifacts import Manifest, read_json
+from langtailor.storage.digests import sha256_file
 from langtailor.surgery.base import Family, Ids, Layout, Origin
 from langtailor.surgery.registry import load_family
 from langtailor.surgery.segmentation import segment
