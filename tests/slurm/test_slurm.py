@@ -97,7 +97,7 @@ def test_a_job_killed_for_memory_is_tried_again_with_more(cluster, workflow):
 
 def test_a_killed_job_fails_the_run_and_a_rerun_completes(cluster, workflow):
     config = copy.deepcopy(workflow.config)
-    config["distillation"] |= {"epochs": 30, "learning_rate": 5e-4, "checkpoint_every": 5}
+    config["distillation"] |= {"epochs": 30, "learning_rate": 5e-4, "checkpoint_minutes": 0.0}
     before = {job["id"] for job in cluster.jobs()}
     command = command_of(workflow, config, "--retries", "0")
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as running:

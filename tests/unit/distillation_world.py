@@ -37,7 +37,7 @@ DEFAULTS = {
     "learning_rate": 1e-3,
     "embedding_learning_rate": 1e-2,
     "validate_every": 10,
-    "checkpoint_every": 100,
+    "checkpoint_minutes": 60.0,
     "max_length": 24,
 }
 

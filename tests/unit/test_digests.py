@@ -88,7 +88,7 @@ def another_process() -> None:
 def test_of_many_processes_the_first_hashes_a_large_model(teacher, hashed):
     for _ in range(3):
         another_process()
-        verify_directory(teacher)
+        verify_directory(teacher, remember=True)
     assert hashed == {"model.safetensors": 1}
 
 
@@ -96,37 +96,37 @@ def test_of_many_processes_the_first_hashes_a_large_model(teacher, hashed):
 def test_a_small_folder_leaves_nothing_beside_it(tmp_path):
     with atomic_directory(tmp_path / "clone", Manifest("clone")) as folder:
         (folder / "a.txt").write_text("a")
-    verify_directory(tmp_path / "clone")
+    verify_directory(tmp_path / "clone", remember=True)
     assert [path.name for path in tmp_path.iterdir()] == ["clone"]
 
 
 @pytest.mark.usefixtures("fine_clock")
 def test_a_remembered_model_that_changed_is_refused(teacher):
     weights = teacher / "model.safetensors"
-    verify_directory(teacher)
+    verify_directory(teacher, remember=True)
     before = weights.stat()
     another_process()
     while weights.stat().st_ctime_ns == before.st_ctime_ns:
         weights.write_text("WEIGHTS")
         os.utime(weights, ns=(before.st_atime_ns, before.st_mtime_ns))
     with pytest.raises(ArtifactError, match="does not match its checksum"):
-        verify_directory(teacher)
+        verify_directory(teacher, remember=True)
 
 
 @pytest.mark.usefixtures("fine_clock")
 @pytest.mark.parametrize("found", ["", "[]", '{"model.safetensors": 1}', '{"model.safetensors": ["x", [1]]}'])
 def test_unreadable_remembered_digests_are_made_anew(teacher, hashed, found):
-    verify_directory(teacher)
+    verify_directory(teacher, remember=True)
     teacher.with_name(".model.digests").write_text(found)
     another_process()
-    verify_directory(teacher)
+    verify_directory(teacher, remember=True)
     assert hashed == {"model.safetensors": 2}
 
 
 def test_a_model_written_a_moment_ago_is_not_remembered(teacher, hashed):
     for _ in range(2):
         another_process()
-        verify_directory(teacher)
+        verify_directory(teacher, remember=True)
     assert hashed == {"model.safetensors": 2}
 
 
@@ -138,5 +138,5 @@ def test_a_place_that_cannot_be_written_costs_time_alone(teacher, hashed, monkey
     monkeypatch.setattr(digests, "atomic_file", refuse)
     for _ in range(2):
         another_process()
-        verify_directory(teacher)
+        verify_directory(teacher, remember=True)
     assert hashed == {"model.safetensors": 2}

@@ -21,6 +21,8 @@ from langtailor.objectives.term import Term, objective_term, objective_terms
 #: Two passages in two dimensions, as easy to compute with as vectors get.
 STUDENT = tensor([[1.0, 0.0], [0.0, 2.0]])
 TEACHER = tensor([[1.0, 1.0], [0.0, 1.0]])
+#: Each has a text of its own.
+TEXTS = tensor([5, 3])
 HALF_ROOT = math.sqrt(0.5)
 
 
@@ -29,28 +31,28 @@ def objective(**settings) -> Objective:
 
 
 def test_cosine_is_one_minus_the_mean_cosine():
-    assert Cosine().loss(STUDENT, TEACHER).item() == pytest.approx(1 - (HALF_ROOT + 1) / 2)
+    assert Cosine().loss(STUDENT, TEACHER, TEXTS).item() == pytest.approx(1 - (HALF_ROOT + 1) / 2)
 
 
 def test_mse_is_the_mean_over_passages_and_dimensions():
-    assert MeanSquaredError().loss(STUDENT, TEACHER).item() == pytest.approx((0 + 1 + 0 + 1) / 4)
+    assert MeanSquaredError().loss(STUDENT, TEACHER, TEXTS).item() == pytest.approx((0 + 1 + 0 + 1) / 4)
 
 
 def test_relational_compares_the_similarity_matrices():
     # The student's two passages are orthogonal, the teacher's have the cosine √½; the diagonals agree.
-    assert Relational().loss(STUDENT, TEACHER).item() == pytest.approx(2 * 0.5 / 4)
+    assert Relational().loss(STUDENT, TEACHER, TEXTS).item() == pytest.approx(2 * 0.5 / 4)
 
 
 def test_relational_takes_vectors_of_another_width():
     wide = tensor([[1.0, 1.0, 0.0], [0.0, 1.0, 0.0]])
-    assert Relational().loss(STUDENT, wide).item() == pytest.approx(2 * 0.5 / 4)
+    assert Relational().loss(STUDENT, wide, TEXTS).item() == pytest.approx(2 * 0.5 / 4)
 
 
 def test_contrastive_is_infonce_against_the_stored_vectors():
     # Logits at τ = 0.5: student 1 sees (√½, 0), student 2 sees (√½, 1), each divided by τ.
     first = math.log(1 + math.exp((0 - HALF_ROOT) / 0.5))
     second = math.log(1 + math.exp((HALF_ROOT - 1) / 0.5))
-    assert Contrastive(temperature=0.5).loss(STUDENT, TEACHER).item() == pytest.approx((first + second) / 2)
+    assert Contrastive(temperature=0.5).loss(STUDENT, TEACHER, TEXTS).item() == pytest.approx((first + second) / 2)
 
 
 def test_contrastive_does_not_hold_translations_of_one_text_against_each_other():
@@ -58,25 +60,33 @@ def test_contrastive_does_not_hold_translations_of_one_text_against_each_other()
     teacher = tensor([[1.0, 1.0], [0.0, 1.0], [1.0, 1.0]])
     first = math.log(1 + math.exp((0 - HALF_ROOT) / 0.5))
     second = math.log(1 + 2 * math.exp((HALF_ROOT - 1) / 0.5))
-    assert Contrastive(temperature=0.5).loss(student, teacher).item() == pytest.approx((2 * first + second) / 3)
+    assert Contrastive(temperature=0.5).loss(student, teacher, tensor([5, 3, 5])).item() == pytest.approx(
+        (2 * first + second) / 3
+    )
+
+
+def test_contrastive_holds_two_texts_against_each_other_even_where_the_teacher_gives_them_one_vector():
+    student, teacher = tensor([[1.0, 0.0], [0.0, 2.0]]), tensor([[1.0, 0.0], [1.0, 0.0]])
+    assert Contrastive().loss(student, teacher, tensor([5, 3])).item() == pytest.approx(math.log(2))
+    assert Contrastive().loss(student, teacher, tensor([5, 5])).item() == pytest.approx(0)
 
 
 def test_the_loss_is_the_weighted_sum_of_its_terms():
-    found = objective(cosine=10, relational=200)(STUDENT, TEACHER)
+    found = objective(cosine=10, relational=200)(STUDENT, TEACHER, TEXTS)
     assert set(found) == {"loss", "cosine", "relational"}
     assert found["loss"].item() == pytest.approx(10 * (1 - (HALF_ROOT + 1) / 2) + 200 * 0.25)
 
 
 def test_a_matryoshka_dimension_counts_as_much_as_the_whole_vector():
     # On the first dimension alone the student's second passage is the zero vector; the teacher's too.
-    found = objective(cosine=1, matryoshka=(1,))(STUDENT, TEACHER)
+    found = objective(cosine=1, matryoshka=(1,))(STUDENT, TEACHER, TEXTS)
     whole, truncated = 1 - (HALF_ROOT + 1) / 2, 1 - (1 + 0) / 2
     assert found["loss"].item() == pytest.approx((whole + truncated) / 2)
 
 
 def test_truncated_vectors_are_scaled_to_length_one():
     student, teacher = tensor([[3.0, 4.0, 0.0]]), tensor([[1.0, 0.0, 7.0]])
-    found = objective(mse=1, matryoshka=(2,))(student, teacher)
+    found = objective(mse=1, matryoshka=(2,))(student, teacher, TEXTS)
     whole, truncated = (4 + 16 + 49) / 3, ((0.6 - 1) ** 2 + 0.8**2) / 2
     assert found["mse"].item() == pytest.approx((whole + truncated) / 2)
 
@@ -85,7 +95,7 @@ def test_truncated_vectors_are_scaled_to_length_one():
 def test_similarities_of_a_truncated_student_are_compared_with_those_asked_for(similarities, share):
     # The student's similarity is 1, the teacher's √½; of their first dimensions alone both are 1.
     student, teacher = tensor([[1.0, 0.0], [1.0, 0.0]]), tensor([[1.0, 0.0], [1.0, 1.0]])
-    found = objective(relational=1, matryoshka=(1,), matryoshka_similarities=similarities)(student, teacher)
+    found = objective(relational=1, matryoshka=(1,), matryoshka_similarities=similarities)(student, teacher, TEXTS)
     assert found["loss"].item() == pytest.approx(share * 2 * (1 - HALF_ROOT) ** 2 / 4)
 
 
@@ -155,7 +165,7 @@ def test_two_terms_cannot_have_the_same_key():
         name = "second"
         temperature: float = 1.0
 
-        def loss(self, student, teacher):
+        def loss(self, student, teacher, texts):
             raise NotImplementedError
 
     with pytest.raises(ValueError, match="Second: another objective term has the key 'temperature'"):
@@ -172,16 +182,18 @@ def test_only_mse_sees_the_length_of_a_vector(rows, factor):
     teacher = tensor(rows).flip(1) + 2
     for term in ("cosine", "relational", "contrastive"):
         loss = objective(**{term: 1})
-        assert loss(factor * student, teacher)["loss"].item() == pytest.approx(
-            loss(student, teacher)["loss"].item(), abs=1e-4
-        )
+        texts = torch.arange(len(rows))
+        expected = loss(student, teacher, texts)["loss"].item()
+        assert loss(factor * student, teacher, texts)["loss"].item() == pytest.approx(expected, abs=1e-4)
 
 
 @settings(deadline=None)
 @given(VECTORS)
 def test_a_student_that_is_the_teacher_has_nothing_to_learn(rows):
     vectors = tensor(rows) + 2
-    found = objective(cosine=1, mse=1, relational=1, matryoshka=(2,))(vectors.requires_grad_(), vectors.detach())
+    found = objective(cosine=1, mse=1, relational=1, matryoshka=(2,))(
+        vectors.requires_grad_(), vectors.detach(), torch.arange(len(vectors))
+    )
     assert found["loss"].item() == pytest.approx(0, abs=1e-6)
     (gradient,) = torch.autograd.grad(found["loss"], [vectors])
     assert gradient.abs().max().item() < 1e-3

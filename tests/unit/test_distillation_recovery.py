@@ -110,7 +110,7 @@ def interrupted(world, tmp_path, monkeypatch, steps, **settings):
 
 
 def test_a_checkpoint_made_from_other_inputs_is_never_taken_up(world, tmp_path, monkeypatch, caplog):
-    settings = {"epochs": 1, "checkpoint_every": 3}
+    settings = {"epochs": 1, "checkpoint_minutes": 0.0}
     expected = World(world.root, ("tr",)).distil(tmp_path / "expected", **settings)
     checkpoints = interrupted(world, tmp_path, monkeypatch, 4, **settings)
     with caplog.at_level(logging.INFO, "langtailor"):
@@ -121,7 +121,7 @@ def test_a_checkpoint_made_from_other_inputs_is_never_taken_up(world, tmp_path, 
 
 def test_a_run_taken_up_behind_its_best_look_still_keeps_the_best_weights(world, tmp_path, monkeypatch):
     monkeypatch.setattr(Run, "_main_process_value", lambda run, _: abs(run._done.step - 5.0))  # step 5 is the best
-    settings = {"epochs": 1, "checkpoint_every": 8, "validate_every": 5}
+    settings = {"epochs": 1, "checkpoint_minutes": 0.0, "validate_every": 5}
     expected = world.distil(tmp_path / "expected", **settings)
     assert read_manifest(expected, "distilled").facts["kept_step"] == 5
     checkpoints = interrupted(world, tmp_path, monkeypatch, 9, **settings)
@@ -130,7 +130,7 @@ def test_a_run_taken_up_behind_its_best_look_still_keeps_the_best_weights(world,
 
 
 def test_a_run_goes_on_with_the_moments_of_its_optimiser(world, tmp_path, monkeypatch):
-    settings = {"epochs": 1, "checkpoint_every": 5, "keep": "last"}
+    settings = {"epochs": 1, "checkpoint_minutes": 0.0, "keep": "last"}
     expected = world.distil(tmp_path / "expected", **settings)
     checkpoints = interrupted(world, tmp_path, monkeypatch, 6, **settings)
     found = world.distil(tmp_path / "student", checkpoints, **settings)

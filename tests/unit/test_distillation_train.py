@@ -407,7 +407,7 @@ def kill_at(process: subprocess.Popen, metrics: Path, count: int) -> None:
 
 
 INTERRUPTED = {
-    "checkpoint_every": 4,
+    "checkpoint_minutes": 0.0,
     "new_rows_only": 0.3,
     "embeddings_only": 0.2,
     "dropout": True,
@@ -450,7 +450,9 @@ def test_a_run_killed_again_and_again_ends_in_the_same_bytes(world, undisturbed,
 def test_a_checkpoint_of_other_settings_is_never_resumed(world, student, tmp_path, caplog):
     out, checkpoints = tmp_path / "student", tmp_path / "checkpoints"
     with pytest.raises(TrainingError):
-        world.distil(out, checkpoints, learning_rate=1e36, clip_norm=1e30, warmup=0, checkpoint_every=1, patience=None)
+        world.distil(
+            out, checkpoints, learning_rate=1e36, clip_norm=1e30, warmup=0, checkpoint_minutes=0.0, patience=None
+        )
     assert any(path.name.startswith("step-") for path in checkpoints.iterdir())
     with caplog.at_level(logging.INFO, "langtailor"):
         world.distil(out, checkpoints)
@@ -459,7 +461,7 @@ def test_a_checkpoint_of_other_settings_is_never_resumed(world, student, tmp_pat
 
 
 def test_how_often_a_run_is_saved_does_not_shape_the_student(world, student, tmp_path):
-    often = world.distil(tmp_path / "often", checkpoint_every=3)
+    often = world.distil(tmp_path / "often", checkpoint_minutes=0.0)
     assert (often / WEIGHTS).read_bytes() == (student / WEIGHTS).read_bytes()
 
 

@@ -22,7 +22,14 @@ LANGUAGES = {"de": slice(0, 5), "tr": slice(5, 7)}
 def measured(batch_size: int) -> Validation:
     teacher = torch.tensor([[1.0, 0.0]] * len(ERRORS))
     student = torch.tensor([[1.0, error] for error in ERRORS])
-    return measure(student, teacher, LANGUAGES, Objective(ObjectiveSettings(cosine=0, mse=1)), batch_size)
+    return measure(
+        student,
+        teacher,
+        torch.arange(len(teacher)),
+        LANGUAGES,
+        Objective(ObjectiveSettings(cosine=0, mse=1)),
+        batch_size,
+    )
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 100])

@@ -26,7 +26,7 @@ from langtailor.storage.artifacts import Manifest, seal_directory
 from langtailor.storage.tables import CORPUS, write_table
 from langtailor.vectors import encode as encode_module
 from langtailor.vectors.encode import encode_shards
-from langtailor.vectors.store import VectorShard, VectorStore, write_shard
+from langtailor.vectors.store import VectorShard, VectorStore, text_digest, write_shard
 from tests.models import make_tiny_bert_teacher, make_tiny_gemma_teacher
 from tests.unit.surgery_teachers import TEXTS
 
@@ -294,6 +294,16 @@ def test_rows_come_in_the_order_asked_for(shards, rows):
     store = VectorStore.open(shards, verify=False)
     everything = np.concatenate([shard.vectors for shard in store.shards]).astype(np.float32)
     np.testing.assert_array_equal(store.take(np.array(rows, np.int64)), everything[rows])
+
+
+@settings(deadline=None)
+@given(rows=st.lists(st.integers(0, SPLITS["test"] - 1), max_size=30))
+def test_texts_have_numbers_which_are_equal_for_equal_texts_alone(shards, corpus, rows):
+    texts = read_corpus(corpus, "test")["text"].to_pylist()
+    found = VectorStore.open(shards, "test", verify=False).text_numbers(np.array(rows, np.int64))
+    assert found.dtype == np.int64
+    assert found.tolist() == [int.from_bytes(text_digest(texts[row])[:8], "little", signed=True) for row in rows]
+    assert len(set(found.tolist())) == len({texts[row] for row in rows})
 
 
 # -- what the teacher reads -------------------------------------------------------------------------------------------

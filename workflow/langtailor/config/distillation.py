@@ -61,9 +61,10 @@ class DistillationSettings(Section):
     """How often each passage of a language is seen in an epoch; languages not named here count 1, 0 leaves one out."""
     batch_size: Annotated[int, Field(ge=1)] = 256
     """Passages whose gradients make one step, over all devices."""
-    micro_batch_tokens: Annotated[int, Field(ge=1)] = 16_384
-    """Most tokens, padding included, in one micro-batch; a batch is sorted by length and split into these. Halved when the
-    device runs out of memory. The gradient is that of the whole batch, however it is split."""
+    micro_batch_tokens: Annotated[int, Field(ge=1)] | None = None
+    """Most tokens, padding included, in one micro-batch; a batch is sorted by length and split into these. `null` takes what
+    fits into a GPU's free memory, measured in a pass over the longest passages, and 16,384 on a CPU. Halved when the device
+    runs out of memory. The gradient is that of the whole batch, however it is split."""
     learning_rate: Annotated[float, Field(gt=0)] = 5e-5
     """Peak learning rate of the backbone."""
     embedding_learning_rate: Annotated[float, Field(gt=0)] | None = None
@@ -106,8 +107,8 @@ class DistillationSettings(Section):
     Wortsman et al. 2022, arXiv 2109.01903). Less than 1 keeps more of what the training text does not show."""
     patience: Annotated[int, Field(ge=1)] | None = None
     """Validations without a better value of what `keep` names after which training stops; `null` never stops early."""
-    checkpoint_every: Annotated[int, Field(ge=1)] = 200
-    """Steps between two checkpoints; an interrupted run goes on from the last."""
+    checkpoint_minutes: Annotated[float, Field(ge=0)] = 5.0
+    """Minutes between two checkpoints; an interrupted run goes on from the last. 0 writes one after each step."""
     tensorboard: bool = False
     """Also write the metrics for TensorBoard, beside the checkpoints (needs the package `tensorboard`)."""
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from langtailor.storage.artifacts import directory_digest, read_manifest
 from langtailor.vectors.store import VectorStore
 
 _LOG = logging.getLogger("langtailor")
+Array = TypeVar("Array", bound=NDArray[Any])
 
 
 @dataclass(frozen=True)
@@ -88,12 +89,19 @@ class Passages:
 
     def targets(self, rows: Rows) -> NDArray[np.float32]:
         """The teacher's vectors of passages; shape (len(rows), dimension)."""
-        vectors = np.empty((len(rows), self.dimension), np.float32)
+        return self._from_vectors(rows, np.empty((len(rows), self.dimension), np.float32), VectorStore.take)
+
+    def texts(self, rows: Rows) -> Rows:
+        """Numbers of the texts that the teacher read for passages, equal for equal texts; int64, shape (len(rows),)."""
+        return self._from_vectors(rows, np.empty(len(rows), np.int64), VectorStore.text_numbers)
+
+    def _from_vectors(self, rows: Rows, out: Array, take: Callable[[VectorStore, Rows], Array]) -> Array:
+        """Fill ``out`` with what ``take`` gives for each language's rows of its store."""
         language_of_row = self._language_numbers(rows)
         for number, lang in enumerate(self._tokens):
             if (in_language := language_of_row == number).any():
-                vectors[in_language] = self._vectors[lang].take(rows[in_language] - self._starts[number])
-        return vectors
+                out[in_language] = take(self._vectors[lang], rows[in_language] - self._starts[number])
+        return out
 
     def _language_numbers(self, rows: Rows) -> Rows:
         return np.searchsorted(self._starts, rows, side="right") - 1

@@ -57,28 +57,29 @@ class Objective:
                     f"found {width}; the vectors have {dimension} dimensions, give smaller ones",
                 )
 
-    def __call__(self, student: Tensor, teacher: Tensor) -> dict[str, Tensor]:
+    def __call__(self, student: Tensor, teacher: Tensor, texts: Tensor) -> dict[str, Tensor]:
         """The loss and its unweighted terms.
 
         Args:
             student: float32, shape (n, d).
             teacher: float32, shape (n, d).
+            texts: numbers of the texts that the teacher read; int64, shape (n,).
 
         Returns:
             Scalars: ``loss``, which carries gradients, and each term with a weight, averaged over the dimensions.
         """
-        parts = [self._losses(student, teacher, teacher)]
+        parts = [self._losses(student, teacher, teacher, texts)]
         for width in self.settings.matryoshka:
             small, small_teacher = (functional.normalize(vectors[:, :width]) for vectors in (student, teacher))
             whole = self.settings.matryoshka_similarities == "full"
-            parts.append(self._losses(small, small_teacher, teacher if whole else small_teacher))
+            parts.append(self._losses(small, small_teacher, teacher if whole else small_teacher, texts))
         losses = {name: torch.stack([part[name] for part in parts]).mean() for name in parts[0]}
         return {"loss": self._weighted(losses), **{name: loss.detach() for name, loss in losses.items()}}
 
-    def _losses(self, student: Tensor, teacher: Tensor, any_width: Tensor) -> dict[str, Tensor]:
+    def _losses(self, student: Tensor, teacher: Tensor, any_width: Tensor, texts: Tensor) -> dict[str, Tensor]:
         """Each term's value; terms that allow another width are given the teacher's vectors ``any_width``."""
         return {
-            term.name: term.loss(student, any_width if term.allows_other_width else teacher)
+            term.name: term.loss(student, any_width if term.allows_other_width else teacher, texts)
             for term, _ in self.settings.weighted_terms()
         }
 

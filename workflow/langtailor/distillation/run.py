@@ -17,11 +17,13 @@ from langtailor.config.distillation import DistillationSettings
 from langtailor.distillation.checkpoints import Checkpoints, RunProgress, Snapshot
 from langtailor.distillation.data import Data, Passages
 from langtailor.distillation.gradients import BatchGradient
+from langtailor.distillation.memory import DEFAULT_TOKENS, CudaMemory, affordable_tokens
 from langtailor.distillation.metrics import Metrics
 from langtailor.distillation.objectives import Objective
 from langtailor.distillation.optimizer import load_optimizer_state, make_optimizer, optimizer_state, set_rates
 from langtailor.distillation.outcome import not_finite, run_facts, warn_if_unhelpful
 from langtailor.distillation.schedule import Phase, phase_at, plan_phases, rate_factor
+from langtailor.distillation.step_figures import StepFigures
 from langtailor.distillation.stream import Stream
 from langtailor.distillation.student import State, Student
 from langtailor.distillation.validation import Validation, Validator
@@ -67,11 +69,16 @@ class Run:
         self._steps = max(1, math.ceil(settings.epochs * self._stream.epoch_length / settings.batch_size))
         self._phases = plan_phases(settings, self._steps, new_rows=bool(student.new_rows.any()))
         self._current: tuple[Phase, torch.optim.AdamW] | None = None
-        self._done = RunProgress(micro_batch_tokens=settings.micro_batch_tokens)
+        self._launched: StepFigures | None = None
+        self._loss = math.nan
+        self._clock = self._saved = time.monotonic()
+        self._done = RunProgress(micro_batch_tokens=settings.micro_batch_tokens or DEFAULT_TOKENS)
         self._best: State | None = None
         self._clone = student.state() if settings.interpolation < 1 else None
         with accelerator.main_process_first():
             snapshot = store.load()
+        if snapshot is None and settings.micro_batch_tokens is None:
+            self._done = replace(self._done, micro_batch_tokens=self._measured_micro_batch())
         lines = self._resume(snapshot) if snapshot else ()
         self.metrics = Metrics(folder if accelerator.is_main_process else None, lines, tensorboard=settings.tensorboard)
         objective = Objective(settings.objective)
@@ -86,12 +93,13 @@ class Run:
                 self._validate()
             self._student.train(True)
             while self._done.step < self._steps and not self._is_stale():
-                loss = self._step()
+                self._step()
                 if self._done.step % settings.validate_every == 0 or self._done.step == self._steps:
                     self._validate()
-                if self._done.step % settings.checkpoint_every == 0 and self._done.step < self._steps:
+                if time.monotonic() - self._saved >= 60 * settings.checkpoint_minutes and self._done.step < self._steps:
                     self._save()
-                progress.update(settings.batch_size, f"loss {loss:.5f}{self._best_note()}")
+                progress.update(settings.batch_size, f"loss {self._loss:.5f}{self._best_note()}")
+            self._settle()
         if self._best is not None:
             self._student.load(self._best)
         kept_step = self._done.step if self._best is None else self._done.best_step
@@ -118,30 +126,57 @@ class Run:
         _LOG.info("%g of the way from the clone: validation loss %.5f", share, validation.overall.loss)
         return validation
 
-    def _step(self) -> float:
-        """Take one step and return its loss."""
-        started, step, settings = time.monotonic(), self._done.step, self._settings
+    def _measured_micro_batch(self) -> int:
+        """Tokens of a micro-batch for which every process has the memory."""
+        device = self._accelerator.device
+        if device.type != "cuda":
+            return DEFAULT_TOKENS
+        tokens = affordable_tokens(self._student, self._train, CudaMemory())
+        return int(self._accelerator.gather(torch.tensor([tokens], device=device)).min())
+
+    def _step(self) -> None:
+        """Take one step, and look at the figures of the one before while the device computes it."""
+        launched = self._launch()
+        self._settle()
+        self._launched = launched
+        if launched.ready is None:
+            self._settle()
+
+    def _launch(self) -> StepFigures:
+        """Have the device take one step; nothing here waits for it."""
+        step, settings = self._done.step, self._settings
         phase, optimizer = self._enter(step)
         rows = self._stream.take(step * settings.batch_size, settings.batch_size)
         terms = self._gradient(rows, step)
         self._student.densify_gradient(phase.trainable)
         norm = torch.nn.utils.clip_grad_norm_(self._student.model.parameters(), settings.clip_norm)
-        # The only point of a step that waits for the device.
-        values = torch.stack([*terms.values(), norm]).tolist()
-        measured: dict[str, float] = dict(zip([*terms, "gradient_norm"], values, strict=True))
-        if not all(map(math.isfinite, values)):
-            raise not_finite(step + 1, self._steps, measured, self._train.names(rows))
         rates = set_rates(optimizer, rate_factor(settings, phase, step, self._steps))
         optimizer.step()
         optimizer.zero_grad()
         self._done = replace(self._done, step=step + 1, micro_batch_tokens=self._gradient.budget)
-        seconds = time.monotonic() - started
+        return StepFigures.launched(step + 1, rows, rates, {**terms, "gradient_norm": norm})
+
+    def _settle(self) -> None:
+        """Record the step that was launched last; it must have been settled before its weights are used or saved.
+
+        Raises:
+            TrainingError: one of its figures is not finite.
+        """
+        launched, self._launched = self._launched, None
+        if launched is None:
+            return
+        measured = launched.read()
+        if not all(map(math.isfinite, measured.values())):
+            raise not_finite(launched.step, self._steps, measured, self._train.names(launched.rows))
+        now = time.monotonic()
+        seconds, self._clock = now - self._clock, now
+        tokens = int(self._train.lengths[launched.rows].sum())
         self.metrics.record(
-            step + 1,
-            {"epoch": self._epoch(), **measured, "learning_rate": rates},
-            {"passages_per_s": len(rows) / seconds, "tokens_per_s": int(self._train.lengths[rows].sum()) / seconds},
+            launched.step,
+            {"epoch": self._epoch(launched.step), **measured, "learning_rate": launched.rates},
+            {"passages_per_s": len(launched.rows) / seconds, "tokens_per_s": tokens / seconds},
         )
-        return measured["loss"]
+        self._loss = measured["loss"]
 
     def _enter(self, step: int) -> tuple[Phase, torch.optim.AdamW]:
         """The phase of a step and its optimiser; every phase starts with new moments."""
@@ -160,6 +195,7 @@ class Run:
         """Validate, and keep the weights if they are the best so far."""
         if self._validator is None:
             return
+        self._settle()
         _LOG.info("validating after step %s", f"{self._done.step:,}")
         validation = self._validator(self._gradient.budget)
         if not math.isfinite(validation.overall.loss):
@@ -167,7 +203,10 @@ class Run:
                 f"after step {self._done.step} of {self._steps} the validation loss is {validation.overall.loss}: lower "
                 "distillation.learning_rate or take precision float32"
             )
-        self.metrics.record(self._done.step, {"epoch": self._epoch(), "validation": validation.to_json()})
+        self.metrics.record(
+            self._done.step, {"epoch": self._epoch(self._done.step), "validation": validation.to_json()}
+        )
+        self._clock = time.monotonic()
         if self._settings.keep == "last":
             return
         value = self._main_process_value(validation.cost(self._settings.keep))
@@ -185,11 +224,13 @@ class Run:
         return self._settings.patience is not None and self._done.stale >= self._settings.patience
 
     def _save(self) -> None:
+        self._settle()
         if self._accelerator.is_main_process:
             assert self._current is not None
             best = None if self._done.best_step == self._done.step else self._best
             state = optimizer_state(self._current[1], self._student)
-            self._store.save(Snapshot(self._done, self._student.state(), state, best, self.metrics.lines))
+            self._store.save(Snapshot(self._done, self._student.state(), state, best, [*self.metrics.lines]))
+        self._clock = self._saved = time.monotonic()
 
     def _resume(self, snapshot: Snapshot) -> list[str]:
         """Restore the state of a checkpoint; returns its metrics."""
@@ -203,8 +244,8 @@ class Run:
         _LOG.info("resuming from the checkpoint of step %s of %s", f"{self._done.step:,}", f"{self._steps:,}")
         return snapshot.metrics
 
-    def _epoch(self) -> float:
-        return round(self._done.step * self._settings.batch_size / self._stream.epoch_length, 4)
+    def _epoch(self, step: int) -> float:
+        return round(step * self._settings.batch_size / self._stream.epoch_length, 4)
 
     def _best_note(self) -> str:
         if self._done.best_value is None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -153,14 +154,19 @@ class Student:
             part = slice(width - len(passage), width) if tokenizer.padding_side == "left" else slice(len(passage))
             tokens[row, part] = passage
             mask[row, part] = 1
-        features: dict[str, Any] = {"input_ids": self._on_device(tokens), "attention_mask": self._on_device(mask)}
+        features: dict[str, Any] = {
+            "input_ids": to_device(tokens, self._device),
+            "attention_mask": to_device(mask, self._device),
+        }
         if self._prompt_length is not None:
             features["prompt_length"] = self._prompt_length
         return features
 
-    def _on_device(self, array: Any) -> Tensor:
-        tensor = torch.from_numpy(array)
-        return tensor.pin_memory().to(self._device, non_blocking=True) if self._device.type == "cuda" else tensor
+
+def to_device(array: NDArray[Any], device: torch.device) -> Tensor:
+    """A tensor of an array's values; from pinned memory, so that the copy does not wait for what the device still has to do."""
+    tensor = torch.from_numpy(array)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
 def read_new_rows(clone: Path) -> Tensor:

@@ -29,7 +29,7 @@ from langtailor.storage.digests import sha256_bytes
 
 _LOG = logging.getLogger("langtailor")
 #: Settings that change how a run is logged and saved, but not what it computes.
-NON_SEMANTIC_SETTINGS = ("checkpoint_every", "tensorboard")
+NON_SEMANTIC_SETTINGS = ("checkpoint_minutes", "tensorboard")
 #: Libraries whose versions may change what a run computes.
 COMPUTE_LIBRARIES = ("torch", "transformers", "sentence-transformers")
 
@@ -72,6 +72,8 @@ def distil(
     """
     accelerator = Accelerator(
         cpu=device == "cpu",
+        # Only what the settings say, whatever a launcher put into the environment.
+        mixed_precision="no",
         # Modules that the pooling does not read (BERT's own pooler) take no gradient; buffers are constants.
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=False)],
     )
@@ -81,7 +83,10 @@ def distil(
     made_by = {**settings.model_dump(mode="json"), "seed": seed}
     store = Checkpoints(checkpoints, _fingerprint(made_by, data.inputs, settings.objective))
     run = Run(accelerator, student, data, settings, seed, store, checkpoints)
-    facts = run.finish()
+    try:
+        facts = run.finish()
+    finally:
+        store.wait()
     if accelerator.is_main_process:
         _LOG.info("writing the student")
         with atomic_directory(out) as folder:

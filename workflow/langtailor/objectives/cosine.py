@@ -17,7 +17,7 @@ class Cosine(Term):
     name = "cosine"
     default_weight = 1.0
 
-    def loss(self, student: Tensor, teacher: Tensor) -> Tensor:
+    def loss(self, student: Tensor, teacher: Tensor, texts: Tensor) -> Tensor:
         """Mean of 1 - cos(s, t): the loss of the paper (arXiv 2605.29992), and of Stella and Jasper (arXiv 2412.19048)."""
         from torch.nn import functional
 

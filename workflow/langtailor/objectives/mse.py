@@ -17,7 +17,7 @@ class MeanSquaredError(Term):
     name = "mse"
     keeps_length = True
 
-    def loss(self, student: Tensor, teacher: Tensor) -> Tensor:
+    def loss(self, student: Tensor, teacher: Tensor, texts: Tensor) -> Tensor:
         """Mean of (s - t)² over passages and dimensions (arXiv 2004.09813, equation 1)."""
         from torch.nn import functional
 

@@ -18,7 +18,7 @@ class Relational(Term):
     compares_passages = True
     allows_other_width = True
 
-    def loss(self, student: Tensor, teacher: Tensor) -> Tensor:
+    def loss(self, student: Tensor, teacher: Tensor, texts: Tensor) -> Tensor:
         """Mean of (ŝᵢ·ŝⱼ - t̂ᵢ·t̂ⱼ)² over all pairs of the batch, of vectors scaled to length 1.
 
         Stella and Jasper (arXiv 2412.19048) mix 10 x cosine with 200 x this.

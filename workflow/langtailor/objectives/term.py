@@ -37,12 +37,13 @@ class Term(BaseModel, ABC):
     keeps_length: ClassVar[bool] = False
 
     @abstractmethod
-    def loss(self, student: Tensor, teacher: Tensor) -> Tensor:
+    def loss(self, student: Tensor, teacher: Tensor, texts: Tensor) -> Tensor:
         """The term's value for a batch, a scalar.
 
         Args:
             student: the student's vectors; float32, shape (n, d).
             teacher: the teacher's stored vectors of the same passages; float32, shape (n, d).
+            texts: numbers of the texts that the teacher read for them, equal for equal texts; int64, shape (n,).
         """
 
     @classmethod

@@ -118,13 +118,15 @@ def read_manifest(folder: Path, kind: str, *, verify: bool = True) -> Manifest:
     return manifest
 
 
-def verify_directory(folder: Path) -> Manifest:
+def verify_directory(folder: Path, *, remember: bool = False) -> Manifest:
     """Compare every file of a directory artifact with its manifest, and return that.
+
+    ``remember`` is that of :func:`~langtailor.storage.digests.sha256_files`.
 
     Raises:
         ArtifactError: no manifest, or a file is missing, added or changed.
     """
-    manifest, digests = manifest_in(folder), file_digests(folder, remember=True)
+    manifest, digests = manifest_in(folder), file_digests(folder, remember=remember)
     for name, expected in manifest.files.items():
         if name not in digests:
             raise ArtifactError(folder / name, "is missing")

@@ -45,7 +45,7 @@ def verify_checksum(path: Path) -> None:
     if expected is None:
         return
     if path.is_dir():
-        verify_directory(path)
+        verify_directory(path, remember=True)
     try:
         digest = _digest(path)
     except OSError as error:

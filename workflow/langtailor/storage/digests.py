@@ -72,7 +72,7 @@ def sha256_files(folder: Path, names: Iterable[str], *, remember: bool = False) 
             all jobs that read a model only the first one hashes it.
     """
     states = {name: FileState.of(folder / name) for name in names}
-    known = _known_digests(folder) if remember else {}
+    known = _known_digests(folder)
     new = {name for name, state in states.items() if known.get(name, ("", None))[1] != state}
     digests = {name: sha256_file(folder / name) if name in new else known[name][0] for name in states}
     if remember and sum(states[name].size for name in new) >= _WORTH_REMEMBERING:

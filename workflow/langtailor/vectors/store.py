@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -161,16 +161,38 @@ class VectorStore:
         import torch
 
         selected = np.empty((len(rows), self.dimension), np.float16)
-        shard_of_row = np.searchsorted(self.starts, rows, side="right") - 1
-        for index in np.unique(shard_of_row):
-            in_shard = np.flatnonzero(shard_of_row == index)
-            selected[in_shard] = self.shards[index].vectors.take(rows[in_shard] - self.starts[index], axis=0)
+        for index, in_shard, shard_rows in self._rows_in_shards(rows):
+            selected[in_shard] = self.shards[index].vectors.take(shard_rows, axis=0)
         # numpy converts float16 number by number; torch uses vector instructions.
         converted = np.empty(selected.shape, np.float32)
         piece = max(1, _ONE_THREAD // max(self.dimension, 1))
         for at in range(0, len(selected), piece):
             torch.from_numpy(converted[at : at + piece]).copy_(torch.from_numpy(selected[at : at + piece]))
         return converted
+
+    def text_numbers(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """For each of some rows a number of the text that the teacher read: the digest's first bytes, equal for equal texts.
+
+        Args:
+            rows: int64, shape (k,), each in 0 ... len - 1.
+
+        Returns:
+            int64, shape (k,).
+        """
+        numbers = np.empty(len(rows), np.int64)
+        for index, in_shard, shard_rows in self._rows_in_shards(rows):
+            digests = self.shards[index].digests
+            first = digests.offset
+            words = np.frombuffer(digests.buffers()[1], np.int64).reshape(-1, DIGEST_BYTES // 8)
+            numbers[in_shard] = words[first + shard_rows, 0]
+        return numbers
+
+    def _rows_in_shards(self, rows: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.int64]]]:
+        """Each shard that some rows are in, which of the rows these are, and their places in the shard."""
+        shard_of_row = np.searchsorted(self.starts, rows, side="right") - 1
+        for index in np.unique(shard_of_row).tolist():
+            in_shard = np.flatnonzero(shard_of_row == index)
+            yield index, in_shard, rows[in_shard] - self.starts[index]
 
     def check_ids(self, ids: pa.Array | pa.ChunkedArray) -> None:
         """Refuse a store whose passages are not these, row by row.
