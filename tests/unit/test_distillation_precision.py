@@ -7,7 +7,10 @@ import pytest
 import torch
 
 from langtailor.config.distillation import DistillationSettings
+from langtailor.distillation import student as student_module
 from langtailor.distillation.student import Student
+from langtailor.models import precision as precision_module
+from langtailor.models.precision import computes_bfloat16
 from tests.models import make_tiny_bert_teacher
 from tests.unit.distillation_world import DEFAULTS, make_world
 
@@ -17,6 +20,13 @@ PASSAGES = [np.array([7, 30, 31, 8], np.int32), np.array([7, 40, 8], np.int32)]
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     return make_world(tmp_path_factory.mktemp("world"), make_tiny_bert_teacher, languages=("tr",), splits=(8, 2, 1))
+
+
+@pytest.fixture(autouse=True)
+def able(request, monkeypatch):
+    """The processor has arithmetic for bfloat16, or a test says otherwise."""
+    able = getattr(request, "param", True)
+    monkeypatch.setattr(student_module, "computes_bfloat16", lambda _: able)
 
 
 def make_student(world, precision):
@@ -69,3 +79,28 @@ def test_attention_computes_in_float32_on_a_cpu(world, monkeypatch, precision):
     monkeypatch.setattr("torch.nn.functional.scaled_dot_product_attention", noted)
     make_student(world, precision)(PASSAGES)
     assert dtypes == {torch.float32}
+
+
+@pytest.mark.parametrize("able", [False], indirect=True)
+def test_a_processor_without_bfloat16_computes_in_float32_and_says_so(world, caplog):
+    assert precisions(make_student(world, "bfloat16"), training=True) == {torch.float32}
+    assert "this cpu has no arithmetic for bfloat16: computing in float32" in caplog.text
+    caplog.clear()
+    make_student(world, "float32")
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "able"),
+    [
+        ({"avx512_f": True, "avx512_bf16": False, "amx_bf16": False}, False),
+        ({"avx512_f": True, "avx512_bf16": True, "amx_bf16": False}, True),
+        ({"avx512_bf16": True, "amx_bf16": True}, True),
+        ({"architecture": "aarch64", "bf16": True}, True),
+        ({"architecture": "aarch64", "bf16": False}, False),
+        ({}, False),
+    ],
+)
+def test_a_processor_s_instructions_say_whether_it_has_bfloat16(monkeypatch, capabilities, able):
+    monkeypatch.setattr(precision_module.torch.cpu, "get_capabilities", lambda: capabilities)
+    assert computes_bfloat16(torch.device("cpu")) is able

@@ -5,7 +5,6 @@ import logging
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -463,29 +462,3 @@ def test_a_checkpoint_of_other_settings_is_never_resumed(world, student, tmp_pat
 def test_how_often_a_run_is_saved_does_not_shape_the_student(world, student, tmp_path):
     often = world.distil(tmp_path / "often", checkpoint_minutes=0.0)
     assert (often / WEIGHTS).read_bytes() == (student / WEIGHTS).read_bytes()
-
-
-# --- several processes
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-@pytest.mark.parametrize("objective", [{"cosine": 1}, {"cosine": 10, "relational": 200}], ids=["cosine", "mix"])
-def test_two_processes_follow_the_loss_curve_of_one(world, tmp_path, objective):
-    settings = {"objective": objective, "new_rows_only": 0.3, "validate_every": 7, "micro_batch_tokens": 40}
-    alone = world.distil(tmp_path / "alone", **settings)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    out, checkpoints = tmp_path / "together", tmp_path / "checkpoints"
-    shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    processes = [
-        start(world, out, checkpoints, settings, RANK=str(rank), LOCAL_RANK=str(rank), **shared) for rank in range(2)
-    ]
-    for process in processes:
-        assert process.wait() == 0, process.stderr.read()
-    curve, expected = (
-        [line.get("loss") or line["validation"]["loss"] for line in lines(folder / "training.jsonl")]
-        for folder in (out, alone)
-    )
-    assert curve == pytest.approx(expected, rel=1e-4)

@@ -10,25 +10,31 @@ SCRIPTS = Path(__file__).parents[2] / "workflow" / "scripts"
 CLAIM = """
 import sys
 from pathlib import Path
-from job import free_device
-print(free_device(2, Path(sys.argv[1])), flush=True)
+from job import free_devices
+print(*free_devices(["GPU-a", "GPU-b", "GPU-c"], int(sys.argv[2]), Path(sys.argv[1])), flush=True)
 sys.stdin.read()
 """
 
 
-def test_each_job_takes_a_device_of_its_own_and_gives_it_back(tmp_path):
-    def start():
-        command = [sys.executable, "-c", CLAIM, str(tmp_path)]
-        job = subprocess.Popen(command, cwd=SCRIPTS, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        return job, int(job.stdout.readline())
+def claim(folder: Path, wanted: int) -> tuple[subprocess.Popen, list[int]]:
+    """A job that holds devices until its input ends, and their numbers."""
+    command = [sys.executable, "-c", CLAIM, str(folder), str(wanted)]
+    job = subprocess.Popen(command, cwd=SCRIPTS, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    return job, [*map(int, job.stdout.readline().split())]
 
-    (first, one), (second, other), (third, shared) = start(), start(), start()
-    assert (one, other) == (0, 1)
-    assert shared in (0, 1)
+
+def test_each_job_takes_devices_of_its_own_and_gives_them_back(tmp_path):
+    (first, one), (second, two) = claim(tmp_path, 1), claim(tmp_path, 2)
+    assert (one, two) == ([0], [1, 2])
+    third, shared = claim(tmp_path, 1)
+    assert shared[0] in (0, 1, 2)
     first.communicate()
-    fourth, again = start()
-    assert again == 0
-    for job in (second, third, fourth):
+    fourth, again = claim(tmp_path, 2)
+    assert again[0] == 0
+    assert again[1] in (1, 2)
+    fifth, all_of_them = claim(tmp_path, 8)
+    assert sorted(all_of_them) == [0, 1, 2]
+    for job in (second, third, fourth, fifth):
         job.communicate()
 
 

@@ -311,6 +311,17 @@ def test_rotary_frequencies_keep_their_precision_in_bfloat16(teachers: dict[str,
             assert torch.equal(buffer, frequencies[name])
 
 
+@pytest.mark.parametrize(
+    ("dtype", "able", "warns"), [("bfloat16", False, True), ("bfloat16", True, False), ("float32", False, False)]
+)
+def test_a_teacher_in_a_precision_that_is_only_emulated_is_slow_and_said_to_be(
+    teachers: dict[str, Path], monkeypatch, caplog, dtype, able, warns
+) -> None:
+    monkeypatch.setattr("langtailor.models.precision.computes_bfloat16", lambda _: able)
+    load_teacher(teachers["bert"], settings(dtype=dtype), "cpu")
+    assert ("float32 is faster here" in caplog.text) is warns
+
+
 def test_a_text_is_cut_where_the_configuration_says(teachers: dict[str, Path]) -> None:
     long, short = " ".join(["deniz"] * 200), " ".join(["deniz"] * 14)
     vectors = load_teacher(teachers["bert"], settings(max_length=16), "cpu").encode([long, short])

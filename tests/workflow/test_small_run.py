@@ -136,3 +136,19 @@ def test_the_method_of_new_rows_is_chosen_by_the_vectors(finished):
     facts = json.loads((clone / "tailored" / "manifest.json").read_text(encoding="utf-8"))
     assert facts["made_by"]["method"] == chosen["method"]
     assert facts["facts"]["row_trials"] == chosen["trials"]
+
+
+def test_a_training_that_is_given_two_gpus_runs_in_two_processes(finished):
+    """Here on the processor, which does the same."""
+    twice = changed(finished.config, {"run": "twice", "distillation.epochs": 1})
+    done = finished.snakemake(
+        "results/twice/distillation/tailored/model", "--set-resources", "distil:gpu=2", config=twice
+    )
+    assert done.returncode == 0, done.stdout[-3_000:] + done.stderr[-3_000:]
+    log = (finished.folder / "results" / "twice" / "logs" / "distil" / "tailored.log").read_text(encoding="utf-8")
+    assert "training in 2 processes" in log
+    assert "writing the student" in log
+    facts = json.loads((finished.folder / "results/twice/distillation/tailored/model/manifest.json").read_text())[
+        "facts"
+    ]
+    assert facts["after"]["loss"] < facts["before"]["loss"]

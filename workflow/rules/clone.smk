@@ -17,7 +17,7 @@ rule choose_row_method:
         "<benchmarks>/choose_row_method/{variant}.tsv"
     conda:
         "../../envs/gpu.yaml"
-    threads: MODEL_THREADS
+    threads: device_threads()
     resources:
         mem_mb=growing(16000),
         runtime=growing(60),

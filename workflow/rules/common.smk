@@ -196,12 +196,22 @@ def growing(amount):
     return lambda wildcards, attempt: amount * attempt
 
 
+def device_threads():
+    """Threads of a job that has a GPU to itself, or all cores: with several GPUs no more than each one's share of the cores,
+    or the cores would be gone before the GPUs."""
+    cores = workflow.resource_settings.cores
+    if not (GPU_HERE and cores):
+        return MODEL_THREADS
+    gpus = max(1, workflow.global_resources["gpu"].value)
+    return max(1, min(MODEL_THREADS, cores // gpus))
+
+
 def model_threads(wildcards):
     """Threads of a job that reads texts with a model. On a machine without a GPU two run side by side on half of the cores
     each, because to load libraries and model takes seconds on one core, however many a job has."""
     cores = workflow.resource_settings.cores
     alone = GPU_HERE or not cores or not (workflow.is_main_process and workflow.local_exec)
-    return MODEL_THREADS if alone else min(MODEL_THREADS, max(1, cores // 2))
+    return device_threads() if alone else min(MODEL_THREADS, max(1, cores // 2))
 
 
 def section(settings, *keys):
@@ -236,7 +246,7 @@ def all_vectors(wildcards):
 
 def vector_threads(wildcards):
     """Threads of a job of vectors, which has them all where it is the only one."""
-    return model_threads(wildcards) if len(SETTINGS.vector_jobs) > 1 else MODEL_THREADS
+    return model_threads(wildcards) if len(SETTINGS.vector_jobs) > 1 else device_threads()
 
 
 def one_of(names):
@@ -316,7 +326,7 @@ def evaluation_inputs():
 def evaluation_threads(wildcards):
     """Threads of a model's evaluation: all where speed is measured, and for the student, which comes last and alone."""
     last = wildcards.get("model") == "student" and len(VARIANTS) == 1
-    return MODEL_THREADS if last or any(needs.alone for needs in NEEDS) else model_threads(wildcards)
+    return device_threads() if last or any(needs.alone for needs in NEEDS) else model_threads(wildcards)
 
 
 def student_model(wildcards):

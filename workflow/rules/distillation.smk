@@ -43,7 +43,7 @@ rule distil:
         "<benchmarks>/distil/{variant}.tsv"
     conda:
         "../../envs/gpu.yaml"
-    threads: MODEL_THREADS
+    threads: device_threads()
     resources:
         mem_mb=growing(16000),
         runtime=growing(720),

@@ -18,7 +18,7 @@ rule choose_graft_share:
     retries: hub_retries(SETTINGS.uses_hub_donor)
     conda:
         "../../envs/gpu.yaml"
-    threads: MODEL_THREADS
+    threads: device_threads()
     resources:
         mem_mb=growing(16000),
         runtime=growing(120),

@@ -2,20 +2,25 @@
 
 from pathlib import Path
 
-from job import by_language, device, job, shards_by_language
+from job import by_language, device, job, processes, shards_by_language
 from langtailor.config.distillation import DistillationSettings
+from langtailor.distillation.launch import distil_in_processes
 from langtailor.distillation.train import distil
 
 with job(snakemake):
     params = snakemake.params
-    distil(
-        Path(snakemake.input.clone),
-        tokens=by_language(params.languages, snakemake.input.tokens),
-        vectors=shards_by_language(params.languages, snakemake.input.vectors),
-        settings=DistillationSettings(**params.settings),
-        seed=params.seed,
-        device=device(snakemake),
-        checkpoints=Path(params.checkpoints),
-        out=Path(snakemake.output.model),
-        trust_remote_code=params.trust_remote_code,
-    )
+    training = {
+        "clone": Path(snakemake.input.clone),
+        "tokens": by_language(params.languages, snakemake.input.tokens),
+        "vectors": shards_by_language(params.languages, snakemake.input.vectors),
+        "settings": DistillationSettings(**params.settings),
+        "seed": params.seed,
+        "checkpoints": Path(params.checkpoints),
+        "out": Path(snakemake.output.model),
+        "trust_remote_code": params.trust_remote_code,
+    }
+    several = processes(snakemake)
+    if several is None:
+        distil(**training, device=device(snakemake))
+    else:
+        distil_in_processes(several, **training)

@@ -16,14 +16,18 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from langtailor.errors import DiskFullError, LangtailorError, OutOfMemoryError, is_disk_full, is_out_of_memory
 from langtailor.progress import Heartbeat, clock, is_verbose
 from langtailor.storage.checksums import modified, verify_checksum, write_checksum
+
+if TYPE_CHECKING:
+    from langtailor.distillation.launch import Processes
 
 _LOG = logging.getLogger("langtailor")
 #: Seconds after which a job says in the terminal that it is running.
@@ -79,29 +83,72 @@ def device(snakemake: Any) -> str:
     """
     import torch
 
-    if not snakemake.resources.get("gpu", 0) or not torch.cuda.is_available():
+    from langtailor.models.precision import allow_tf32
+
+    taken = gpus(snakemake, 1)
+    if not taken:
         return "cpu"
-    torch.cuda.set_device(free_device(torch.cuda.device_count(), Path(tempfile.gettempdir())))
+    torch.cuda.set_device(taken[0])
+    allow_tf32()
     return "cuda"
 
 
-def free_device(devices: int, folder: Path) -> int:
-    """Number of a device whose lock this process now holds, to its end; where all are taken, one of them.
+def gpus(snakemake: Any, most: int) -> list[int]:
+    """Numbers of the GPUs that the job was given and torch sees, at most so many; each is the job's own to its end."""
+    wanted = min(most, snakemake.resources.get("gpu", 0))
+    if not wanted:
+        return []
+    import torch
+
+    if not torch.cuda.is_available():
+        return []
+    names = [str(torch.cuda.get_device_properties(number).uuid) for number in range(torch.cuda.device_count())]
+    return free_devices(names, wanted, Path(tempfile.gettempdir()))
+
+
+def free_devices(names: list[str], wanted: int, folder: Path) -> list[int]:
+    """Numbers of devices whose locks this process now holds, to its end; where too few are free, of others, too.
 
     Args:
-        devices: how many there are.
+        names: what identifies each device on this machine, whatever part of them a job sees.
+        wanted: how many are needed; all of them where there are fewer.
         folder: where the locks are.
     """
-    for number in range(devices):
-        lock = os.open(folder / f"langtailor-{os.getuid()}-gpu-{number}.lock", os.O_CREAT | os.O_RDWR, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(lock)
-            continue
-        return number  # the open file is the lock
-    _LOG.warning("more GPU jobs than the %d GPUs here: set the resource `gpu` of the profile to their number", devices)
-    return os.getpid() % devices
+    free = (number for number, name in enumerate(names) if _lock(folder / f"langtailor-{os.getuid()}-{name}.lock"))
+    taken = list(islice(free, wanted))
+    if len(taken) < min(wanted, len(names)):
+        _LOG.warning(
+            "more GPU jobs than the %d GPUs here: set the resource `gpu` of the profile to their number", len(names)
+        )
+        others = [number for number in range(len(names)) if number not in taken]
+        start = os.getpid() % max(1, len(others))
+        taken += (others[start:] + others[:start])[: wanted - len(taken)]
+    return taken
+
+
+def _lock(path: Path) -> bool:
+    """Whether this process now holds a lock, to its end."""
+    lock = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        return False
+    return True  # the open file is the lock
+
+
+def processes(snakemake: Any) -> Processes | None:
+    """The processes of a job that was given several GPUs, or on a machine without any as many as it asks for; else none."""
+    from langtailor.distillation.launch import Processes
+
+    wanted = snakemake.resources.get("gpu", 0)
+    if wanted < 2:
+        return None
+    taken = gpus(snakemake, wanted)
+    count = len(taken) or wanted
+    visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    names = [visible[number] if visible else str(number) for number in taken]
+    return Processes(count, max(1, snakemake.threads // count), names)
 
 
 def by_language(languages: list[str], paths: list[str]) -> dict[str, Path]:
@@ -121,6 +168,8 @@ def _limit_threads(threads: int) -> None:
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"):
         os.environ[name] = str(threads)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    # Batches have many sizes: without, a GPU's memory ends up in pieces that fit none.
+    os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")
 
 
 class _Brief(logging.Filter):

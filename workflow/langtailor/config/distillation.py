@@ -87,7 +87,7 @@ class DistillationSettings(Section):
     """Train with the dropout that the model's own configuration names. The stored vectors were made without, and
     without it the student starts where the teacher stands."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """`bfloat16` computes under autocast; weights and optimiser stay in float32."""
+    """`bfloat16` computes under autocast, where the device has arithmetic for it; weights and optimiser stay in float32."""
     max_length: Annotated[int, Field(ge=8)] | None = None
     """Tokens to which a training text is truncated; `null` takes the model's own limit."""
     gradient_checkpointing: bool = False

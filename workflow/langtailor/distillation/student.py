@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -24,12 +25,14 @@ from langtailor.distillation.tokens import Ids
 from langtailor.errors import ArtifactError
 from langtailor.models.attention import keep_attention_in_float32
 from langtailor.models.loading import load_sentence_transformer
+from langtailor.models.precision import computes_bfloat16
 from langtailor.storage.artifacts import MANIFEST_NAME
 from langtailor.storage.tables import MAPPING, MAPPING_NAME, read_table
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
+_LOG = logging.getLogger("langtailor")
 State = dict[str, Tensor]
 
 
@@ -64,7 +67,12 @@ class Student:
         self.model: SentenceTransformer = load_sentence_transformer(
             clone, str(device), trust_remote_code=trust_remote_code
         )
-        if device.type == "cpu" and settings.precision == "bfloat16":
+        self._in_bfloat16 = settings.precision == "bfloat16" and computes_bfloat16(device)
+        if settings.precision == "bfloat16" and not self._in_bfloat16:
+            _LOG.warning(
+                "this %s has no arithmetic for bfloat16: computing in float32, which is faster here", device.type
+            )
+        if device.type == "cpu" and self._in_bfloat16:
             keep_attention_in_float32(self.model)
         transformer: Any = self.model.transformers_model
         self._table: torch.nn.Embedding = transformer.get_input_embeddings()
@@ -86,7 +94,7 @@ class Student:
         """Vectors of passages; float32, shape (len(ids), dimension)."""
         # Processes validate at their own pace: only forward passes with gradients go through the distributed wrapper.
         forward = self._forward if torch.is_grad_enabled() else self.model
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._settings.precision == "bfloat16"):
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._in_bfloat16):
             vectors: Tensor = forward(self._features(ids))["sentence_embedding"]
         return vectors.float()
 

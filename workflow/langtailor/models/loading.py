@@ -31,6 +31,7 @@ def load_teacher(path: Path, settings: TeacherSettings, device: str) -> Sentence
     limit, asked = info.position_limit, settings.max_length
     if asked is not None and limit is not None and asked > limit:
         raise ConfigError("teacher.max_length", f"{asked} exceeds the model's {limit} positions; give at most {limit}")
+    _warn_of_emulation(settings.dtype, device)
     model = load_sentence_transformer(path, device, settings.dtype, trust_remote_code=settings.trust_remote_code)
     model.max_seq_length = info.max_length if asked is None else asked
     return model
@@ -65,3 +66,13 @@ def load_sentence_transformer(
     # The library has given the Dense modules, which are stored apart, the transformer's precision. A cast of the whole
     # model would also hit buffers that must keep theirs (rotary frequencies).
     return model.eval()
+
+
+def _warn_of_emulation(dtype: str, device: str) -> None:
+    """Say so where a device would only emulate the precision that the settings ask for."""
+    import torch
+
+    from langtailor.models.precision import computes_bfloat16
+
+    if dtype == "bfloat16" and not computes_bfloat16(torch.device(device)):
+        _LOG.warning("teacher.dtype is bfloat16, for which this %s has no arithmetic: float32 is faster here", device)

@@ -1,0 +1,156 @@
+"""One training in several processes, of which each has a GPU or a share of the cores.
+
+torch's own launcher starts them (``torch.distributed.run``, which ``accelerate launch`` is made of). What they say comes
+to the process that has started them, and they end when it does.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from langtailor.config.distillation import DistillationSettings
+from langtailor.distillation.train import distil
+from langtailor.errors import LangtailorError, TrainingError
+from langtailor.models.precision import allow_tf32
+from langtailor.storage.atomic import scratch_directory
+
+_LOG = logging.getLogger("langtailor")
+
+
+@dataclass(frozen=True)
+class Processes:
+    """Where the processes of a training run.
+
+    Attributes:
+        count: how many.
+        threads: threads of each.
+        gpus: their GPUs, as ``CUDA_VISIBLE_DEVICES`` names them; empty where they share the processor's cores.
+    """
+
+    count: int
+    threads: int
+    gpus: Sequence[str] = ()
+
+
+def distil_in_processes(
+    processes: Processes,
+    clone: Path,
+    tokens: Mapping[str, Path],
+    vectors: Mapping[str, Sequence[Path]],
+    settings: DistillationSettings,
+    seed: int,
+    checkpoints: Path,
+    out: Path,
+    *,
+    trust_remote_code: bool = False,
+) -> None:
+    """:func:`langtailor.distillation.train.distil` in several processes; the other arguments are those of that function.
+
+    Raises:
+        TrainingError: a process has failed; says what it said.
+    """
+    arguments = {
+        "clone": str(clone),
+        "tokens": {lang: str(path) for lang, path in tokens.items()},
+        "vectors": {lang: list(map(str, paths)) for lang, paths in vectors.items()},
+        "settings": settings.model_dump(mode="json"),
+        "seed": seed,
+        "device": "cuda" if processes.gpus else "cpu",
+        "checkpoints": str(checkpoints),
+        "out": str(out),
+        "trust_remote_code": trust_remote_code,
+    }
+    with scratch_directory(out) as folder:
+        file = folder / "training.json"
+        file.write_text(json.dumps(arguments), encoding="utf-8")
+        _LOG.info("training in %d processes", processes.count)
+        launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", str(processes.count)]
+        status = _run([sys.executable, "-m", *launcher, "-m", __name__, str(file)], _environment(processes))
+        if status:
+            said = _error_file(file)
+            raise TrainingError(
+                said.read_text(encoding="utf-8")
+                if said.is_file()
+                else f"a training process ended with status {status}; the log has its last words"
+            )
+
+
+def _run(command: list[str], environment: Mapping[str, str]) -> int:
+    """Run the launcher, and log what its processes say; returns its exit status."""
+    with subprocess.Popen(
+        command,
+        env=environment,
+        stdin=subprocess.PIPE,  # which ends with this process
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            level, _, message = line.rstrip().partition(" ")
+            if level in ("INFO", "WARNING"):
+                _LOG.log(logging.getLevelNamesMapping()[level], "%s", message)
+            else:
+                _LOG.info("%s", line.rstrip())
+        return process.wait()
+
+
+def _environment(processes: Processes) -> dict[str, str]:
+    package = str(Path(__file__).resolve().parents[2])
+    added = {
+        "PYTHONPATH": os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")])),
+        "OMP_NUM_THREADS": str(processes.threads),
+    }
+    if processes.gpus:
+        added["CUDA_VISIBLE_DEVICES"] = ",".join(processes.gpus)
+    return {**os.environ, **added}
+
+
+def _error_file(file: Path) -> Path:
+    return file.with_suffix(".error")
+
+
+def _work(file: Path) -> None:
+    """What each process does."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    first = os.environ["RANK"] == "0"
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stderr, force=True)
+    _LOG.setLevel(logging.INFO if first else logging.ERROR)
+    allow_tf32()
+    arguments: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    try:
+        distil(
+            Path(arguments["clone"]),
+            {lang: Path(path) for lang, path in arguments["tokens"].items()},
+            {lang: list(map(Path, paths)) for lang, paths in arguments["vectors"].items()},
+            DistillationSettings(**arguments["settings"]),
+            arguments["seed"],
+            arguments["device"],
+            Path(arguments["checkpoints"]),
+            Path(arguments["out"]),
+            trust_remote_code=arguments["trust_remote_code"],
+        )
+    except LangtailorError as error:
+        _error_file(file).write_text(str(error), encoding="utf-8")
+        sys.exit(1)
+
+
+def _end_with_parent() -> None:
+    """Wait for the end of the input, which comes when the process that has started the training is gone."""
+    sys.stdin.read()
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    _work(Path(sys.argv[1]))
