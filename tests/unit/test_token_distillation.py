@@ -1,13 +1,18 @@
 """Fitted rows: the loss falls, nothing else changes, and the same seed gives the same bytes."""
 
+from collections import Counter
+
+import numpy as np
 import pyarrow as pa
 import pytest
 import torch
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
 
 from langtailor.clone.clone import clone_model
-from langtailor.clone.token_distillation import _shared_ends
+from langtailor.clone.token_distillation import _passages_with, _shared_ends
 from langtailor.config.initialisation import InitialisationSettings
 from langtailor.errors import ConfigError
 from langtailor.storage import tables
@@ -69,6 +74,25 @@ def test_text_without_a_new_token_is_an_error(workshop):
     with pytest.raises(ConfigError, match="no train passage has a new token"):
         fitted(workshop, "never", corpora)
     assert not (workshop.root / "never").exists()
+
+
+def test_of_more_passages_than_a_fit_reads_an_even_sample_is_held(tmp_path):
+    words = [f"word{number}" for number in range(40)]
+    tokenizer = Tokenizer(WordLevel({"old": 0, "new": 1, "[UNK]": 2}, "[UNK]"))
+    tokenizer.pre_tokenizer = Whitespace()
+    texts = [f"{word} {'new' if number % 2 else 'old'}" for number, word in enumerate(words)]
+    corpora = write_corpus(tmp_path / "tr.parquet", texts)
+    with_new = texts[1::2]
+    everything = _passages_with(np.array([1]), tokenizer, corpora, 100, seed=0)
+    assert (everything.found, everything.drawn) == (20, with_new)
+    times = Counter()
+    for seed in range(400):
+        some = _passages_with(np.array([1]), tokenizer, corpora, 5, seed)
+        assert (some.found, len(set(some.drawn))) == (20, 5)
+        times.update(some.drawn)
+    assert set(times) == set(with_new)
+    # A passage is drawn 100 times on average, with a standard deviation of 8.7.
+    assert 65 < min(times.values()) <= max(times.values()) < 135
 
 
 def test_positions_that_end_alike_are_compared(workshop):

@@ -25,7 +25,7 @@ from tokenizers import Encoding, Tokenizer
 from torch.func import functional_call
 
 from langtailor.config.initialisation import TokenDistillationSettings
-from langtailor.corpus.reading import read_texts
+from langtailor.corpus.reading import stream_texts
 from langtailor.errors import ConfigError, LangtailorError
 from langtailor.models.loading import load_sentence_transformer
 from langtailor.models.tokenizer_file import open_tokenizer
@@ -48,7 +48,7 @@ class Fit:
         rows: float32, shape (new rows, d).
         before: mean loss of the first steps.
         after: mean loss of the last steps.
-        passages: passages with a new token, from which the batches are drawn.
+        passages: passages with a new token.
     """
 
     rows: torch.Tensor
@@ -89,8 +89,8 @@ def fit_rows(
     """
     old, new = (open_tokenizer(folder) for folder in (teacher, clone))
     _LOG.info("searching for passages with new tokens")
-    passages = [prompt + passage for passage in _passages_with(new_rows, new, corpora)]
-    if not passages:
+    passages = _passages_with(new_rows, new, corpora, settings.steps * settings.batch_size, seed)
+    if not passages.drawn:
         raise ConfigError(
             "initialisation.token_distillation",
             "no train passage has a new token, so there is nothing to fit; set steps to 0, or give more text",
@@ -107,7 +107,7 @@ def fit_rows(
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / settings.steps)
     losses: list[float] = []
     with Progress("fitting new rows", settings.steps, "step") as progress:
-        for texts in _batches(passages, settings, seed):
+        for texts in _batches([prompt + text for text in passages.drawn], settings, seed):
             try:
                 loss = _loss(reference, fitted, old.encode_batch(texts), new.encode_batch(texts))
             except torch.OutOfMemoryError as error:
@@ -127,7 +127,7 @@ def fit_rows(
             progress.update(1, f"loss {losses[-1]:.4f}")
     before, after = float(np.mean(losses[:_AVERAGED_STEPS])), float(np.mean(losses[-_AVERAGED_STEPS:]))
     _LOG.info("%s new rows fitted: loss %.4f -> %.4f", f"{len(new_rows):,}", before, after)
-    return Fit(rows.detach().cpu(), before, after, len(passages))
+    return Fit(rows.detach().cpu(), before, after, passages.found)
 
 
 class _Transformer:
@@ -198,13 +198,38 @@ def _ends(encoding: Encoding) -> dict[int, int]:
     return {end: position for position, ((start, end), special) in spans if not special and end > start}
 
 
-def _passages_with(new_rows: Rows, tokenizer: Tokenizer, corpora: Mapping[str, Path]) -> list[str]:
-    """Beginnings of train passages that contain a new token."""
-    texts = [text[:_CHARACTERS] for corpus in corpora.values() for text in read_texts(corpus, "train")]
+@dataclass(frozen=True)
+class _Passages:
+    """Passages with a new token: how many there are, and an even sample of no more than the fit can read."""
+
+    found: int
+    drawn: list[str]
+
+
+def _passages_with(
+    new_rows: Rows, tokenizer: Tokenizer, corpora: Mapping[str, Path], most: int, seed: int
+) -> _Passages:
+    """Beginnings of train passages that contain a new token; of more than ``most`` so many are drawn.
+
+    The draw is a reservoir (Vitter 1985, algorithm R), so that memory does not grow with the corpus.
+    """
     is_new = np.zeros(tokenizer.get_vocab_size(), bool)
     is_new[new_rows] = True
-    encodings = tokenizer.encode_batch_fast(texts)
-    return [text for text, encoding in zip(texts, encodings, strict=True) if is_new[encoding.ids].any()]
+    random = np.random.default_rng(seed)
+    found = 0
+    drawn: list[str] = []
+    for corpus in corpora.values():
+        for batch in stream_texts(corpus, ["train"]):
+            texts = [text[:_CHARACTERS] for text in batch.to_pylist()]
+            for text, encoding in zip(texts, tokenizer.encode_batch_fast(texts), strict=True):
+                if not is_new[encoding.ids].any():
+                    continue
+                found += 1
+                if len(drawn) < most:
+                    drawn.append(text)
+                elif (place := int(random.integers(found))) < most:
+                    drawn[place] = text
+    return _Passages(found, drawn)
 
 
 def _batches(passages: Sequence[str], settings: TokenDistillationSettings, seed: int) -> Iterator[list[str]]:
