@@ -9,7 +9,7 @@ CONFIG ?= config/config.yaml
 # The CPU build of torch that the lock names; asked only where pip's own index does not have it.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
-.PHONY: help setup demo estimate test test-slow test-faults test-slurm test-examples test-recipe test-versions bench lint format schema rulegraph lock clean
+.PHONY: help setup demo estimate test test-slow test-faults test-slurm test-examples test-recipe test-versions bench gpu-check lint format schema rulegraph lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -90,6 +90,12 @@ $(PEERS): | setup
 bench: setup $(PEERS) ## run all benchmarks beside their peers: make bench DATA=folder [SIZE=small|default|full]
 	$(BIN)/python benchmarks/bench.py $(or $(DATA),$(error DATA names the folder with tatoeba/ and stsb/)) --size $(SIZE) \
 		--peers $(PEERS) --out benchmarks/results/performance.json --docs docs/performance.md
+
+# What a GPU does with the paper's model, random weights in it; 580,000 passages in hours and money.
+DEVICE ?= cuda
+
+gpu-check: setup ## run vectors and training at the paper's size: make gpu-check [DEVICE=cpu] [SIZE=small]
+	PYTHONPATH=workflow $(BIN)/python benchmarks/gpu_check.py --device $(DEVICE) --size $(SIZE)
 
 lint: setup ## ruff, mypy, snakefmt and snakemake --lint
 	$(BIN)/ruff check .
