@@ -12,7 +12,8 @@ Where DATA also holds `sib200/`, `ud/` and `xquad/`, OUT gets what `benchmarks/b
 - `mixed/`: in `pairs.tsv` the same pairs with those of SIB-200's train split, in `tr.tsv` also Turkish sentences of the
   treebanks, whose second column is the sentence itself, so that the teacher reads it in Turkish; `en.txt` as above, of both;
 - `sib-dev.{tr,en}`: sentences of SIB-200's dev split, line by line;
-- `xquad-{tr,en}/`: questions and paragraphs as BEIR lays them out.
+- `xquad-{tr,en}/`: questions and paragraphs as BEIR lays them out;
+- `sib/`: pairs of ten languages in SIB-200's train split, and its dev split, for `benchmarks/ten-languages.yaml`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,21 @@ from collections.abc import Iterable
 from pathlib import Path
 
 
+#: Languages of `benchmarks/ten-languages.yaml`, and what SIB-200 calls them.
+TEN_LANGUAGES = {
+    "ar": "arb_Arab",
+    "de": "deu_Latn",
+    "fi": "fin_Latn",
+    "fr": "fra_Latn",
+    "hi": "hin_Deva",
+    "ja": "jpn_Jpan",
+    "pl": "pol_Latn",
+    "ru": "rus_Cyrl",
+    "sw": "swh_Latn",
+    "tr": "tur_Latn",
+}
+
+
 def sts_sentences(path: Path) -> list[str]:
     """Both sentences of each pair of an STS file, in order; a ``.tsv`` has a header and bare quotation marks."""
     with path.open(newline="", encoding="utf-8") as stream:
@@ -33,10 +49,10 @@ def sts_sentences(path: Path) -> list[str]:
         return [sentence for row in rows for sentence in (row["sentence1"], row["sentence2"])]
 
 
-def sib_pairs(folder: Path, split: str) -> list[tuple[str, str]]:
-    """Turkish and English sentences of a split of SIB-200 that translate each other, in the order of their ids."""
+def sib_pairs(folder: Path, split: str, language: str = "tur_Latn") -> list[tuple[str, str]]:
+    """Sentences of a language in a split of SIB-200 with the English ones that they translate, in the order of their ids."""
     sides = []
-    for code in ("tur_Latn", "eng_Latn"):
+    for code in (language, "eng_Latn"):
         with (folder / f"{code}-{split}.tsv").open(newline="", encoding="utf-8") as stream:
             rows = csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE)
             sides.append({row["index_id"]: row["text"] for row in rows})
@@ -85,6 +101,16 @@ def write_mixed(data: Path, out: Path, pairs: Iterable[tuple[str, str]], english
         write_retrieval(data / "xquad" / f"xquad.{lang}.json", out / f"xquad-{lang}")
 
 
+def write_ten_languages(sib: Path, out: Path) -> None:
+    """Write the pairs of ten languages, as many as SIB-200 has, and its dev split."""
+    for lang, code in TEN_LANGUAGES.items():
+        train, dev = (sib_pairs(sib, split, code) for split in ("train", "dev"))
+        write_lines(out / "sib" / f"{lang}.tsv", (f"{text}\t{read}" for text, read in train if "\t" not in text + read))
+        write_lines(out / "sib" / "en.txt", (read for _, read in train))
+        for name, side in zip((lang, f"{lang}-en"), zip(*dev, strict=True), strict=True):
+            write_lines(out / "sib" / f"dev.{name}", side)
+
+
 def main(data: Path, out: Path) -> None:
     """Write the files, each sentence once."""
     en = sts_sentences(data / "stsb" / "stsb-en-train.csv")
@@ -98,6 +124,7 @@ def main(data: Path, out: Path) -> None:
     write_lines(out / "english.txt", [*en, *tatoeba])
     if all((data / name).is_dir() for name in ("sib200", "ud", "xquad")):
         write_mixed(data, out, pairs.items(), en)
+        write_ten_languages(data / "sib200", out)
 
 
 if __name__ == "__main__":
