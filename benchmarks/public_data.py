@@ -24,7 +24,6 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-
 #: Languages of `benchmarks/ten-languages.yaml`, and what SIB-200 calls them.
 TEN_LANGUAGES = {
     "ar": "arb_Arab",
