@@ -1,7 +1,7 @@
 """Refresh the lock files and the conda environments (``make lock``).
 
-``cpu.txt`` and ``dev.txt`` are resolved by pip-compile from ``pyproject.toml``; ``gpu.txt`` is ``cpu.txt`` with the
-CUDA build of torch; ``envs/*.yaml`` hold the same pins for ``snakemake --sdm conda``.
+``cpu.txt``, ``export.txt`` and ``dev.txt`` are resolved by pip-compile from ``pyproject.toml``; ``gpu.txt`` is ``cpu.txt``
+with the CUDA build of torch; ``envs/*.yaml`` hold the same pins for ``snakemake --sdm conda``.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ def main() -> None:
     """Resolve, then write every file that derives from the resolution."""
     cpu = resolve([], constraints=BOUNDS)
     write_lock("cpu", cpu)
-    write_lock("dev", resolve(["demo", "dev"], constraints=cpu))
+    write_lock("export", resolve(["export"], constraints=cpu))
+    write_lock("dev", resolve(["demo", "export", "dev"], constraints=cpu))
     write_lock("gpu", [without_local_version(pin) for pin in cpu])
-    for kind in ("cpu", "gpu"):
+    for kind in ("cpu", "gpu", "export"):
         (ROOT / "envs" / f"{kind}.yaml").write_text(environment(kind), encoding="utf-8")
 
 
@@ -60,7 +61,7 @@ def write_lock(kind: str, pins: list[str]) -> None:
 def environment(kind: str) -> str:
     """The conda environment with the pins of ``requirements/{kind}.txt``."""
     pins = [line for line in (HERE / f"{kind}.txt").read_text(encoding="utf-8").splitlines() if "==" in line]
-    index = [f"--extra-index-url {CPU_INDEX}"] if kind == "cpu" else []
+    index = [f"--extra-index-url {CPU_INDEX}"] if kind != "gpu" else []
     lines = [
         f"# Made by `make lock` from requirements/{kind}.txt. Do not edit.",
         "channels:",

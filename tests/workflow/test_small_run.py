@@ -152,3 +152,26 @@ def test_a_training_that_is_given_two_gpus_runs_in_two_processes(finished):
         "facts"
     ]
     assert facts["after"]["loss"] < facts["before"]["loss"]
+
+
+def test_exports_come_with_certificates_that_report_and_card_show(finished):
+    config = changed(finished.config, {"export": {"formats": ["onnx", "onnx-int8-weights"]}})
+    folder = finished.results / "export" / "tailored"
+    done = finished.snakemake("exports", config=config)
+    assert done.returncode == 0, done.stdout[-3_000:] + done.stderr[-3_000:]
+    for name in ("onnx", "onnx-int8-weights"):
+        certificate = read_json(folder / name / "certificate.json", "export certificate")
+        assert (certificate["broken"], certificate["other_ids"]) == ([], 0)
+        assert {"en", "tr", "scripts"} == certificate["cosines"].keys()
+        assert certificate["tasks"].keys() == {"agreement", "bitext"}, "the third task is not about vectors"
+        card = (folder / name / "README.md").read_text(encoding="utf-8")
+        assert "## This export" in card
+        assert f"| {name} |" in card
+    assert read_json(folder / "onnx" / "certificate.json", "export certificate")["cosines"]["tr"]["least"] > 0.9999
+
+    strict = changed(config, {"export.formats": ["onnx-int8"], "export.mean_cosine": 1.0})
+    refused = finished.snakemake("exports", config=strict)
+    assert refused.returncode != 0
+    assert "onnx-int8 is too far from the student: " in refused.stdout + refused.stderr
+    assert (folder / "onnx-int8.refused" / "certificate.json").is_file()
+    assert not (folder / "onnx-int8").exists()

@@ -98,6 +98,10 @@ class CertificateError(LangtailorError):
     """A new tokenizer broke a promise of its certificate."""
 
 
+class ExportError(LangtailorError):
+    """A student cannot be exported, or its export is too far from it."""
+
+
 class TrainingError(LangtailorError):
     """Training cannot go on, for example because the loss is not finite."""
 

@@ -128,6 +128,7 @@ pathvars:
 wildcard_constraints:
     lang="|".join(LANGUAGES),
     variant="|".join(map(re.escape, VARIANTS + CUT_VARIANTS)),
+    format="onnx[-a-z0-9]*",
     job=r"\d+",
     model="clone|student",
 
@@ -340,6 +341,11 @@ def evaluations(variants, *steps):
     compared = [SETTINGS.compared(variant) for variant in variants]
     folders = [folder for models in compared for step, folder in models.items() if not steps or step in steps]
     return expand("<results>/evaluation/{folder}", folder=dict.fromkeys(folders))
+
+
+def all_exports(wildcards):
+    """Folders of the exports that the variants ask for."""
+    return [f"<results>/export/{variant}/{made}" for variant, made in SETTINGS.exports]
 
 
 def report_parts(name, category):

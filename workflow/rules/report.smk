@@ -1,4 +1,4 @@
-# Step 7c: one self-contained page about the run, its parts for Snakemake's own report, and what made it for machines.
+# Step 7d: one self-contained page about the run, its parts for Snakemake's own report, and what made it for machines.
 
 
 rule write_report:
@@ -15,6 +15,7 @@ rule write_report:
             variant=[name for name in VARIANTS if SETTINGS.variant(name).distillation is not None],
         ),
         scores=evaluations(VARIANTS),
+        exports=all_exports,
     output:
         page=report(
             "<results>/report.html",

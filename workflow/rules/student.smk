@@ -30,7 +30,9 @@ rule publish_student:
         targets=SETTINGS.targets,
         languages=LANGUAGES,
         teacher=section(SETTINGS.teacher),
-        variant=lambda wildcards: section(SETTINGS.variant(wildcards.variant)),
+        variant=lambda wildcards: section(
+            SETTINGS.variant(wildcards.variant), "vocabulary", "initialisation", "distillation"
+        ),
         code=script_digest("student"),
     script:
         "../scripts/student.py"

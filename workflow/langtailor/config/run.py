@@ -13,6 +13,7 @@ from langtailor.config.base import SPLITS, Distinct, Name, Section, UserPath, pr
 from langtailor.config.corpus import AnySource, CorpusSettings, HubSource, Quotas
 from langtailor.config.distillation import DistillationSettings
 from langtailor.config.evaluation import EvaluationSettings, TaskNeeds
+from langtailor.config.export import ExportSettings
 from langtailor.config.initialisation import InitialisationSettings
 from langtailor.config.report import ReportSettings
 from langtailor.config.teacher import TeacherSettings, is_local, is_prompt_name
@@ -49,6 +50,8 @@ class Settings(Section):
     distillation: DistillationSettings | None = DistillationSettings()
     """How the student is trained on the stored vectors. `null` trains none: the student is the clone, cut and perhaps
     with new tokens."""
+    export: ExportSettings = ExportSettings()
+    """Exports of the student to other runtimes."""
     # Not a default value: the kinds of its tasks are not registered yet.
     evaluation: Annotated[EvaluationSettings, Field(default_factory=EvaluationSettings)]
     """What teacher, clone and student are compared on."""
@@ -198,6 +201,11 @@ class Settings(Section):
         """The variants, only cut, that the workflow adds to those of the configuration; sorted."""
         variants = self.complete_variants
         return tuple(sorted({cut_variant(name, variants) for name in variants} - set(variants)))
+
+    @property
+    def exports(self) -> list[tuple[str, str]]:
+        """Variant and format of each export."""
+        return [(name, made) for name in sorted(self.variants) for made in self.complete_variants[name].export.formats]
 
     def compared(self, name: str) -> dict[str, str]:
         """The models that a variant is judged by: the folder below ``evaluation/`` by step."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from langtailor.config.base import Section
 from langtailor.config.distillation import DistillationSettings
+from langtailor.config.export import ExportSettings
 from langtailor.config.initialisation import InitialisationSettings
 from langtailor.config.vocabulary import GraftSettings, VocabularySettings
 
@@ -26,14 +27,17 @@ class VariantOverrides(Section):
     """Overrides of `initialisation`."""
     distillation: dict[str, Any] | None = {}
     """Overrides of `distillation`; `null` leaves this student untrained."""
+    export: dict[str, Any] = {}
+    """Overrides of `export`."""
 
 
 class Variant(Section):
-    """One complete choice of vocabulary, initialisation and training."""
+    """One complete choice of vocabulary, initialisation, training and exports."""
 
     vocabulary: VocabularySettings
     initialisation: InitialisationSettings
     distillation: DistillationSettings | None
+    export: ExportSettings = ExportSettings()
 
     @property
     def training(self) -> DistillationSettings:

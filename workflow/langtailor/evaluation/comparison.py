@@ -135,13 +135,22 @@ def _differences(
     """By step after the base, its difference to the base."""
     steps = list(results)
     differences = {
-        step: _difference(results[step], results[base], score, resamples, seed)
+        step: difference(results[step], results[base], score, resamples, seed)
         for step in steps[steps.index(base) + 1 :]
     }
-    return {step: difference for step, difference in differences.items() if difference is not None}
+    return {step: found for step, found in differences.items() if found is not None}
 
 
-def _difference(one: Evaluation, other: Evaluation, score: Score, resamples: int, seed: int) -> Difference | None:
+def difference(one: Evaluation, other: Evaluation, score: Score, resamples: int, seed: int) -> Difference | None:
+    """One result minus another on the same items, of the figure that a score names; nothing where the task keeps no items.
+
+    Args:
+        one: the one result.
+        other: the other, of the same task.
+        score: says which figure.
+        resamples: bootstrap resamples behind the interval.
+        seed: seeds the bootstrap.
+    """
     key = next(iter(one.items), None) if one.gold else score.group
     if key is None or key not in one.items:
         return None

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -68,7 +68,13 @@ class TaskResult:
 
 
 class EvaluationTask(Task):
-    """A task that can be run. Each kind is a module of :mod:`langtailor.evaluation.tasks`."""
+    """A task that can be run. Each kind is a module of :mod:`langtailor.evaluation.tasks`.
+
+    Attributes:
+        of_vectors: whether its figures depend on vectors of texts alone, so that any program that gives them can be judged.
+    """
+
+    of_vectors: ClassVar[bool] = True
 
     @abstractmethod
     def evaluate(self, evaluator: Evaluator, inputs: Inputs) -> TaskResult:

@@ -13,6 +13,7 @@ import yaml
 
 from langtailor.config.variants import STEPS
 from langtailor.evaluation.comparison import Comparison, harm
+from langtailor.export.description import COLUMNS, export_rows
 from langtailor.models.folder import ModelInfo
 from langtailor.report.certificate import TOKEN_COLUMNS, check_rows, fertility_plot, token_rows
 from langtailor.report.corpus import CorpusRow, corpus_plot, read_corpus_row
@@ -65,6 +66,8 @@ class VariantPart:
     row_trial_rows: Sequence[Mapping[str, Any]]
     checks: Sequence[Mapping[str, str]]
     sizes: Sequence[SizeRow]
+    export_columns: Sequence[str]
+    export_rows: Sequence[Sequence[str]]
     trained: bool
     training_note: str
     training_plots: Sequence[Plot]
@@ -186,6 +189,8 @@ def _variant_part(
         row_trial_rows=row_trial_rows(read_manifest(root / "clone" / name, "clone", verify=False)),
         checks=check_rows(certificate),
         sizes=size_rows(teacher, student),
+        export_columns=COLUMNS,
+        export_rows=export_rows({made: root / "export" / name / made for made in settings["export"]["formats"]}),
         trained="trained" in models,
         training_note=training.note,
         training_plots=training.plots,

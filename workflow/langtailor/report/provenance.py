@@ -32,6 +32,7 @@ _FOLDERS = (
     "distillation",
     "vectors",
     "evaluation",
+    "export",
 )
 
 

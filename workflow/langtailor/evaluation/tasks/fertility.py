@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 from langtailor.config.evaluation import TaskNeeds, task_kind
 from langtailor.evaluation.evaluator import Evaluator
@@ -21,6 +21,7 @@ class FertilityTask(EvaluationTask):
 
     less_is_better = ("tokens per word",)
 
+    of_vectors: ClassVar[bool] = False
     kind: Literal["fertility"]
 
     def needs(self, languages: Sequence[str]) -> TaskNeeds:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from langtailor.config.base import Distinct
 from langtailor.config.evaluation import TaskNeeds, task_kind
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 class MtebTask(EvaluationTask):
     """A task of the Massive Text Embedding Benchmark, by name (needs the package `mteb`)."""
 
+    of_vectors: ClassVar[bool] = False
     kind: Literal["mteb"]
     task: str
     """Its name in the package."""

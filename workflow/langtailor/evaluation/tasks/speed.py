@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from statistics import median
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -25,6 +25,7 @@ _REPETITIONS = 3
 class SpeedTask(EvaluationTask):
     """Passages and tokens encoded in a second: the median of three repetitions over test passages of all languages."""
 
+    of_vectors: ClassVar[bool] = False
     kind: Literal["speed"]
     passages: Annotated[int, Field(ge=1)] = 512
     """Passages, taken from all languages alike."""

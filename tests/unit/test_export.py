@@ -1,0 +1,172 @@
+"""Exports: the graph is the model, whatever the batch; 8 bits stay near it; a certificate says what does not hold."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from langtailor.config.export import DEFAULT_BOUNDS, Bounds, ExportSettings
+from langtailor.config.teacher import TeacherSettings
+from langtailor.errors import ExportError
+from langtailor.evaluation.comparison import Difference
+from langtailor.export.certificate import Certificate, Cosines, TaskFigure
+from langtailor.export.client import Client, measure
+from langtailor.export.graph import write_graph
+from langtailor.export.quantization import products, quantize
+from langtailor.export.runtime import GraphModel
+from langtailor.export.scripts import SCRIPTS, texts_in_many_scripts
+from langtailor.models.encoder import Encoder
+from langtailor.models.loading import load_teacher
+from tests.models import make_tiny_bert_teacher, make_tiny_gemma_teacher, make_tiny_xlmr_teacher
+
+MAKERS = {"bert": make_tiny_bert_teacher, "xlmr": make_tiny_xlmr_teacher, "gemma": make_tiny_gemma_teacher}
+SETTINGS = TeacherSettings(model="tiny")
+
+
+@pytest.fixture(scope="module", params=MAKERS)
+def exported(request, tmp_path_factory):
+    """A model, its folder and its graph in float32."""
+    root = tmp_path_factory.mktemp(request.param)
+    folder = MAKERS[request.param](root / "model")
+    model = load_teacher(folder, SETTINGS, "cpu")
+    write_graph(model, "", root / "model.onnx")
+    return model, folder, root / "model.onnx"
+
+
+def vectors(model, texts: list[str]) -> np.ndarray:
+    return Encoder(model, "", 2_048).encode(texts, "test")
+
+
+@pytest.mark.timeout(300)
+def test_the_graph_is_the_model_for_batches_of_any_size_and_length(exported):
+    model, folder, graph = exported
+    texts = [text for text in texts_in_many_scripts() if len(text) < 30][
+        ::7
+    ]  # a teacher's tokenizer.json may not truncate
+    np.testing.assert_allclose(vectors(GraphModel(model, graph), texts), vectors(model, texts), atol=2e-5)
+    client = Client(graph, folder, 1)
+    for some in ([texts[0]], texts[:2], texts[3:20]):
+        np.testing.assert_allclose(client(some), model.encode(some), atol=2e-5)
+
+
+@pytest.mark.timeout(300)
+def test_eight_bits_stay_near_the_model(exported, tmp_path):
+    model, _, graph = exported
+    texts = texts_in_many_scripts()[::11]
+    names = products(graph)
+    assert len(names) >= 2 * 6, "two layers with query, key, value, output and two products more"
+    plain = vectors(model, texts)
+    cosines = {}
+    for label, exact in {"products": [], "half": names[: len(names) // 2], "weights": names}.items():
+        out = tmp_path / f"{label}.onnx"
+        quantize(graph, out, exact)
+        assert not [*tmp_path.glob("*.partly")]
+        assert out.stat().st_size < graph.stat().st_size
+        cosines[label] = Cosines.between(vectors(GraphModel(model, out), texts), plain)
+    assert cosines["products"].mean > 0.98
+    assert cosines["half"].mean > 0.98
+    assert cosines["weights"].mean > 0.998
+
+
+def test_a_process_without_torch_measures_a_graph(exported, tmp_path):
+    _, folder, graph = exported
+    file = tmp_path / "texts.json"
+    file.write_text(json.dumps(["deniz mavi", "ev"] * 40), encoding="utf-8")
+    speed = measure(graph, folder, file, 1)
+    assert speed.threads == 1
+    assert min(speed.sentences_per_s, speed.latency_ms, speed.load_s, speed.memory_mb) > 0
+    assert speed.latency_ms <= speed.latency_95_ms
+
+
+def test_a_pooling_that_leaves_out_the_prompt_cannot_be_exported(tmp_path):
+    folder = make_tiny_bert_teacher(tmp_path / "model")
+    pooling = folder / "1_Pooling" / "config.json"
+    settings = json.loads(pooling.read_text(encoding="utf-8"))
+    pooling.write_text(json.dumps({**settings, "include_prompt": False}), encoding="utf-8")
+    with pytest.raises(ExportError, match="leaves out the prompt"):
+        write_graph(load_teacher(folder, SETTINGS, "cpu"), "query: ", tmp_path / "model.onnx")
+
+
+def test_texts_are_of_many_scripts_and_always_the_same():
+    texts = texts_in_many_scripts()
+    assert texts == texts_in_many_scripts()
+    assert len(texts) >= 500
+    assert len(SCRIPTS) >= 25
+    for first, last in SCRIPTS.values():
+        assert any(any(first <= letter <= last for letter in text) for text in texts)
+
+
+GOOD = Certificate(
+    Bounds(0.995, 0.97, 0.5),
+    500,
+    0,
+    {"tr": Cosines(0.996, 0.98, 200)},
+    {
+        "sts": TaskFigure("spearman", 80.0, 79.6, Difference(-0.4, -0.6, -0.2)),
+        "acc": TaskFigure("accuracy", 90.0, 80.0, None),
+    },
+    10,
+    40,
+    [],
+    {"1": 5.0},
+    ["input_ids"],
+    {},
+)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({}, None),
+        ({"other_ids": 3}, "3 of 500 texts have other token ids"),
+        ({"cosines": {"tr": Cosines(0.9949, 0.98, 200)}}, "tr: mean cosine 0.99490, at least 0.995 is asked"),
+        ({"cosines": {"tr": Cosines(0.996, 0.9, 200)}}, "tr: least cosine 0.90000, at least 0.97 is asked"),
+        ({"cosines": {"tr": Cosines(float("nan"), float("nan"), 200)}}, "mean cosine nan"),
+        (
+            {"tasks": {"sts": TaskFigure("spearman", 80.0, 79.4, None)}},
+            "sts: 79.40 after the student's 80.00, 0.5 less",
+        ),
+    ],
+)
+def test_a_certificate_says_what_does_not_hold(change, says):
+    broken = replace(GOOD, **change).broken()
+    assert not broken if says is None else says in "; ".join(broken)
+
+
+def test_cosines_are_those_of_rows():
+    one, other = np.array([[1, 0], [0, 2]], np.float32), np.array([[2, 0], [1, 1]], np.float32)
+    assert Cosines.between(one, other) == Cosines(round((1 + 0.5**0.5) / 2, 6), round(0.5**0.5, 6), 2)
+
+
+def test_bounds_of_the_configuration_stand_in_for_a_format_s_own():
+    settings = ExportSettings(formats=("onnx-int8",), least_cosine=0.9)
+    assert settings.bounds("onnx-int8") == Bounds(0.995, 0.9, 0.5)
+    assert ExportSettings().bounds("onnx") == DEFAULT_BOUNDS["onnx"]
+
+
+def test_the_card_s_own_lines_use_an_export(exported, tmp_path, monkeypatch):
+    """The Python block of the section, run as it stands in a folder that has what an export has."""
+    import jinja2
+
+    from langtailor.export.padding import padding
+
+    model, folder, graph = exported
+    shutil.copytree(folder, tmp_path / "export")
+    (tmp_path / "export" / "onnx").mkdir()
+    shutil.copy(graph, tmp_path / "export" / "onnx" / "model.onnx")
+    template = jinja2.Environment(
+        loader=jinja2.PackageLoader("langtailor.export", "."), trim_blocks=True, lstrip_blocks=True
+    ).get_template("section.md.jinja")
+    inputs = ", ".join(f"`{name}`" for name in GraphModel(model, graph).inputs)
+    section = template.render(
+        name="onnx", graph="onnx/model.onnx", inputs=inputs, padding=padding(folder), columns=["x"], rows=[]
+    )
+    code = section.split("```python\n")[1].split("```")[0].replace('["...", "..."]', '["deniz mavi bir ev", "ev"]')
+    monkeypatch.chdir(tmp_path / "export")
+    names: dict = {}
+    exec(code, names)
+    np.testing.assert_allclose(names["vectors"], model.encode(["deniz mavi bir ev", "ev"]), atol=2e-5)

@@ -1,0 +1,1 @@
+"""Exports of a student to other runtimes, each with a certificate."""

@@ -1,0 +1,97 @@
+"""What an export's folder says of it: a section of the card, and the rows that report and card share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from langtailor.export.certificate import KIND
+from langtailor.export.padding import padding
+from langtailor.storage.artifacts import read_json
+
+#: Column heads of the table of exports.
+COLUMNS = (
+    "format",
+    "MB",
+    "cosine, mean",
+    "least",
+    "sentences a second, one thread",
+    "all threads",
+    "one sentence, ms",
+    "tasks, to the student",
+)
+
+
+def export_rows(folders: Mapping[str, Path]) -> list[list[str]]:
+    """A row of the table for each export, by format; the first is the student under torch.
+
+    Args:
+        folders: the export's folder by format.
+
+    Raises:
+        ArtifactError: a certificate is damaged.
+    """
+    certificates = {name: read_json(folder / "certificate.json", KIND) for name, folder in folders.items()}
+    rows = [_row(name, certificate) for name, certificate in certificates.items()]
+    if not rows:
+        return []
+    first = next(iter(certificates.values()))
+    student = first["student_sentences_per_s"]
+    one, most = student["1"], list(student.values())[-1]
+    size = f"{first['student_bytes'] / 1e6:,.1f}"
+    return [["the student, torch", size, "", "", f"{one:,.0f}", f"{most:,.0f}", "", ""], *rows]
+
+
+def _row(name: str, certificate: Mapping[str, Any]) -> list[str]:
+    cosines = certificate["cosines"].values()
+    speeds: Sequence[Mapping[str, float]] = certificate["speed"]
+    return [
+        name,
+        f"{certificate['bytes'] / 1e6:,.1f}",
+        f"{min(each['mean'] for each in cosines):.5f}",
+        f"{min(each['least'] for each in cosines):.5f}",
+        f"{speeds[0]['sentences_per_s']:,.0f}",
+        f"{speeds[-1]['sentences_per_s']:,.0f}",
+        f"{speeds[0]['latency_ms']:.1f} (95th percentile {speeds[0]['latency_95_ms']:.1f})",
+        "; ".join(_task(task, figure) for task, figure in certificate["tasks"].items()),
+    ]
+
+
+def _task(name: str, figure: Mapping[str, Any]) -> str:
+    difference = figure["difference"]
+    if difference is None:
+        return f"{name} {figure['export'] - figure['student']:+.3g}"
+    interval = "" if difference["low"] is None else f" ({difference['low']:+.3g} to {difference['high']:+.3g})"
+    return f"{name} {difference['value']:+.3g}{interval}"
+
+
+def describe(folder: Path, name: str, graph: str, inputs: Sequence[str]) -> None:
+    """Add a section about the export to the card in its folder, where ``certificate.json`` is already.
+
+    Args:
+        folder: the export's.
+        name: of the format.
+        graph: the graph's file, relative to the folder.
+        inputs: names of the graph's inputs.
+    """
+    templates = jinja2.Environment(
+        loader=jinja2.PackageLoader("langtailor.export", "."),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined,
+        autoescape=False,
+    )
+    section = templates.get_template("section.md.jinja").render(
+        name=name,
+        graph=graph,
+        inputs=", ".join(f"`{name}`" for name in inputs),
+        padding=padding(folder),
+        columns=COLUMNS,
+        rows=export_rows({name: folder}),
+    )
+    with (folder / "README.md").open("a", encoding="utf-8") as card:
+        card.write(section)

@@ -1,0 +1,41 @@
+# Step 7c: the student for other runtimes, each export with a certificate. Nothing depends on it that does not ask for it.
+
+
+def student_scores(wildcards):
+    """Scores of a variant's last step, which is its student."""
+    *_, last = SETTINGS.compared(wildcards.variant).values()
+    return f"<results>/evaluation/{last}"
+
+
+rule export_student:
+    """Export {wildcards.variant} to {wildcards.format}."""
+    input:
+        **evaluation_inputs(),
+        texts=per_language("<results>/corpus/{lang}.parquet"),
+        student="<results>/student/{variant}",
+        scores=student_scores,
+    output:
+        folder=directory("<results>/export/{variant}/{format}"),
+    log:
+        "<logs>/export_student/{variant}/{format}.log",
+    benchmark:
+        "<benchmarks>/export_student/{variant}/{format}.tsv"
+    conda:
+        "../../envs/export.yaml"
+    # Speeds are measured.
+    threads: MODEL_THREADS
+    resources:
+        mem_mb=growing(12000),
+        runtime=growing(120),
+        disk_mb=4000,
+    params:
+        bounds=lambda wildcards: vars(SETTINGS.variant(wildcards.variant).export.bounds(wildcards.format)),
+        tasks={name: section(task) for name, task in SETTINGS.evaluation.tasks.items()},
+        languages=LANGUAGES,
+        evaluated=EVALUATED_LANGUAGES,
+        teacher=section(SETTINGS.teacher, "prompt", "max_length", "dtype", "model", "trust_remote_code"),
+        bootstrap=SETTINGS.evaluation.bootstrap,
+        seed=SETTINGS.seed,
+        code=script_digest("export", task_modules),
+    script:
+        "../scripts/export.py"
