@@ -21,6 +21,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+# Read when torch is imported, which is after this. Threads that wait give their cores to others instead of spinning: as fast on
+# a quiet machine, a fifth faster beside nine other processes on two cores.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Batches have many sizes: without, a GPU's memory ends up in pieces that fit none.
+os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")
 
 from langtailor.errors import DiskFullError, LangtailorError, OutOfMemoryError, is_disk_full, is_out_of_memory
 from langtailor.progress import Heartbeat, clock, is_verbose
@@ -168,8 +173,6 @@ def _limit_threads(threads: int) -> None:
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"):
         os.environ[name] = str(threads)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
-    # Batches have many sizes: without, a GPU's memory ends up in pieces that fit none.
-    os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")
 
 
 class _Brief(logging.Filter):

@@ -8,7 +8,6 @@ outputs are ``token_embeddings``, float32 of shape (batch, length, width), and `
 from __future__ import annotations
 
 import logging
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor
 
 from langtailor.errors import ExportError
+from langtailor.export.quiet import quiet
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -24,6 +24,8 @@ _LOG = logging.getLogger("langtailor")
 OUTPUTS = ("token_embeddings", "sentence_embedding")
 #: Newest that transformers.js' and OpenVINO's current releases read without conversion.
 _OPSET = 18
+#: What a protobuf message can hold, less a little for the graph itself.
+_MOST_BYTES = 2**31 - 2**24
 #: Two texts of different length, so that no dimension is taken for a constant.
 _EXAMPLE = ("one two three four five", "one")
 
@@ -61,13 +63,17 @@ def write_graph(model: SentenceTransformer, prompt: str, out: Path) -> None:
         out: the ``.onnx`` file, weights included.
 
     Raises:
-        ExportError: torch cannot turn the model into a graph.
+        ExportError: torch cannot turn the model into a graph, or it is too large for one file.
     """
+    size = sum(4 * parameter.numel() for parameter in model.parameters())
+    if size >= _MOST_BYTES:
+        raise ExportError(
+            f"the model has {size / 1e9:.1f} GB in float32, more than the 2 GB that an ONNX file can hold"
+        )
     inputs = graph_inputs(dict(model.preprocess(list(_EXAMPLE), prompt=prompt or None)))
     batch, length = torch.export.Dim("batch"), torch.export.Dim("length")
     _LOG.info("tracing the model")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with quiet("torch.onnx"):
         try:
             program = torch.onnx.export(
                 _Graph(model, [*inputs]),

@@ -13,12 +13,13 @@ are of the second kind.
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 import onnx
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
+
+from langtailor.export.quiet import quiet
 
 _BLOCK = 128
 
@@ -38,15 +39,17 @@ def quantize(graph: Path, out: Path, exact: list[str]) -> None:
         out: where the new one goes.
         exact: names of the products whose arithmetic stays in float32; their weights have 8 bits, too.
     """
-    logging.getLogger().setLevel(logging.ERROR)  # onnxruntime's tools speak through the root logger
     partly = out.with_name(f"{out.name}.partly")
     try:
-        quantize_dynamic(graph, partly, per_channel=True, weight_type=QuantType.QInt8, nodes_to_exclude=exact)
-        # What the first step has turned into integer products is no longer a MatMul.
-        weights = MatMulNBitsQuantizer(
-            onnx.load(partly), bits=8, block_size=_BLOCK, is_symmetric=True, accuracy_level=0
-        )
-        weights.process()
-        weights.model.save_model_to_file(str(out), False)
+        with quiet("", "onnxruntime"):  # these tools speak through the root logger
+            _quantize(graph, partly, out, exact)
     finally:
         partly.unlink(missing_ok=True)
+
+
+def _quantize(graph: Path, partly: Path, out: Path, exact: list[str]) -> None:
+    quantize_dynamic(graph, partly, per_channel=True, weight_type=QuantType.QInt8, nodes_to_exclude=exact)
+    # What the first step has turned into integer products is no longer a MatMul.
+    weights = MatMulNBitsQuantizer(onnx.load(partly), bits=8, block_size=_BLOCK, is_symmetric=True, accuracy_level=0)
+    weights.process()
+    weights.model.save_model_to_file(str(out), False)
