@@ -97,16 +97,17 @@ def test_a_job_killed_for_memory_is_tried_again_with_more(cluster, workflow):
 
 def test_a_killed_job_fails_the_run_and_a_rerun_completes(cluster, workflow):
     config = copy.deepcopy(workflow.config)
-    config["distillation"] |= {"epochs": 30, "learning_rate": 5e-4, "checkpoint_minutes": 0.0}
+    config["distillation"] |= {"epochs": 30, "learning_rate": 5e-4, "checkpoint_minutes": 0.02}
     before = {job["id"] for job in cluster.jobs()}
-    command = command_of(workflow, config, "--retries", "0")
+    model = str((workflow.results / "distillation" / "tailored" / "model").relative_to(workflow.folder))
+    command = command_of(workflow, config, "--retries", "0", target=model)
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as running:
         checkpoints = workflow.results / "checkpoints" / "tailored"
-        killed = scancel_when(cluster, before, lambda: any(checkpoints.rglob("*.safetensors")))
+        killed = scancel_when(cluster, before, lambda: any(checkpoints.glob("step-*")))
         said = running.communicate(timeout=600)[0]
     assert running.returncode != 0, said[-3_000:]
     assert {job["id"]: job["state"] for job in cluster.jobs()}[killed] == "CANCELLED"
-    again = run(workflow, config)
+    again = run(workflow, config, target=model)
     assert again.returncode == 0, again.stdout[-5_000:] + again.stderr[-5_000:]
     log = (workflow.results / "logs" / "distil" / "tailored.log").read_text(encoding="utf-8")
     assert "resuming from the checkpoint" in log
