@@ -343,6 +343,12 @@ def evaluations(variants, *steps):
     return expand("<results>/evaluation/{folder}", folder=dict.fromkeys(folders))
 
 
+def student_scores(wildcards):
+    """Scores of a variant's last step, which is its student."""
+    *_, last = SETTINGS.compared(wildcards.variant).values()
+    return f"<results>/evaluation/{last}"
+
+
 def all_exports(wildcards):
     """Folders of the exports that the variants ask for."""
     return [f"<results>/export/{variant}/{made}" for variant, made in SETTINGS.exports]

@@ -1,12 +1,6 @@
 # Step 7c: the student for other runtimes, each export with a certificate. Nothing depends on it that does not ask for it.
 
 
-def student_scores(wildcards):
-    """Scores of a variant's last step, which is its student."""
-    *_, last = SETTINGS.compared(wildcards.variant).values()
-    return f"<results>/evaluation/{last}"
-
-
 rule export_student:
     """Export {wildcards.variant} to {wildcards.format}."""
     input:
