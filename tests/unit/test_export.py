@@ -33,7 +33,7 @@ def exported(request, tmp_path_factory):
     root = tmp_path_factory.mktemp(request.param)
     folder = MAKERS[request.param](root / "model")
     model = load_teacher(folder, SETTINGS, "cpu")
-    write_graph(model, "", root / "model.onnx")
+    write_graph(model, "query: ", root / "model.onnx")
     return model, folder, root / "model.onnx"
 
 

@@ -63,6 +63,8 @@ rule select_vocabulary:
         disk_mb=500,
     params:
         settings=variant_section("vocabulary"),
+        # The size of a vocabulary with new tokens may be more than cutting alone can fill.
+        may_fall_short=lambda wildcards: wildcards.variant in CUT_VARIANTS,
         languages=LANGUAGES,
         weights={lang: SETTINGS.corpus.languages[lang].weight for lang in LANGUAGES},
         targets=SETTINGS.targets,

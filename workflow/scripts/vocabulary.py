@@ -21,4 +21,5 @@ with job(snakemake):
         prompts=params.prompts,
         out=Path(snakemake.output.vocabulary),
         chosen_share=Path(snakemake.input.share[0]) if snakemake.input.share else None,
+        may_fall_short=params.may_fall_short,
     )

@@ -42,14 +42,8 @@ class _Graph(torch.nn.Module):
         return tuple(features[name].float() for name in OUTPUTS)
 
 
-def graph_inputs(features: dict[str, Any]) -> dict[str, Tensor]:
-    """The tensors among a model's features, in the order of the graph's inputs.
-
-    Raises:
-        ExportError: the model needs more than tensors of ids.
-    """
-    if features.get("prompt_length") is not None:
-        raise ExportError("the model's pooling leaves out the prompt, which a graph of token ids cannot know")
+def _inputs(features: dict[str, Any]) -> dict[str, Tensor]:
+    """The tensors among a model's features, in the order of the graph's inputs."""
     names = ("input_ids", "attention_mask", "token_type_ids")
     return {name: features[name] for name in names if name in features}
 
@@ -63,14 +57,17 @@ def write_graph(model: SentenceTransformer, prompt: str, out: Path) -> None:
         out: the ``.onnx`` file, weights included.
 
     Raises:
-        ExportError: torch cannot turn the model into a graph, or it is too large for one file.
+        ExportError: torch cannot turn the model into a graph, it is too large for one file, or its pooling leaves out the
+            prompt.
     """
     size = sum(4 * parameter.numel() for parameter in model.parameters())
     if size >= _MOST_BYTES:
         raise ExportError(
             f"the model has {size / 1e9:.1f} GB in float32, more than the 2 GB that an ONNX file can hold"
         )
-    inputs = graph_inputs(dict(model.preprocess(list(_EXAMPLE), prompt=prompt or None)))
+    if any(getattr(module, "include_prompt", True) is False for module in model.modules()):
+        raise ExportError("the model's pooling leaves out the prompt, which a graph of token ids cannot know")
+    inputs = _inputs(dict(model.preprocess(list(_EXAMPLE), prompt=prompt or None)))
     batch, length = torch.export.Dim("batch"), torch.export.Dim("length")
     _LOG.info("tracing the model")
     with quiet("torch.onnx"):

@@ -51,6 +51,8 @@ def select_vocabulary(
     prompts: Sequence[str],
     out: Path,
     chosen_share: Path | None = None,
+    *,
+    may_fall_short: bool = False,
 ) -> None:
     """Choose the tokens of one variant and write ``vocabulary/{variant}.parquet``.
 
@@ -65,6 +67,8 @@ def select_vocabulary(
         prompts: prompts that the configuration writes out; the tokens of these and of the model's own are kept.
         out: the table's file.
         chosen_share: what the policy ``agreement`` chose (kind ``graft share``).
+        may_fall_short: take all tokens where the size is more than there is, instead of refusing it: for a vocabulary that is
+            only cut, beside one whose size counts on new tokens.
 
     Raises:
         ConfigError: the budget is too small for the mandatory tokens or larger than the number of all tokens, or
@@ -87,7 +91,8 @@ def select_vocabulary(
         selection, curve = choose_share(family, selector.select, corpora, weights, settings.graft.share)
     else:
         selection = selector.select(chosen.get("share", _share(settings, selector, listed)))
-    selector.check_filled(selection)
+    if not may_fall_short:
+        selector.check_filled(selection)
     _LOG.info("writing the vocabulary")
     layout = family.layout(selection.ids, selection.grafts, -len(selection) % settings.pad_to_multiple_of)
     if listed is not None:
