@@ -59,7 +59,7 @@ class Workshop:
             self.counts[lang] = folder / f"counts-{lang}.parquet"
         count_corpora(self.corpora, self.teacher, self.counts)
 
-    def select(self, name="v", weights=None, **settings):
+    def select(self, name="v", weights=None, *, may_fall_short=False, **settings):
         out = self.folder / f"{name}.parquet"
         select_vocabulary(
             self.teacher,
@@ -71,6 +71,7 @@ class Workshop:
             targets=["tr"],
             prompts=[],
             out=out,
+            may_fall_short=may_fall_short,
         )
         table, manifest = tables.read_table(out, "vocabulary", tables.VOCABULARY)
         return table.to_pandas(), manifest
@@ -301,6 +302,13 @@ def test_a_size_beyond_everything_there_is_is_an_error(workshops):
     workshop = workshops("WordPiece")
     with pytest.raises(ConfigError, match=r"vocabulary\.size.*1,000,000 is more than there is"):
         workshop.select(size=1_000_000, graft=GraftSettings(share=0.0))
+
+
+def test_a_vocabulary_that_is_only_cut_beside_a_larger_one_takes_all_that_there_are(workshops):
+    workshop = workshops("WordPiece")
+    tokens = sum(token is not None for token in workshop.family.tokens) - len(workshop.family.placeholder_ids())
+    chosen, _ = workshop.select("x", size=1_000_000, min_count=0, graft=GraftSettings(share=0.0), may_fall_short=True)
+    assert len(chosen) == tokens
 
 
 def test_the_marginal_policy_takes_the_cheapest_share_that_it_measured(workshops):
