@@ -77,6 +77,9 @@ def select_vocabulary(
     """
     _LOG.info("loading the teacher's tokenizer")
     family = load_family(teacher)
+    if may_fall_short:
+        tokens = sum(token is not None for token in family.tokens)
+        settings = settings.model_copy(update={"size": min(settings.size, tokens)})
     whole_alphabet = settings.alphabet == "full"
     statistics = read_statistics(family, teacher, counts, corpora, weights, targets, whole_alphabet=whole_alphabet)
     loss = _loss(family, teacher) if settings.ranking == "loss" else None
@@ -91,8 +94,7 @@ def select_vocabulary(
         selection, curve = choose_share(family, selector.select, corpora, weights, settings.graft.share)
     else:
         selection = selector.select(chosen.get("share", _share(settings, selector, listed)))
-    if not may_fall_short:
-        selector.check_filled(selection)
+    selector.check_filled(selection)
     _LOG.info("writing the vocabulary")
     layout = family.layout(selection.ids, selection.grafts, -len(selection) % settings.pad_to_multiple_of)
     if listed is not None:
