@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import warnings
 from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 
 from langtailor.config.distillation import DistillationSettings
@@ -92,3 +94,27 @@ def test_the_facts_after_training_are_those_of_the_interpolated_student(world, t
     losses = {share: found["after"]["loss"] for share, found in facts.items()}
     assert facts[0.5]["before"] == facts[1.0]["before"]
     assert losses[1.0] < losses[0.5] < facts[1.0]["before"]["loss"]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_a_step_on_a_gpu_waits_for_it_no_more_than_once_a_micro_batch(world, tmp_path):
+    """transformers looks once a forward pass whether a mask has padding; nothing else may wait."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+    settings = DistillationSettings(**{**DEFAULTS, "micro_batch_tokens": 64})
+    data = load_data(world.clone, world.tokens, world.vectors, settings)
+    student = Student(world.clone, settings, torch.device("cuda"))
+    store = Checkpoints(tmp_path / "checkpoints", "fingerprint")
+    run = Run(Accelerator(), student, data, settings, SEED, store, tmp_path / "live")
+    passes, compute = [], student.model.forward
+    student.model.forward = lambda *inputs, **options: passes.append(1) or compute(*inputs, **options)
+    for _ in range(3):  # of which the first allocate
+        passes.clear()
+        torch.cuda.set_sync_debug_mode("warn")
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            launched = run._launch()
+        torch.cuda.set_sync_debug_mode("default")
+    waits = [str(each.message) for each in caught if "synchroniz" in str(each.message)]
+    assert launched.ready is not None
+    assert len(waits) <= len(passes)
+    AcceleratorState._reset_state(reset_partial_state=True)
