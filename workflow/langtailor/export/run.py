@@ -29,7 +29,7 @@ from langtailor.evaluation.encoding import encode_texts
 from langtailor.evaluation.run import run_task
 from langtailor.evaluation.scores import Evaluation
 from langtailor.evaluation.task import EvaluationTask, Inputs
-from langtailor.export.certificate import KIND, Certificate, ClientSpeed, Cosines, TaskFigure
+from langtailor.export.certificate import KIND, SCRIPTS, Certificate, ClientSpeed, Cosines, TaskFigure
 from langtailor.export.client import measure
 from langtailor.export.description import describe
 from langtailor.export.graph import write_graph
@@ -154,7 +154,7 @@ def _certify(
 ) -> Certificate:
     graph, prompt = folder / GRAPHS[request.format], evaluator.prompt
     texts = {lang: read_texts(corpus, "test", _CERTIFIED_ON) for lang, corpus in sorted(request.corpora.items())}
-    texts = {lang: found for lang, found in texts.items() if found} | {"scripts": texts_in_many_scripts()}
+    texts = {lang: found for lang, found in texts.items() if found} | {SCRIPTS: texts_in_many_scripts()}
     everything = [text for found in texts.values() for text in found]
     exported = GraphModel(model, graph)
     tasks = {name: _task(request, name, evaluator, scratch) for name in sorted(request.tasks)}
