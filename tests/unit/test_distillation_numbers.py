@@ -83,7 +83,7 @@ def test_every_passage_of_a_look_counts_alike():
     student = turned(1.0, 0.0, 0.0, 0.5)
     teacher = torch.tensor([[1.0, 0.0]] * 4)
     objective = Objective(ObjectiveSettings(cosine=1.0))
-    found = measure(student, teacher, {"de": slice(0, 3), "tr": slice(3, 4)}, objective, 2)
+    found = measure(student, teacher, torch.arange(4), {"de": slice(0, 3), "tr": slice(3, 4)}, objective, 2)
     assert found.languages["de"].loss == pytest.approx(2 / 3)
     assert found.languages["de"].cosine == pytest.approx(1 / 3)
     assert (found.overall.loss, found.overall.cosine) == pytest.approx((2.5 / 4, 1.5 / 4))

@@ -172,7 +172,7 @@ def make_run(root, variants=("tailored",)):
 
 
 def page_of(root, comparisons, out, shares=0.5):
-    settings = {"vocabulary": {"graft": {"share": shares}}}
+    settings = {"vocabulary": {"graft": {"share": shares}}, "export": {"formats": []}}
     variants = dict.fromkeys(comparisons, settings)
     models = {
         name: {"teacher": "teacher", "cut": f"{name}/clone", "trained": f"{name}/student"} for name in comparisons

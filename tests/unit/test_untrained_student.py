@@ -53,6 +53,8 @@ def variant(note: str) -> VariantPart:
             "row_trial_rows",
             "checks",
             "sizes",
+            "export_columns",
+            "export_rows",
         ),
         (),
     )

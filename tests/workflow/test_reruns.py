@@ -281,7 +281,7 @@ CODE = [
         "its rule and what follows",
         STUDENT,
         ("scripts/distillation.py",),
-        lambda source: source.replace("seed=params.seed", "seed=params.seed + 0"),
+        lambda source: source.replace('"seed": params.seed', '"seed": params.seed + 0'),
     ),
     Edit(
         "comments, docstrings, layout and import statements",

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -140,18 +141,19 @@ def test_the_method_of_new_rows_is_chosen_by_the_vectors(finished):
 
 def test_a_training_that_is_given_two_gpus_runs_in_two_processes(finished):
     """Here on the processor, which does the same."""
-    twice = changed(finished.config, {"run": "twice", "distillation.epochs": 1})
-    done = finished.snakemake(
-        "results/twice/distillation/tailored/model", "--set-resources", "distil:gpu=2", config=twice
-    )
+    variants = {"tailored": {}, "twice": {"distillation": {"epochs": 1}}}
+    model = finished.results / "distillation" / "twice" / "model"
+    target = [str(model.relative_to(finished.folder)), "--set-resources", "distil:gpu=2"]
+    done = finished.snakemake(*target, config=changed(finished.config, {"variants": variants}))
     assert done.returncode == 0, done.stdout[-3_000:] + done.stderr[-3_000:]
-    log = (finished.folder / "results" / "twice" / "logs" / "distil" / "tailored.log").read_text(encoding="utf-8")
+    log = (finished.results / "logs" / "distil" / "twice.log").read_text(encoding="utf-8")
     assert "training in 2 processes" in log
     assert "writing the student" in log
-    facts = json.loads((finished.folder / "results/twice/distillation/tailored/model/manifest.json").read_text())[
-        "facts"
-    ]
+    facts = json.loads((model / "manifest.json").read_text(encoding="utf-8"))["facts"]
     assert facts["after"]["loss"] < facts["before"]["loss"]
+    for folder in ("vocabulary", "tokenizer", "clone", "distillation"):
+        for path in (finished.results / folder).glob("*twice*"):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def test_exports_come_with_certificates_that_report_and_card_show(finished):
