@@ -192,6 +192,7 @@ def _quantize(request: Request, model: SentenceTransformer, prompt: str, plain: 
     """Write the graph in 8 bits, with as few exact products as the bounds allow."""
     names = products(plain)
     texts = [text for corpus in request.corpora.values() for text in read_texts(corpus, "validation", _CHOSEN_BY)]
+    texts = texts or texts_in_many_scripts()  # a run without text has no validation split
     shares = _EXACT_SHARES if request.format == "onnx-int8" else (1.0,)
     tried = []
     for share in shares:
