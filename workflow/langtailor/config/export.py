@@ -40,7 +40,7 @@ class ExportSettings(Section):
 
     formats: Distinct[Format] = ()
     """`onnx`: the whole model, pooling and Dense modules included, as one graph in float32. `onnx-int8`: products and
-    embedding table in 8 bits, a quarter of the bytes and about twice the speed on a CPU. `onnx-int8-weights`: only the
+    embedding table in 8 bits, a quarter of the bytes and faster on a CPU. `onnx-int8-weights`: only the
     weights in 8 bits, a quarter of the bytes, nearly exact, no faster."""
     mean_cosine: Share | None = None
     """Least mean cosine to the student's own vectors, in each language; `null` takes 0.9999, 0.995 and 0.998 for the

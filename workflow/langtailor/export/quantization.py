@@ -3,7 +3,7 @@
 Two ways, with onnxruntime's own tools:
 
 - *products*: weights in 8 bits with a scale for each output column, inputs of a product in 8 bits with one scale for each
-  batch, found on the way (dynamic quantisation). About twice the speed, and an error that grows with the number of layers;
+  batch, found on the way (dynamic quantisation). Faster, and with an error that grows with the number of layers;
 - *weights*: weights in 8 bits with a scale for every 128 of them, arithmetic in float32. A hundredth of the error, and no
   faster.
 
