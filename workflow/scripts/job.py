@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-# Read when torch is imported, which is after this. Threads that wait give their cores to others instead of spinning: as fast on
-# a quiet machine, a fifth faster beside nine other processes on two cores.
+# Read when torch is imported, which is after this. Threads that wait give their cores to others instead of spinning, which
+# costs nothing on a quiet machine.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # Batches have many sizes: without, a GPU's memory ends up in pieces that fit none.
 os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")

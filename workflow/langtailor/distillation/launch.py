@@ -20,6 +20,7 @@ from typing import Any
 from langtailor.config.distillation import DistillationSettings
 from langtailor.distillation.train import distil
 from langtailor.errors import LangtailorError, TrainingError
+from langtailor.models.child_process import child_environment
 from langtailor.models.precision import allow_tf32
 from langtailor.storage.atomic import scratch_directory
 
@@ -107,14 +108,10 @@ def _run(command: list[str], environment: Mapping[str, str]) -> int:
 
 
 def _environment(processes: Processes) -> dict[str, str]:
-    package = str(Path(__file__).resolve().parents[2])
-    added = {
-        "PYTHONPATH": os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")])),
-        "OMP_NUM_THREADS": str(processes.threads),
-    }
+    added = {"OMP_NUM_THREADS": str(processes.threads)}
     if processes.gpus:
         added["CUDA_VISIBLE_DEVICES"] = ",".join(processes.gpus)
-    return {**os.environ, **added}
+    return child_environment(added)
 
 
 def _error_file(file: Path) -> Path:

@@ -7,7 +7,6 @@ Run as a module it measures a graph in a process that has imported nothing else:
 from __future__ import annotations
 
 import json
-import os
 import resource
 import statistics
 import subprocess
@@ -23,9 +22,18 @@ from tokenizers import Tokenizer
 
 from langtailor.export.certificate import ClientSpeed
 from langtailor.export.padding import padding
+from langtailor.models.child_process import child_environment
 
 #: Sentences of a batch, and single ones behind the latency.
 _BATCH, _SINGLE = 32, 100
+
+
+def open_graph(graph: Path, threads: int) -> onnxruntime.InferenceSession:
+    """A graph on the CPU, with so many threads for each call."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
 
 class Client:
@@ -38,10 +46,7 @@ class Client:
     """
 
     def __init__(self, graph: Path, folder: Path, threads: int) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = 3
-        self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        self._session = open_graph(graph, threads)
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._tokenizer.enable_padding(**padding(folder))
         self._inputs = {entry.name for entry in self._session.get_inputs()}
@@ -69,9 +74,7 @@ def measure(graph: Path, folder: Path, texts: Path, threads: int) -> ClientSpeed
         threads: of each call.
     """
     command = [sys.executable, "-m", __name__, str(graph), str(folder), str(texts), str(threads)]
-    package = str(Path(__file__).resolve().parents[2])
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))}
-    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=child_environment())
     return ClientSpeed(**json.loads(done.stdout.splitlines()[-1]))
 
 

@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from langtailor.export.certificate import KIND
 from langtailor.export.padding import padding
 from langtailor.storage.artifacts import read_json
+from langtailor.student.markdown import markdown_template
 
 #: Column heads of the table of exports.
 COLUMNS = (
@@ -77,15 +76,7 @@ def describe(folder: Path, name: str, graph: str, inputs: Sequence[str]) -> None
         graph: the graph's file, relative to the folder.
         inputs: names of the graph's inputs.
     """
-    templates = jinja2.Environment(
-        loader=jinja2.PackageLoader("langtailor.export", "."),
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        undefined=jinja2.StrictUndefined,
-        autoescape=False,
-    )
-    section = templates.get_template("section.md.jinja").render(
+    section = markdown_template("langtailor.export", "section.md.jinja").render(
         name=name,
         graph=graph,
         inputs=", ".join(f"`{name}`" for name in inputs),

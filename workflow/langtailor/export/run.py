@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -134,7 +134,7 @@ def _write(request: Request, folder: Path, scratch: Path) -> Certificate:
     graph.parent.mkdir()
     settings = request.teacher.model_copy(update={"dtype": "float32"})
     model = load_teacher(request.student, settings, "cpu")
-    evaluator = GraphEvaluator(request.student, graph, settings, request.resamples, request.seed)
+    evaluator = GraphEvaluator(request.student, model, graph, settings, request.resamples, request.seed)
     if request.format == "onnx":
         write_graph(model, evaluator.prompt, graph)
         return _certify(request, folder, model, evaluator, {}, scratch)
@@ -152,24 +152,26 @@ def _certify(
     facts: Mapping[str, Any],
     scratch: Path,
 ) -> Certificate:
-    graph, prompt = folder / GRAPHS[request.format], evaluator.prompt
+    prompt = evaluator.prompt
     texts = {lang: read_texts(corpus, "test", _CERTIFIED_ON) for lang, corpus in sorted(request.corpora.items())}
     texts = {lang: found for lang, found in texts.items() if found} | {SCRIPTS: texts_in_many_scripts()}
     everything = [text for found in texts.values() for text in found]
-    exported = GraphModel(model, graph)
     tasks = {name: _task(request, name, evaluator, scratch) for name in sorted(request.tasks)}
     speed, student_speed = _speeds(request, model, folder, prompt, everything[:_TIMED], scratch)
     return Certificate(
         bounds=request.bounds,
         texts=len(everything),
         other_ids=_other_ids(model, folder / "tokenizer.json", prompt, everything),
-        cosines={name: _cosines(exported, model, found, prompt, name) for name, found in texts.items()},
+        cosines={
+            name: _cosines(evaluator.exported, _vectors(model, found, prompt, f"{name}, student"), found, prompt, name)
+            for name, found in texts.items()
+        },
         tasks={name: figure for name, figure in tasks.items() if figure is not None},
-        bytes=graph.stat().st_size,
+        bytes=(folder / GRAPHS[request.format]).stat().st_size,
         student_bytes=sum(file.stat().st_size for file in request.student.rglob("*.safetensors")),
         speed=speed,
         student_sentences_per_s=student_speed,
-        inputs=exported.inputs,
+        inputs=evaluator.exported.inputs,
         facts=facts,
     )
 
@@ -193,12 +195,13 @@ def _quantize(request: Request, model: SentenceTransformer, prompt: str, plain: 
     names = products(plain)
     texts = [text for corpus in request.corpora.values() for text in read_texts(corpus, "validation", _CHOSEN_BY)]
     texts = texts or texts_in_many_scripts()  # a run without text has no validation split
+    student = _vectors(model, texts, prompt, "validation texts, student")
     shares = _EXACT_SHARES if request.format == "onnx-int8" else (1.0,)
     tried = []
     for share in shares:
         exact = names[: round(share * len(names))]
         quantize(plain, graph, exact)
-        cosines = _cosines(GraphModel(model, graph), model, texts, prompt, "validation texts")
+        cosines = _cosines(GraphModel(model, graph), student, texts, prompt, "validation texts")
         tried.append({"exact_share": share, "mean_cosine": cosines.mean, "least_cosine": cosines.least})
         _LOG.info(
             "%d of %d products exact: mean cosine %.5f, least %.5f", len(exact), len(names), cosines.mean, cosines.least
@@ -208,12 +211,13 @@ def _quantize(request: Request, model: SentenceTransformer, prompt: str, plain: 
     return {"products": len(names), "exact_products": len(exact), "tried": tried}
 
 
-def _cosines(exported: GraphModel, model: SentenceTransformer, texts: list[str], prompt: str, label: str) -> Cosines:
-    vectors: list[NDArray[np.float32]] = [
-        encode_texts(one, texts, prompt, f"{label}, {name}")  # type: ignore[arg-type]
-        for name, one in (("export", exported), ("student", model))
-    ]
-    return Cosines.between(*vectors)
+def _vectors(model: SentenceTransformer | GraphModel, texts: list[str], prompt: str, label: str) -> NDArray[np.float32]:
+    return encode_texts(cast("SentenceTransformer", model), texts, prompt, label)
+
+
+def _cosines(exported: GraphModel, student: NDArray[np.float32], texts: list[str], prompt: str, label: str) -> Cosines:
+    """Cosines of the export's vectors of some texts to the student's, which are given."""
+    return Cosines.between(_vectors(exported, texts, prompt, f"{label}, export"), student)
 
 
 def _other_ids(model: SentenceTransformer, tokenizer: Path, prompt: str, texts: Sequence[str]) -> int:

@@ -6,25 +6,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-import onnxruntime
 import torch
 from torch import Tensor
 
 from langtailor.config.teacher import TeacherSettings
 from langtailor.evaluation.evaluator import Evaluator
-from langtailor.models.loading import load_teacher
+from langtailor.export.client import open_graph
 from langtailor.storage.digests import sha256_file
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
-
-
-def open_graph(graph: Path, threads: int = 1) -> onnxruntime.InferenceSession:
-    """A graph on the CPU, with so many threads for each call."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
 
 class GraphModel:
@@ -38,7 +29,7 @@ class GraphModel:
     device = torch.device("cpu")
 
     def __init__(self, student: SentenceTransformer, graph: Path) -> None:
-        self._student, self._session = student, open_graph(graph)
+        self._student, self._session = student, open_graph(graph, threads=1)
         #: Names of the graph's inputs.
         self.inputs = [entry.name for entry in self._session.get_inputs()]
         self.tokenizer = student.tokenizer
@@ -62,16 +53,30 @@ class GraphEvaluator(Evaluator):
     """A student's export, evaluated as the student is.
 
     Args:
-        student: the student's folder.
+        folder: the student's folder.
+        student: the student, loaded from it.
         graph: the ``.onnx`` file.
         teacher: how the teacher is read; the student is read the same way.
         resamples: bootstrap resamples behind each interval.
         seed: seeds the bootstrap.
     """
 
-    def __init__(self, student: Path, graph: Path, teacher: TeacherSettings, resamples: int, seed: int) -> None:
-        super().__init__(student, teacher, resamples, seed, "cpu")
-        self._graph = graph
+    def __init__(
+        self,
+        folder: Path,
+        student: SentenceTransformer,
+        graph: Path,
+        teacher: TeacherSettings,
+        resamples: int,
+        seed: int,
+    ) -> None:
+        super().__init__(folder, teacher, resamples, seed, "cpu")
+        self._student, self._graph = student, graph
+
+    @cached_property
+    def exported(self) -> GraphModel:
+        """The graph, opened when first needed: it may have yet to be written."""
+        return GraphModel(self._student, self._graph)
 
     @cached_property
     def digest(self) -> str:
@@ -81,5 +86,4 @@ class GraphEvaluator(Evaluator):
     @cached_property
     def model(self) -> SentenceTransformer:
         """The graph, in the form in which tasks use a model."""
-        student = load_teacher(self.folder, self._teacher, "cpu")
-        return cast("SentenceTransformer", GraphModel(student, self._graph))
+        return cast("SentenceTransformer", self.exported)

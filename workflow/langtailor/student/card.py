@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import yaml
 from huggingface_hub import EvalResult, ModelCardData
 
@@ -29,6 +28,7 @@ from langtailor.storage.artifacts import (
 )
 from langtailor.storage.tables import MAPPING_NAME
 from langtailor.student.limits import unify_limits
+from langtailor.student.markdown import markdown_template
 from langtailor.student.prompt import TrainedPrompt
 
 _LOG = logging.getLogger("langtailor")
@@ -111,15 +111,7 @@ def _card(
     prompt: TrainedPrompt,
     comparisons: Sequence[Comparison],
 ) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("langtailor.student", "."),
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        undefined=jinja2.StrictUndefined,
-        autoescape=False,
-    )
-    return environment.get_template("card.md.jinja").render(
+    return markdown_template("langtailor.student", "card.md.jinja").render(
         facts=facts,
         source=source,
         is_trained=facts.is_trained,
