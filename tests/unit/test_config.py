@@ -198,13 +198,30 @@ def test_a_variant_with_new_tokens_is_compared_with_one_that_is_only_cut() -> No
     graft = {"vocabulary": {"graft": {"share": 0.1}}}
     config = readme_config() | {"distillation": {}, "variants": {"b": graft, "a": graft | {"distillation": None}}}
     settings = load_settings(config)
-    assert settings.cut_variants == ("a.cut",)
-    cut = {"teacher": "teacher", "cut": "a.cut/clone"}
-    assert settings.compared("a") == cut | {"grafted": "a/clone"}
-    assert settings.compared("b") == cut | {"grafted": "b/clone", "trained": "b/student"}
-    assert settings.variant("a.cut") == settings.variant("b").cut_alone()
-    assert settings.variant("a.cut").vocabulary.graft.share == 0
+    assert settings.cut_variants == ("b.cut",)
+    cut = {"teacher": "teacher", "cut": "b.cut/clone", "grafted": "b/clone"}
+    assert settings.compared("a") == cut
+    assert settings.compared("b") == cut | {"trained": "b/student"}
+    assert settings.cloned_variants == ["b", "b.cut"]
+    assert settings.variant("b.cut") == settings.variant("a").cut_alone()
+    assert settings.variant("b.cut").vocabulary.graft.share == 0
     assert settings.vector_splits == ("train", "validation", "test")
+
+
+def test_variants_that_differ_in_training_alone_share_the_clone_of_the_first() -> None:
+    variants = {
+        "slow": {"distillation": {"epochs": 2}},
+        "fast": {"distillation": {"epochs": 1}},
+        "rows": {"initialisation": {"method": "random"}},
+        "small": {"vocabulary": {"size": 300}, "distillation": {"epochs": 1}},
+        "grafted": {"vocabulary": {"graft": {"share": 0.1}}},
+        "random": {"vocabulary": {"graft": {"share": 0.1}}, "initialisation": {"method": "random"}},
+    }
+    settings = load_settings(readme_config() | {"variants": variants})
+    owners = {name: settings.clone_of(name) for name in variants}
+    alone = {name: name for name in ("small", "grafted", "random")}
+    assert owners == alone | dict.fromkeys(("slow", "fast", "rows"), "slow"), "without new tokens no row is made"
+    assert settings.compared("fast") == {"teacher": "teacher", "cut": "slow/clone", "trained": "fast/student"}
 
 
 def test_a_variant_that_is_only_cut_already_stands_for_it() -> None:

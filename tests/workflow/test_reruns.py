@@ -125,6 +125,12 @@ SETTINGS = [
         {"variants": {"tailored": {}, "smaller": {"vocabulary": {"size": 380}}}},
     ),
     Row(
+        "second variant, another training of the same clone",
+        "tokens, training and what follows, of this variant alone; report",
+        STUDENT | {"tokenize_corpora": 1},
+        {"variants": {"tailored": {}, "trained-again": {"distillation": {"epochs": 1}}}},
+    ),
+    Row(
         "shard size",
         "all vectors, training and what follows, agreement with the teacher",
         VECTORS,

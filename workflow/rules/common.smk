@@ -61,6 +61,8 @@ WORDS_ALONE = [lang for lang in LANGUAGES if isinstance(SETTINGS.source(lang), V
 VARIANTS = sorted(SETTINGS.variants)
 #: Of each variant with new tokens one that is only cut, to tell what these do.
 CUT_VARIANTS = list(SETTINGS.cut_variants)
+#: Of variants that share vocabulary, tokenizer and clone the one under whose name these lie.
+CLONED_VARIANTS = SETTINGS.cloned_variants
 TASKS = sorted(SETTINGS.evaluation.tasks)
 
 #: Threads of a job that has a model to itself.
@@ -284,6 +286,11 @@ def graft_share(wildcards):
     return ["<results>/vocabulary/{variant}.share.json"] if judged else []
 
 
+def clone_folder(wildcards):
+    """The clone of a variant, which others may share."""
+    return f"<results>/clone/{SETTINGS.clone_of(wildcards.variant)}"
+
+
 def sts_dev_files(wildcards):
     """The user's own sentence pairs that a variant's training looks at."""
     pairs = SETTINGS.variant(wildcards.variant).training.validation_sts
@@ -333,7 +340,7 @@ def evaluation_threads(wildcards):
 def student_model(wildcards):
     """The model that a variant ends with: the trained one, or the clone."""
     trained = SETTINGS.variant(wildcards.variant).distillation is not None
-    return "<results>/distillation/{variant}/model" if trained else "<results>/clone/{variant}"
+    return "<results>/distillation/{variant}/model" if trained else clone_folder(wildcards)
 
 
 def evaluations(variants, *steps):

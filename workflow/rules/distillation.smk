@@ -5,7 +5,7 @@ rule tokenize_corpora:
     """Tokenize the text for {wildcards.variant}."""
     input:
         corpora=per_language("<results>/corpus/{lang}.parquet"),
-        clone="<results>/clone/{variant}",
+        clone=clone_folder,
     output:
         tokens=per_language("<results>/distillation/{variant}/tokens/{lang}.arrow"),
     log:
@@ -31,7 +31,7 @@ rule tokenize_corpora:
 rule distil:
     """Train {wildcards.variant} on the stored vectors."""
     input:
-        clone="<results>/clone/{variant}",
+        clone=clone_folder,
         tokens=per_language("<results>/distillation/{variant}/tokens/{lang}.arrow"),
         vectors=all_vectors,
         pairs=sts_dev_files,

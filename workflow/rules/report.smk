@@ -7,9 +7,9 @@ rule write_report:
         teacher="<results>/teacher/model",
         corpora=per_language("<results>/corpus/{lang}.parquet"),
         counts=per_language("<results>/counts/{lang}.parquet"),
-        vocabularies=expand("<results>/vocabulary/{variant}.parquet", variant=VARIANTS),
-        tokenizers=expand("<results>/tokenizer/{variant}", variant=VARIANTS + CUT_VARIANTS),
-        clones=expand("<results>/clone/{variant}", variant=VARIANTS + CUT_VARIANTS),
+        vocabularies=expand("<results>/vocabulary/{variant}.parquet", variant=CLONED_VARIANTS),
+        tokenizers=expand("<results>/tokenizer/{variant}", variant=CLONED_VARIANTS),
+        clones=expand("<results>/clone/{variant}", variant=CLONED_VARIANTS),
         models=expand(
             "<results>/distillation/{variant}/model",
             variant=[name for name in VARIANTS if SETTINGS.variant(name).distillation is not None],

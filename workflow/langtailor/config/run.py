@@ -17,7 +17,7 @@ from langtailor.config.export import ExportSettings
 from langtailor.config.initialisation import InitialisationSettings
 from langtailor.config.report import ReportSettings
 from langtailor.config.teacher import TeacherSettings, is_local, is_prompt_name
-from langtailor.config.variants import CUT, Variant, VariantOverrides, compared_models, cut_variant, merged
+from langtailor.config.variants import CUT, Variant, VariantOverrides, clone_owner, compared_models, cut_variant, merged
 from langtailor.config.vectors import Shard, VectorSettings, packed
 from langtailor.config.vocabulary import VocabularySettings
 
@@ -201,6 +201,15 @@ class Settings(Section):
         """The variants, only cut, that the workflow adds to those of the configuration; sorted."""
         variants = self.complete_variants
         return tuple(sorted({cut_variant(name, variants) for name in variants} - set(variants)))
+
+    def clone_of(self, name: str) -> str:
+        """The variant under whose name a variant's vocabulary, tokenizer and clone lie; see :func:`clone_owner`."""
+        return name if name.endswith(CUT) else clone_owner(name, self.complete_variants)
+
+    @property
+    def cloned_variants(self) -> list[str]:
+        """The variants under whose names clones lie, those that are only cut included; sorted."""
+        return sorted({self.clone_of(name) for name in self.variants}.union(self.cut_variants))
 
     @property
     def exports(self) -> list[tuple[str, str]]:

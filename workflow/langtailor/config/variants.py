@@ -55,10 +55,24 @@ class Variant(Section):
         """Whether it is by vectors that the method of new rows is chosen."""
         return self.vocabulary.graft.offers_rows and self.initialisation.method == "agreement"
 
+    def has_clone_of(self, other: Variant) -> bool:
+        """Whether both have the same vocabulary and rows, so that they differ in what is made of the clone."""
+        if self.vocabulary.graft.offers_rows or other.vocabulary.graft.offers_rows:
+            return self.vocabulary == other.vocabulary and self.initialisation == other.initialisation
+        return self.cut_alone() == other.cut_alone()
+
     def cut_alone(self) -> Variant:
         """The same with no new tokens and no training."""
         vocabulary = self.vocabulary.model_copy(update={"graft": GraftSettings(share=0)})
         return Variant(vocabulary=vocabulary, initialisation=InitialisationSettings(), distillation=None)
+
+
+def clone_owner(name: str, variants: Mapping[str, Variant]) -> str:
+    """The variant under whose name the vocabulary, the tokenizer and the clone of a variant lie.
+
+    Variants that differ in what is made of the clone share it; it lies under the name of the first in the configuration.
+    """
+    return next(other for other in variants if variants[name].has_clone_of(variants[other]))
 
 
 def cut_variant(name: str, variants: Mapping[str, Variant]) -> str:
@@ -68,9 +82,7 @@ def cut_variant(name: str, variants: Mapping[str, Variant]) -> str:
     name of its own, one that the workflow adds.
     """
     cut = variants[name].cut_alone().vocabulary
-    alike = [other for other in sorted(variants) if variants[other].cut_alone().vocabulary == cut]
-    if not variants[name].vocabulary.graft.offers_rows:
-        return name
+    alike = [other for other in variants if variants[other].cut_alone().vocabulary == cut]
     return next((other for other in alike if not variants[other].vocabulary.graft.offers_rows), alike[0] + CUT)
 
 
@@ -83,7 +95,7 @@ def compared_models(name: str, variants: Mapping[str, Variant]) -> dict[str, str
     variant = variants[name]
     models = {"teacher": "teacher", "cut": f"{cut_variant(name, variants)}/clone"}
     if variant.vocabulary.graft.offers_rows:
-        models["grafted"] = f"{name}/clone"
+        models["grafted"] = f"{clone_owner(name, variants)}/clone"
     if variant.distillation is not None:
         models["trained"] = f"{name}/student"
     return models

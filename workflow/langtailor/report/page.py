@@ -23,7 +23,7 @@ from langtailor.report.provenance import versions
 from langtailor.report.scores import Tile, score_plots, score_rows, tiles
 from langtailor.report.size import SizeRow, size_rows
 from langtailor.report.stages import StageRun, read_stages
-from langtailor.report.steps import StepTable, model_folders, step_table
+from langtailor.report.steps import StepTable, clone_name, model_folders, step_table
 from langtailor.report.sweep import Sweep, Variant, sweep
 from langtailor.report.training import read_records, training_note, training_plots
 from langtailor.report.vocabulary import (
@@ -163,8 +163,9 @@ def _variant_part(
     models: Mapping[str, str],
     comparisons: Sequence[Comparison],
 ) -> VariantPart:
-    vocabulary, manifest = tables.read_table(root / "vocabulary" / f"{name}.parquet", "vocabulary", tables.VOCABULARY)
-    certificate = read_json(root / "tokenizer" / name / "certificate.json", "certificate")
+    clone = clone_name(models)
+    vocabulary, manifest = tables.read_table(root / "vocabulary" / f"{clone}.parquet", "vocabulary", tables.VOCABULARY)
+    certificate = read_json(root / "tokenizer" / clone / "certificate.json", "certificate")
     student = ModelInfo.read(list(model_folders(root, models).values())[-1])
     training = _Training.read(root / "distillation" / name / "model") if "trained" in models else _Training()
     return VariantPart(
@@ -186,7 +187,7 @@ def _variant_part(
         share_rows=share_rows(manifest.facts, settings["vocabulary"]["graft"]["share"]),
         share_plot=share_plot(manifest.facts),
         trial_rows=trial_rows(manifest.facts),
-        row_trial_rows=row_trial_rows(read_manifest(root / "clone" / name, "clone", verify=False)),
+        row_trial_rows=row_trial_rows(read_manifest(root / "clone" / clone, "clone", verify=False)),
         checks=check_rows(certificate),
         sizes=size_rows(teacher, student),
         export_columns=COLUMNS,

@@ -57,6 +57,11 @@ def model_folders(root: Path, models: Mapping[str, str]) -> dict[str, Path]:
     return folders
 
 
+def clone_name(models: Mapping[str, str]) -> str:
+    """The variant under whose name a variant's vocabulary, tokenizer and clone lie; ``models`` as above."""
+    return models.get("grafted", models["cut"]).partition("/")[0]
+
+
 def step_table(
     root: Path, models: Mapping[str, str], comparisons: Sequence[Comparison], targets: Sequence[str]
 ) -> StepTable:
