@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from safetensors.torch import save_file
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import (
@@ -102,6 +103,18 @@ def add_tiny_model(folder: Path) -> Path:
     rows = 1 + max(tokenizer.get_vocab(with_added_tokens=True).values())
     _save_model(folder, BertModel, BertConfig(vocab_size=rows, max_position_embeddings=MAX_LENGTH, **_SHAPE))
     _write_modules(folder)
+    return folder
+
+
+def make_tiny_model(folder: Path, kind: str, *further: str, **config: Any) -> Path:
+    """Make a folder that has a tokenizer alone a model of a named architecture with four layers and further modules."""
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    rows = 1 + max(tokenizer.get_vocab(with_added_tokens=True).values())
+    shape = {"max_position_embeddings": MAX_LENGTH, **_SHAPE, "num_hidden_layers": 4, **config}
+    _save_model(
+        folder, getattr(transformers, f"{kind}Model"), getattr(transformers, f"{kind}Config")(vocab_size=rows, **shape)
+    )
+    _write_modules(folder, *further)
     return folder
 
 

@@ -30,6 +30,7 @@ REPORT: Jobs = {"write_report": 1}
 CARD_AND_REPORT = REPORT | {"publish_student": 1}
 SCORES = CARD_AND_REPORT | {"evaluate": 3, "evaluate_teacher": 1}
 STUDENT = CARD_AND_REPORT | {"distil": 1, "evaluate": 1}
+REDUCTION = STUDENT | {"reduce_clone": 1, "evaluate": 2}
 CLONE = STUDENT | {"clone_model": 1, "tokenize_corpora": 1, "evaluate": 2}
 GRAFTS = CLONE | {"write_tokenizer": 1, "select_vocabulary": 1}
 CLONES = CLONE | {"clone_model": 2, "evaluate": 3}
@@ -115,6 +116,13 @@ SETTINGS = [
         {"distillation.max_length": 64},
     ),
     Row("initialisation", "clone and what follows", CLONE, {"initialisation.method": "norm-matched"}),
+    Row("layers", "reduction, training and what follows", REDUCTION, {"student.layers": 1}),
+    Row(
+        "dimensions",
+        "reduction, projected vectors, training and what follows",
+        REDUCTION | {"project_vectors": 1},
+        {"student.dimensions": 8},
+    ),
     Row("vocabulary size", "vocabulary and what follows", VOCABULARY, {"vocabulary.size": 400}),
     Row("graft share", "vocabulary and what follows", GRAFTS, {"vocabulary.graft.share": 0.05}),
     Row("language weight", "vocabulary and what follows", VOCABULARY, {"corpus.languages.tr.weight": 2.0}),

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 from zipfile import ZipFile
 
 import pytest
@@ -151,14 +152,40 @@ def test_a_training_that_is_given_two_gpus_runs_in_two_processes(finished):
     log = (finished.results / "logs" / "distil" / "twice.log").read_text(encoding="utf-8")
     assert "training in 2 processes" in log
     assert "writing the student" in log
-    facts = json.loads((model / "manifest.json").read_text(encoding="utf-8"))["facts"]
+    facts = read_json_facts(model)
     assert facts["after"]["loss"] < facts["before"]["loss"]
     remove_variant(finished, "twice")
 
 
+def test_a_student_with_fewer_layers_and_dimensions_is_trained_and_compared(finished):
+    variants = {"tailored": {}, "tiny": {"student": {"layers": 1, "dimensions": 8}, "distillation": {"epochs": 1}}}
+    student = finished.results / "student" / "tiny"
+    target = str(student.relative_to(finished.folder))
+    done = finished.snakemake(target, config=changed(finished.config, {"variants": variants}))
+    assert done.returncode == 0, done.stdout[-3_000:] + done.stderr[-3_000:]
+    model = SentenceTransformer(str(student), device="cpu", local_files_only=True)
+    assert model.encode(["kapı"]).shape == (1, 8)
+    assert model[0].auto_model.config.num_hidden_layers == 1
+    assert not (finished.results / "clone" / "tiny").exists(), "the clone of the other variant is its own, too"
+    scores = {
+        model: read_json(finished.results / "evaluation" / "tiny" / model / "agreement.json", "evaluation")["scores"][0]
+        for model in ("reduced", "student")
+    }
+    assert 0 < scores["reduced"]["value"] < scores["student"]["value"] <= 1, "to the projected vectors of the teacher"
+    facts = read_json_facts(finished.results / "distillation" / "tiny" / "model")
+    assert facts["after"]["loss"] < facts["before"]["loss"]
+    remove_variant(finished, "tiny")
+
+
+def read_json_facts(folder: Path) -> dict[str, Any]:
+    """The facts of a folder's manifest."""
+    facts: dict[str, Any] = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["facts"]
+    return facts
+
+
 def remove_variant(finished, name: str) -> None:
     """Remove what a further variant has left in the run that other tests look at."""
-    for folder in ("vocabulary", "tokenizer", "clone", "distillation"):
+    for folder in ("vocabulary", "tokenizer", "clone", "reduction", "distillation", "evaluation", "student"):
         for path in [*(finished.results / folder).glob(f"{name}*"), *(finished.results / folder).glob(f".{name}*")]:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 

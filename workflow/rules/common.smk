@@ -132,7 +132,7 @@ wildcard_constraints:
     variant="|".join(map(re.escape, VARIANTS + CUT_VARIANTS)),
     format="onnx[-a-z0-9]*",
     job=r"\d+",
-    model="clone|student",
+    model="clone|reduced|student",
 
 
 #: The run's folder as rules see it: a workflow that uses this one as a module may put a prefix before it.
@@ -291,6 +291,28 @@ def clone_folder(wildcards):
     return f"<results>/clone/{SETTINGS.clone_of(wildcards.variant)}"
 
 
+def untrained_model(wildcards):
+    """What a variant's training starts from: its clone, or that made smaller."""
+    reduced = SETTINGS.variant(wildcards.variant).student.is_reduced
+    return "<results>/reduction/{variant}/model" if reduced else clone_folder(wildcards)
+
+
+def components_vectors(wildcards):
+    """The vectors whose principal components a variant's student gives, where its own are shorter."""
+    return vectors(LANGUAGES) if SETTINGS.variant(wildcards.variant).student.dimensions else []
+
+
+def comparable_vectors(wildcards, langs):
+    """The teacher's vectors as those of a variant's student can be compared with: projected, where these are shorter."""
+    shorter = wildcards.get("model") != "clone" and SETTINGS.variant(wildcards.variant).student.dimensions
+    return ["<results>/reduction/{variant}/vectors"] if shorter else vectors(langs)
+
+
+def targets(wildcards):
+    """What a variant is trained on."""
+    return comparable_vectors(wildcards, LANGUAGES)
+
+
 def sts_dev_files(wildcards):
     """The user's own sentence pairs that a variant's training looks at."""
     pairs = SETTINGS.variant(wildcards.variant).training.validation_sts
@@ -322,11 +344,20 @@ NEEDS = [SETTINGS.task_needs(task) for task in TASKS]
 EVALUATED_LANGUAGES = sorted({lang for needs in NEEDS for lang in needs.languages})
 
 
-def evaluation_inputs():
+#: Languages whose stored vectors some task reads.
+COMPARED_LANGUAGES = {lang for needs in NEEDS if needs.vectors for lang in needs.languages}
+
+
+def evaluation_vectors(wildcards):
+    """The stored vectors that the tasks read."""
+    return comparable_vectors(wildcards, COMPARED_LANGUAGES) if COMPARED_LANGUAGES else []
+
+
+def evaluation_inputs(vectors=evaluation_vectors):
     """Corpora and stored vectors that the tasks read, and the user's own files, so that a change of them is seen."""
     return {
         "corpora": per_language("<results>/corpus/{lang}.parquet", EVALUATED_LANGUAGES),
-        "vectors": vectors({lang for needs in NEEDS if needs.vectors for lang in needs.languages}),
+        "vectors": vectors,
         "files": own(dict.fromkeys(file for needs in NEEDS for file in needs.files)),
     }
 
@@ -340,7 +371,7 @@ def evaluation_threads(wildcards):
 def student_model(wildcards):
     """The model that a variant ends with: the trained one, or the clone."""
     trained = SETTINGS.variant(wildcards.variant).distillation is not None
-    return "<results>/distillation/{variant}/model" if trained else clone_folder(wildcards)
+    return "<results>/distillation/{variant}/model" if trained else untrained_model(wildcards)
 
 
 def evaluations(variants, *steps):

@@ -31,9 +31,9 @@ rule tokenize_corpora:
 rule distil:
     """Train {wildcards.variant} on the stored vectors."""
     input:
-        clone=clone_folder,
+        clone=untrained_model,
         tokens=per_language("<results>/distillation/{variant}/tokens/{lang}.arrow"),
-        vectors=all_vectors,
+        vectors=targets,
         pairs=sts_dev_files,
     output:
         model=directory("<results>/distillation/{variant}/model"),

@@ -7,6 +7,7 @@ rule evaluate:
         **evaluation_inputs(),
         model=lambda wildcards: {
             "clone": "<results>/clone/{variant}",
+            "reduced": "<results>/reduction/{variant}/model",
             "student": "<results>/distillation/{variant}/model",
         }[wildcards.model],
     output:
@@ -38,7 +39,7 @@ rule evaluate:
 use rule evaluate as evaluate_teacher with:
     """Evaluate the teacher."""
     input:
-        **evaluation_inputs(),
+        **evaluation_inputs(vectors(COMPARED_LANGUAGES)),
         model="<results>/teacher/model",
     output:
         scores=directory("<results>/evaluation/teacher"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +12,7 @@ import torch
 
 from langtailor.clone.rows import Rows
 from langtailor.models.folder import weight_files
-from langtailor.models.safetensors_file import Remake, read_tensor, rewrite_weights, stored_tensors, tensor_digests
+from langtailor.models.safetensors_file import Remake, read_tensor, rewrite_weights, tensor_digests, update_index
 from langtailor.models.vocabulary_tensors import VocabularyTensors, embedding_file
 from langtailor.storage.atomic import atomic_file
 from langtailor.storage.json_files import format_json, load_json_object
@@ -49,7 +48,7 @@ def write_weights(teacher: Path, folder: Path, where: VocabularyTensors, remake:
                 raise RuntimeError(f"{relative}: tensor {name} changed in copying")
             copied[f"{relative.as_posix()}:{name}"] = before[name]
     for index in folder.rglob(_INDEX):
-        _update_index(index)
+        update_index(index)
     return copied
 
 
@@ -69,16 +68,6 @@ def replace_rows(folder: Path, where: VocabularyTensors, rows: Rows, values: tor
 
     with atomic_file(file) as temporary:
         rewrite_weights(file, temporary, len(read_tensor(file, where.embedding)), {where.embedding: replaced})
-
-
-def _update_index(path: Path) -> None:
-    """Set the totals of a sharded model's index; names and files do not change."""
-    index = load_json_object(path)
-    tensors = [t for name in sorted(set(index["weight_map"].values())) for t in stored_tensors(path.parent / name)]
-    totals = {"total_size": sum(t.size for t in tensors), "total_parameters": sum(math.prod(t.shape) for t in tensors)}
-    metadata = index.get("metadata") or {}
-    index["metadata"] = {key: totals.get(key, value) for key, value in metadata.items()}
-    path.write_bytes(format_json(index))
 
 
 def write_configs(folder: Path, layout: Layout, rows: int) -> None:

@@ -16,6 +16,7 @@ from langtailor.config.evaluation import EvaluationSettings, TaskNeeds
 from langtailor.config.export import ExportSettings
 from langtailor.config.initialisation import InitialisationSettings
 from langtailor.config.report import ReportSettings
+from langtailor.config.student import StudentSettings
 from langtailor.config.teacher import TeacherSettings, is_local, is_prompt_name
 from langtailor.config.variants import CUT, Variant, VariantOverrides, clone_owner, compared_models, cut_variant, merged
 from langtailor.config.vectors import Shard, VectorSettings, packed
@@ -45,6 +46,8 @@ class Settings(Section):
     """Which tokens the student has."""
     initialisation: InitialisationSettings = InitialisationSettings()
     """How the row of a new token is made from the teacher's rows."""
+    student: StudentSettings = StudentSettings()
+    """What the student has less of than the teacher, beside tokens."""
     vectors: VectorSettings = VectorSettings()
     """How the teacher's vectors are computed and stored."""
     distillation: DistillationSettings | None = DistillationSettings()
@@ -152,7 +155,7 @@ class Settings(Section):
     def vector_splits(self) -> tuple[str, ...]:
         """Splits of which the teacher's vectors are needed: where nothing is trained not those of training."""
         variants = self.complete_variants.values()
-        if any(variant.distillation is not None for variant in variants):
+        if any(variant.distillation is not None or variant.student.dimensions for variant in variants):
             return SPLITS
         judged = any(v.vocabulary.graft.policy == "agreement" or v.rows_judged for v in variants)
         return ("validation", "test") if judged else ("test",)

@@ -9,10 +9,17 @@ from langtailor.config.base import Section
 from langtailor.config.distillation import DistillationSettings
 from langtailor.config.export import ExportSettings
 from langtailor.config.initialisation import InitialisationSettings
+from langtailor.config.student import StudentSettings
 from langtailor.config.vocabulary import GraftSettings, VocabularySettings
 
 #: What each step of a variant is called where people read it.
-STEPS = {"teacher": "teacher", "cut": "cut only", "grafted": "grafted", "trained": "trained"}
+STEPS = {
+    "teacher": "teacher",
+    "cut": "cut only",
+    "grafted": "grafted",
+    "reduced": "reduced",
+    "trained": "trained",
+}
 #: What the name of a variant that is only cut ends with, where no variant of the configuration is that one. No name in a
 #: configuration has a dot.
 CUT = ".cut"
@@ -25,6 +32,8 @@ class VariantOverrides(Section):
     """Overrides of `vocabulary`."""
     initialisation: dict[str, Any] = {}
     """Overrides of `initialisation`."""
+    student: dict[str, Any] = {}
+    """Overrides of `student`."""
     distillation: dict[str, Any] | None = {}
     """Overrides of `distillation`; `null` leaves this student untrained."""
     export: dict[str, Any] = {}
@@ -32,10 +41,11 @@ class VariantOverrides(Section):
 
 
 class Variant(Section):
-    """One complete choice of vocabulary, initialisation, training and exports."""
+    """One complete choice of vocabulary, initialisation, size, training and exports."""
 
     vocabulary: VocabularySettings
     initialisation: InitialisationSettings
+    student: StudentSettings = StudentSettings()
     distillation: DistillationSettings | None
     export: ExportSettings = ExportSettings()
 
@@ -89,13 +99,15 @@ def cut_variant(name: str, variants: Mapping[str, Variant]) -> str:
 def compared_models(name: str, variants: Mapping[str, Variant]) -> dict[str, str]:
     """The models that a variant is judged by: the folder below ``evaluation/`` by step.
 
-    The steps are ``teacher``, ``cut`` (only cut), ``grafted`` where there may be new tokens, and ``trained`` where it is
-    trained. The last one is the student.
+    The steps are ``teacher``, ``cut`` (only cut), ``grafted`` where there may be new tokens, ``reduced`` where it has fewer
+    layers or dimensions, and ``trained`` where it is trained. The last one is the student.
     """
     variant = variants[name]
     models = {"teacher": "teacher", "cut": f"{cut_variant(name, variants)}/clone"}
     if variant.vocabulary.graft.offers_rows:
         models["grafted"] = f"{clone_owner(name, variants)}/clone"
+    if variant.student.is_reduced:
+        models["reduced"] = f"{name}/reduced"
     if variant.distillation is not None:
         models["trained"] = f"{name}/student"
     return models

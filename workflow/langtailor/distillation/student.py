@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
@@ -26,6 +25,7 @@ from langtailor.errors import ArtifactError
 from langtailor.models.attention import keep_attention_in_float32
 from langtailor.models.loading import load_sentence_transformer
 from langtailor.models.precision import computes_bfloat16
+from langtailor.models.safetensors_file import stored_dtype
 from langtailor.storage.artifacts import MANIFEST_NAME
 from langtailor.storage.tables import MAPPING, MAPPING_NAME, read_table
 
@@ -205,17 +205,6 @@ def write_student(student: Student, clone: Path, folder: Path) -> None:
             dtype = stored_dtype(clone / relative.parent)
             tensors = {key: _cast(value, dtype) for key, value in load_file(file).items()}
             save_file(tensors, folder / relative, {"format": "pt"})
-
-
-def stored_dtype(folder: Path) -> torch.dtype:
-    """Precision of the first floating-point tensor among a module's weights."""
-    for file in sorted(folder.glob("*.safetensors")):
-        with safe_open(file, "pt") as tensors:
-            for key in sorted(tensors.keys()):
-                dtype: torch.dtype = tensors.get_tensor(key).dtype
-                if dtype.is_floating_point:
-                    return dtype
-    return torch.float32
 
 
 def _cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:

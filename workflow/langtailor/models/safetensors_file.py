@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from safetensors import safe_open
 
 from langtailor.errors import ArtifactError
+from langtailor.storage.json_files import format_json, load_json_object
 
 if TYPE_CHECKING:
     import torch
@@ -76,6 +77,18 @@ def read_tensor(file: Path, name: str) -> torch.Tensor:
     return tensor
 
 
+def stored_dtype(folder: Path) -> torch.dtype:
+    """Precision of the first floating-point tensor among a module's weights; float32 where it has none."""
+    import torch
+
+    for file in sorted(folder.glob("*.safetensors")):
+        for tensor in sorted(stored_tensors(file), key=lambda tensor: tensor.name):
+            dtype = read_tensor(file, tensor.name).dtype
+            if dtype.is_floating_point:
+                return dtype
+    return torch.float32
+
+
 def tensor_digests(file: Path) -> dict[str, str]:
     """SHA-256 of each tensor's bytes, by name."""
     digests = {}
@@ -105,15 +118,9 @@ def rewrite_weights(source: Path, target: Path, rows: int, remade: Mapping[str, 
 
     tensors, metadata = _read_header(source)
     shapes = {t.name: (rows, *t.shape[1:]) if t.name in remade else t.shape for t in tensors}
-    header: dict[str, Any] = {} if metadata is None else {"__metadata__": metadata}
-    end = 0
-    for tensor in tensors:
-        start, end = end, end + tensor.size // max(math.prod(tensor.shape), 1) * math.prod(shapes[tensor.name])
-        header[tensor.name] = {"dtype": tensor.dtype, "shape": shapes[tensor.name], "data_offsets": [start, end]}
-    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % _ALIGNMENT)
+    header = _header([(t.name, t, shapes[t.name]) for t in tensors], metadata)
     with source.open("rb") as old, target.open("wb") as new:
-        new.write(struct.pack("<Q", len(text)) + text)
+        new.write(header)
         for tensor in tensors:
             if tensor.name not in remade:
                 new.writelines(_chunks(old, tensor))
@@ -124,6 +131,54 @@ def rewrite_weights(source: Path, target: Path, rows: int, remade: Mapping[str, 
                 raise ValueError(f"{tensor.name} was made anew as {after.dtype} {tuple(after.shape)}")
             # Not `tofile`: on a full disk it does not say why it stopped.
             new.write(after.contiguous().view(torch.uint8).numpy().data)
+
+
+def copy_tensors(source: Path, target: Path, names: Mapping[str, str]) -> None:
+    """Copy some tensors of a file, byte by byte.
+
+    Args:
+        source: the file to copy from.
+        target: the new file.
+        names: the new name of each tensor that is copied, by its old one; names of other files' tensors may be among them.
+
+    Raises:
+        ArtifactError: ``source`` is not a whole safetensors file.
+    """
+    tensors, metadata = _read_header(source)
+    copied = [tensor for tensor in tensors if tensor.name in names]
+    with source.open("rb") as old, target.open("wb") as new:
+        new.write(_header([(names[tensor.name], tensor, tensor.shape) for tensor in copied], metadata))
+        for tensor in copied:
+            new.writelines(_chunks(old, tensor))
+
+
+def update_index(path: Path, names: Mapping[str, str] | None = None) -> None:
+    """Bring a sharded model's index up to date with its files.
+
+    Args:
+        path: ``model.safetensors.index.json``, beside the files.
+        names: the new name by old one, where :func:`copy_tensors` has renamed and left out tensors.
+    """
+    index = load_json_object(path)
+    if names is not None:
+        index["weight_map"] = {names[name]: file for name, file in index["weight_map"].items() if name in names}
+    tensors = [t for name in sorted(set(index["weight_map"].values())) for t in stored_tensors(path.parent / name)]
+    totals = {"total_size": sum(t.size for t in tensors), "total_parameters": sum(math.prod(t.shape) for t in tensors)}
+    metadata = index.get("metadata") or {}
+    index["metadata"] = {key: totals.get(key, value) for key, value in metadata.items()}
+    path.write_bytes(format_json(index))
+
+
+def _header(entries: Iterable[tuple[str, StoredTensor, tuple[int, ...]]], metadata: Mapping[str, str] | None) -> bytes:
+    """The beginning of a file, for tensors by new name, each with what it was and its new shape, one behind the other."""
+    header: dict[str, Any] = {} if metadata is None else {"__metadata__": metadata}
+    end = 0
+    for name, tensor, shape in entries:
+        start, end = end, end + tensor.size // max(math.prod(tensor.shape), 1) * math.prod(shape)
+        header[name] = {"dtype": tensor.dtype, "shape": shape, "data_offsets": [start, end]}
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % _ALIGNMENT)
+    return struct.pack("<Q", len(text)) + text
 
 
 def _read_header(file: Path) -> tuple[list[StoredTensor], dict[str, str] | None]:

@@ -16,7 +16,13 @@ from matplotlib.figure import Figure
 #: Values of both axes.
 Curve = tuple[Sequence[float], Sequence[float]]
 #: Colours that colour-blind readers tell apart (Okabe and Ito 2008).
-MODEL_COLOURS = {"teacher": "#7a7a7a", "cut only": "#56b4e9", "grafted": "#e69f00", "trained": "#0072b2"}
+MODEL_COLOURS = {
+    "teacher": "#7a7a7a",
+    "cut only": "#56b4e9",
+    "grafted": "#e69f00",
+    "reduced": "#cc79a7",
+    "trained": "#0072b2",
+}
 _CATEGORIES = ("#0072b2", "#56b4e9", "#009e73", "#e69f00", "#d55e00", "#cc79a7", "#f0e442", "#7a7a7a")
 _STYLE: Any = {
     "svg.hashsalt": "langtailor",

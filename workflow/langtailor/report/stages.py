@@ -20,6 +20,8 @@ ORDER = (
     "choose_row_method",
     "clone_model",
     "teacher_vectors",
+    "reduce_clone",
+    "project_vectors",
     "tokenize_corpora",
     "distil",
     "evaluate",

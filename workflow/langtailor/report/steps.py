@@ -53,7 +53,12 @@ def model_folders(root: Path, models: Mapping[str, str]) -> dict[str, Path]:
     folders = {"teacher": root / "teacher" / "model"}
     for step in list(models)[1:]:
         variant, _, model = models[step].partition("/")
-        folders[step] = root / "clone" / variant if model == "clone" else root / "distillation" / variant / "model"
+        places = {
+            "clone": root / "clone" / variant,
+            "reduced": root / "reduction" / variant / "model",
+            "student": root / "distillation" / variant / "model",
+        }
+        folders[step] = places[model]
     return folders
 
 

@@ -1,0 +1,128 @@
+"""The clone with fewer layers or shorter vectors, as the student's training starts.
+
+Layers that are left are the teacher's, byte by byte.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from langtailor.config.student import StudentSettings
+from langtailor.config.teacher import TeacherSettings
+from langtailor.errors import ConfigError
+from langtailor.models.folder import ModelInfo, weight_files
+from langtailor.models.safetensors_file import copy_tensors, stored_dtype, tensor_digests, update_index
+from langtailor.reduction.components import append_projection, principal_components
+from langtailor.reduction.layers import chosen_layers, layer_count, reduced_config, reduced_names
+from langtailor.storage.artifacts import (
+    MANIFEST_NAME,
+    SNAKEMAKE_MARK,
+    Manifest,
+    atomic_directory,
+    directory_digest,
+    read_manifest,
+    seal_directory,
+)
+from langtailor.storage.json_files import format_json, load_json_object
+from langtailor.teacher.accept import accept_teacher
+from langtailor.vectors.store import VectorStore
+
+_LOG = logging.getLogger("langtailor")
+
+
+def reduce_clone(
+    clone: Path,
+    vectors: Mapping[str, Sequence[Path]],
+    settings: StudentSettings,
+    out: Path,
+    *,
+    trust_remote_code: bool = False,
+) -> None:
+    """Make a clone smaller.
+
+    Args:
+        clone: the clone (kind ``clone``).
+        vectors: shards with the teacher's vectors by language, in order; of the training split the principal components are
+            taken.
+        settings: layers and dimensions.
+        out: the smaller clone (kind ``clone``), a sentence-transformers folder. The manifest's facts are those of the clone
+            with the new ``parameters`` and ``bytes``, and ``reduction``: ``layers`` that are left of ``teacher_layers``, the
+            number of ``identical_tensors``, ``dimensions``, and ``retained``, the share of the vectors' squared length that the
+            components hold.
+        trust_remote_code: run Python code that comes with the model.
+
+    Raises:
+        ArtifactError: an input is damaged.
+        ConfigError: the model has no such layers or no vectors of that length, or gives no vectors without the others.
+        LangtailorError: the model's layers cannot be told apart.
+    """
+    source = read_manifest(clone, "clone")
+    trusted = TeacherSettings(model=str(clone), trust_remote_code=trust_remote_code)
+    with atomic_directory(out) as folder:
+        ignored = shutil.ignore_patterns(MANIFEST_NAME, SNAKEMAKE_MARK)
+        shutil.copytree(clone, folder, dirs_exist_ok=True, ignore=ignored)
+        facts = _keep_layers(clone, folder, settings, trusted) | _shorten_vectors(folder, vectors, settings)
+        _accept(folder, trusted, facts)
+        info = ModelInfo.read(folder)
+        sizes = {"parameters": info.parameters, "bytes": info.weight_bytes}
+        after = {key: {**source.facts[key], "after": size} for key, size in sizes.items()}
+        inputs = {**source.inputs, "clone": directory_digest(clone)}
+        made_by = {**source.made_by, "student": settings.model_dump(mode="json")}
+        seal_directory(folder, Manifest("clone", made_by, inputs, {**source.facts, **after, "reduction": facts}))
+    _LOG.info("%s parameters, layers %s, %d dimensions", f"{info.parameters:,}", facts["layers"], info.dimension)
+
+
+def _keep_layers(clone: Path, folder: Path, settings: StudentSettings, trusted: TeacherSettings) -> dict[str, Any]:
+    """Leave the chosen layers in the folder's weights and configuration; returns the facts about it."""
+    config = load_json_object(folder / "config.json")
+    count = layer_count(config, folder / "config.json")
+    layers = chosen_layers(settings, count)
+    facts = {"layers": layers, "teacher_layers": count, "identical_tensors": None}
+    if len(layers) == count:
+        return facts
+    names = reduced_names(clone, layers, count)
+    for file in weight_files(clone):
+        target = folder / file.relative_to(clone)
+        copy_tensors(file, target, names)
+        before, after = tensor_digests(file), tensor_digests(target)
+        if {names[name]: digest for name, digest in before.items() if name in names} != after:
+            raise RuntimeError(f"{target}: a tensor changed in copying")
+    for index in folder.rglob("model.safetensors.index.json"):
+        update_index(index, names)
+    config = reduced_config(config, layers, _layer_types(folder, trusted))
+    (folder / "config.json").write_bytes(format_json(config))
+    return {**facts, "identical_tensors": len(names)}
+
+
+def _layer_types(folder: Path, trusted: TeacherSettings) -> Sequence[str] | None:
+    """The kind of attention of each layer, as the library understands the configuration."""
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(
+        folder, local_files_only=True, trust_remote_code=trusted.trust_remote_code
+    ).get_text_config()
+    types: Sequence[str] | None = getattr(config, "layer_types", None)
+    return types
+
+
+def _shorten_vectors(folder: Path, vectors: Mapping[str, Sequence[Path]], settings: StudentSettings) -> dict[str, Any]:
+    """Add the projection to the folder, if there is to be one; returns the facts about it."""
+    if settings.dimensions is None:
+        return {"dimensions": None, "retained": None}
+    stores = (VectorStore.open(shards, "train") for shards in vectors.values())
+    components, share = principal_components(stores, settings.dimensions)
+    append_projection(folder, components, stored_dtype(folder))
+    _LOG.info("%d dimensions hold %.1f %% of the vectors' squared length", settings.dimensions, 100 * share)
+    return {"dimensions": settings.dimensions, "retained": round(share, 6)}
+
+
+def _accept(folder: Path, trusted: TeacherSettings, facts: Mapping[str, Any]) -> None:
+    """Refuse what is left if it is no whole model: in some architectures the first layer differs from the others."""
+    try:
+        accept_teacher(folder, trusted)
+    except ConfigError as error:
+        raise ConfigError("student.layers", f"the layers {facts['layers']} make no model: {error}") from error

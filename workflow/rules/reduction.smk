@@ -1,0 +1,53 @@
+# Step 5b: fewer layers, shorter vectors. Only variants that ask for it have this step.
+
+
+rule reduce_clone:
+    """Make the clone of {wildcards.variant} smaller."""
+    input:
+        clone=clone_folder,
+        vectors=components_vectors,
+    output:
+        model=directory("<results>/reduction/{variant}/model"),
+    log:
+        "<logs>/reduce_clone/{variant}.log",
+    benchmark:
+        "<benchmarks>/reduce_clone/{variant}.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    threads: 2
+    resources:
+        mem_mb=growing(8000),
+        runtime=growing(30),
+        disk_mb=4000,
+    params:
+        settings=variant_section("student"),
+        languages=LANGUAGES,
+        trust_remote_code=SETTINGS.teacher.trust_remote_code,
+        code=script_digest("reduction"),
+    script:
+        "../scripts/reduction.py"
+
+
+rule project_vectors:
+    """Project the teacher's vectors for {wildcards.variant}."""
+    input:
+        model="<results>/reduction/{variant}/model",
+        vectors=all_vectors,
+    output:
+        vectors=directory("<results>/reduction/{variant}/vectors"),
+    log:
+        "<logs>/project_vectors/{variant}.log",
+    benchmark:
+        "<benchmarks>/project_vectors/{variant}.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(60),
+        disk_mb=4000,
+    params:
+        languages=LANGUAGES,
+        code=script_digest("reduction_vectors"),
+    script:
+        "../scripts/reduction_vectors.py"
