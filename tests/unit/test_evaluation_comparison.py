@@ -100,3 +100,11 @@ def test_a_lower_figure_is_no_harm_where_less_is_better(tmp_path):
     scores = {step: Score("x", 1.0, None, None, 9) for step in MODELS}
     assert Comparison("t", "x", None, scores, {}, {"grafted": difference}, less_is_better=True).harmful == []
     assert Comparison("t", "x", None, scores, {}, {"grafted": difference}).harmful == ["grafted"]
+
+
+def test_a_model_that_was_only_reduced_harms_where_no_training_follows():
+    difference = Difference(-9.0, -9.5, -8.5)
+    score = Score("x", 1.0, None, None, 9)
+    start = {step: score for step in ("teacher", "cut", "reduced")}
+    assert Comparison("t", "x", None, start, {}, {"reduced": difference}).harmful == ["reduced"]
+    assert Comparison("t", "x", None, start | {"trained": score}, {}, {"reduced": difference}).harmful == []

@@ -69,8 +69,12 @@ class Comparison:
 
     @property
     def harmful(self) -> list[str]:
-        """The steps after cutting that are worse than cutting alone by more than noise."""
-        return [step for step, d in self.to_cut.items() if not d.is_noise and (d.value > 0) == self.less_is_better]
+        """The steps after cutting that are worse than cutting alone by more than noise.
+
+        A model that was only reduced is, as its training starts there: it counts where there is none.
+        """
+        steps = {step: d for step, d in self.to_cut.items() if step != "reduced" or step == self.student}
+        return [step for step, d in steps.items() if not d.is_noise and (d.value > 0) == self.less_is_better]
 
     @property
     def retention(self) -> float | None:
