@@ -65,8 +65,9 @@ class DistillationSettings(Section):
     """Most tokens, padding included, in one micro-batch; a batch is sorted by length and split into these. `null` takes what
     fits into a GPU's free memory, measured in a pass over the longest passages, and 16,384 on a CPU. Halved when the device
     runs out of memory. The gradient is that of the whole batch, however it is split."""
-    learning_rate: Annotated[float, Field(gt=0)] = 5e-5
-    """Peak learning rate of the backbone."""
+    learning_rate: Annotated[float, Field(gt=0)] = 2e-4
+    """Peak learning rate of the backbone. The default was the best on multilingual-e5-small
+    (docs/tailoring-a-multilingual-model.md); the paper takes 5e-5 for EmbeddingGemma."""
     embedding_learning_rate: Annotated[float, Field(gt=0)] | None = None
     """Peak learning rate of the token embeddings; `null` takes `learning_rate`."""
     decay: Literal["linear", "cosine", "constant"] = "linear"
