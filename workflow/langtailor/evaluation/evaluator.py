@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,10 @@ from langtailor.storage.artifacts import directory_digest
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
+
+Role = Literal["query", "document"]
+#: Names of the prompt of a role, as sentence-transformers looks for them: the first that is there.
+_ROLE_PROMPTS: Mapping[Role, tuple[str, ...]] = {"query": ("query",), "document": ("document", "passage", "corpus")}
 
 
 class Evaluator:
@@ -60,6 +64,17 @@ class Evaluator:
     def model(self) -> SentenceTransformer:
         """The model, loaded when first needed: some tasks need only its tokenizer."""
         return load_teacher(self.folder, self._teacher, self._device)
+
+    def role_prompt(self, role: Role) -> str | None:
+        """The prompt that the model itself has for queries or for documents.
+
+        Its name, or an empty text where the model has one for the other role alone; ``None`` where it tells no roles
+        apart. As ``encode_query`` and ``encode_document`` of sentence-transformers, but that an empty ``document``, which
+        these put into a model that has none, does not hide ``passage``.
+        """
+        prompts = self._info.prompts
+        names = {each: next((name for name in named if prompts.get(name)), "") for each, named in _ROLE_PROMPTS.items()}
+        return names[role] if any(names.values()) else None
 
     def vectors(
         self,
