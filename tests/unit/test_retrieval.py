@@ -1,10 +1,14 @@
 """Retrieval from SQuAD-like files, across languages, and with one side left to the teacher: the figures by other means."""
 
 import json
+import re
 import shutil
 from itertools import product
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import load_file, save_file
 from sentence_transformers import SentenceTransformer
@@ -269,6 +273,92 @@ def test_a_task_that_is_not_asymmetric_leaves_no_vectors(teacher, files, tmp_pat
     assert teacher_vectors({"search": task}, [], None) == {}
 
 
+# The user's own index.
+
+
+@pytest.fixture
+def indexed(tmp_path, teacher):
+    """Settings of a task on files as BEIR has them, and the teacher's vectors of its documents by id."""
+    documents = {f"d{row}": text for row, text in enumerate(PARAGRAPHS["tr"])}
+    queries = {f"q{row}": text[:20] for row, text in enumerate(PARAGRAPHS["tr"])}
+    for name, texts in (("corpus", documents), ("queries", queries)):
+        lines = [json.dumps({"_id": key, "text": text}) + "\n" for key, text in texts.items()]
+        (tmp_path / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
+    judged = [f"q{row}\td{row}\t1\n" for row in range(len(documents))]
+    (tmp_path / "qrels.tsv").write_text("query-id\tcorpus-id\tscore\n" + "".join(judged), encoding="utf-8")
+    vectors = SentenceTransformer(str(teacher), device="cpu").encode(list(documents.values()))
+    files = {"corpus": "corpus.jsonl", "queries": "queries.jsonl", "qrels": "qrels.tsv"}
+    settings = {name: str(tmp_path / file) for name, file in files.items()}
+    return {"kind": "retrieval", "asymmetric": True, **settings}, dict(zip(documents, vectors, strict=True))
+
+
+def write_index(path, vectors):
+    if path.suffix == ".npy":
+        np.save(path, np.array(list(vectors.values())))
+    else:
+        pq.write_table(pa.table({"_id": list(vectors), "vector": [v.tolist() for v in vectors.values()]}), path)
+    return str(path)
+
+
+@pytest.mark.parametrize("name", ["index.parquet", "index.npy"])
+@pytest.mark.parametrize("width", [None, 8])
+def test_an_index_of_the_teachers_vectors_takes_the_place_of_encoding(teacher, indexed, tmp_path, caplog, name, width):
+    settings, vectors = indexed
+    settings = {**settings, "truncate_dim": width}
+    if name == "index.parquet":
+        vectors = {"another": np.ones(32, np.float32), **dict(reversed(vectors.items()))}
+    task = parse_task({**settings, "teacher_index": write_index(tmp_path / name, vectors)})
+    with caplog.at_level("INFO", "langtailor"):
+        found = task.evaluate(evaluator_of(teacher), Inputs())
+    assert not any("encoding all documents" in message for message in caplog.messages)
+    assert not any(record.levelname == "WARNING" for record in caplog.records)
+    expected = parse_task(settings).evaluate(evaluator_of(teacher), Inputs())
+    assert found.scores == expected.scores
+    for side in ("all queries", "all documents"):
+        np.testing.assert_allclose(found.vectors.vectors[side], expected.vectors.vectors[side], atol=1e-5)
+    assert str(tmp_path / name) in task.needs(()).files, "a change of the index is seen"
+
+
+def test_an_index_of_another_model_is_warned_of(teacher, student, indexed, tmp_path, caplog):
+    settings, vectors = indexed
+    model = SentenceTransformer(str(student), device="cpu")
+    others = dict(zip(vectors, model.encode(PARAGRAPHS["tr"]), strict=True))
+    task = parse_task({**settings, "teacher_index": write_index(tmp_path / "index.npy", others)})
+    task.evaluate(evaluator_of(teacher), Inputs())
+    (record,) = (record for record in caplog.records if record.levelname == "WARNING")
+    assert re.search(r"index\.npy: its vectors have a mean cosine of 0\.\d+ to the teacher's", record.getMessage())
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda vectors: dict(list(vectors.items())[1:]), "has no vector of 1 of 12 documents; the first is 'd0'"),
+        (
+            lambda vectors: {key: vector[:31] for key, vector in vectors.items()},
+            r"shape \(12, 31\); 12 documents in 32",
+        ),
+        (lambda vectors: {**vectors, "d3": vectors["d3"] * np.nan}, "a vector has a number that is not finite"),
+    ],
+)
+def test_an_index_that_lacks_something_is_refused(teacher, indexed, tmp_path, change, says):
+    settings, vectors = indexed
+    task = parse_task({**settings, "teacher_index": write_index(tmp_path / "index.parquet", change(vectors))})
+    with pytest.raises(SourceError, match=rf"index\.parquet: .*{says}"):
+        task.evaluate(evaluator_of(teacher), Inputs())
+
+
+def test_a_file_that_is_no_index_is_refused(indexed, tmp_path, teacher):
+    pq.write_table(pa.table({"_id": ["d0"]}), tmp_path / "index.parquet")
+    task = parse_task({**indexed[0], "teacher_index": str(tmp_path / "index.parquet")})
+    with pytest.raises(SourceError, match=r"index\.parquet: cannot be read as an index of vectors"):
+        task.evaluate(evaluator_of(teacher), Inputs())
+
+
+def test_an_index_belongs_to_documents_with_ids():
+    with pytest.raises(ValueError, match="needs `asymmetric: true`, and `corpus`, whose documents have ids"):
+        parse_task({"kind": "retrieval", "squad": {"tr": "a.json"}, "asymmetric": True, "teacher_index": "i.npy"})
+
+
 # Prompts.
 
 
@@ -282,7 +372,7 @@ QWEN = {"query": "Instruct: find\nQuery:", "document": ""}
 @pytest.mark.parametrize(
     "prompts", [GEMMA_PROMPTS, QWEN, {"query": "find: "}, {"query": "query: ", "document": "", "passage": "passage: "}]
 )
-def test_queries_and_documents_stand_behind_the_models_own_prompts(tmp_path, files, prompts):
+def test_queries_and_documents_stand_behind_the_models_own_prompts(tmp_path, files, prompts, caplog):
     model = make_tiny_gemma_teacher(tmp_path / "model")
     with_prompts(model, prompts)
     library = SentenceTransformer(str(model), device="cpu")
@@ -290,8 +380,10 @@ def test_queries_and_documents_stand_behind_the_models_own_prompts(tmp_path, fil
     name = "passage" if "passage" in prompts else None
     vectors = library.encode_query(queries), library.encode_document(PARAGRAPHS["tr"], prompt_name=name)
     task = RetrievalTask(kind="retrieval", squad={"tr": files["tr"]})
-    found = ndcg(task.evaluate(evaluator_of(model), Inputs()))["all queries"]
+    with caplog.at_level("INFO", "langtailor"):
+        found = ndcg(task.evaluate(evaluator_of(model), Inputs()))["all queries"]
     assert found == pytest.approx(ndcg_by_hand(*vectors), abs=1e-3)
+    assert f"encoding tr queries behind {prompts['query']!r}" in caplog.messages
     plain = ndcg_by_hand(library.encode(queries, prompt=""), library.encode(PARAGRAPHS["tr"], prompt=""))
     assert found != pytest.approx(plain, abs=1e-3)
 
@@ -303,3 +395,23 @@ def test_a_model_without_prompts_of_its_own_takes_the_teachers_prompt(teacher, t
     with_prompts(model, prompts)
     evaluator = evaluator_of(model, prompt="query: ")
     assert [evaluator.role_prompt(role) for role in ("query", "document")] == [None, None]
+
+
+# The document.
+
+
+def test_the_documents_router_reads_queries_by_the_student_and_documents_by_the_teacher(
+    teacher, student, tmp_path, monkeypatch
+):
+    text = (Path(__file__).parents[2] / "docs" / "retrieval.md").read_text(encoding="utf-8")
+    code = text.split("## One model with two sides")[1].split("```python\n")[1].split("```")[0]
+    for place, folder in (("student/tailored", student), ("teacher/model", teacher)):
+        shutil.copytree(folder, tmp_path / "results" / "demo" / place)
+    monkeypatch.chdir(tmp_path)
+    exec(code, {})
+    both = SentenceTransformer("both-sides", device="cpu")
+    asked, found = SentenceTransformer(str(student), device="cpu"), SentenceTransformer(str(teacher), device="cpu")
+    queries, documents = PARAGRAPHS["tr"][:3], PARAGRAPHS["tr"][3:6]
+    np.testing.assert_allclose(both.encode_query(queries), asked.encode(queries, prompt="query: "), atol=1e-5)
+    np.testing.assert_allclose(both.encode(documents), found.encode(documents), atol=1e-5)
+    np.testing.assert_allclose(both.encode_document(documents), found.encode(documents, prompt="passage: "), atol=1e-5)

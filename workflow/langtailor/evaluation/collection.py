@@ -29,11 +29,13 @@ class Collection:
         queries: texts by language; row i is the same query in each of them.
         documents: texts by language.
         relevant: by language of the documents, which of them answer query i.
+        ids: of the documents, where their file has some.
     """
 
     queries: Mapping[str, tuple[str, ...]]
     documents: Mapping[str, tuple[str, ...]]
     relevant: Mapping[str, Relevance]
+    ids: tuple[str, ...] = ()
 
     @property
     def texts(self) -> dict[str, tuple[str, ...]]:
@@ -101,6 +103,7 @@ def read_beir(corpus: Path, queries: Path, qrels: Path) -> Collection:
         {UNNAMED: tuple(asked[query] for query in relevant)},
         {UNNAMED: tuple(documents.values())},
         {UNNAMED: tuple(relevant.values())},
+        tuple(documents),
     )
 
 

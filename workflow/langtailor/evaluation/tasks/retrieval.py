@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -14,13 +15,17 @@ from langtailor.config.base import Name, UserPath, problem
 from langtailor.config.evaluation import TaskNeeds, task_kind
 from langtailor.evaluation.collection import Collection, documents_in, pair_group, queries_in, read_beir, read_squad
 from langtailor.evaluation.evaluator import Evaluator, Role
+from langtailor.evaluation.index_file import read_index
 from langtailor.evaluation.ranking import DEPTH, METRICS, nearest, ranking_figures
 from langtailor.evaluation.scores import Floats, Score, mean_score
 from langtailor.evaluation.task import Inputs, TaskResult, VectorTask, rounded
 from langtailor.evaluation.text_vectors import TextVectors
-from langtailor.models.similarity import Similarity
+from langtailor.models.similarity import COSINE, Similarity, unit
 
 _ALL_QUERIES, _ALL_PAIRS, _WITHIN, _ACROSS = "all queries", "all pairs", "within a language", "across languages"
+#: Documents of an index that the teacher reads, too, and the mean cosine from which the vectors count as the same.
+_CHECKED, _SAME = 32, 0.99
+_LOG = logging.getLogger("langtailor")
 _TO_TEACHER = "queries by the model, documents by the teacher"
 _FROM_TEACHER = "queries by the teacher, documents by the model"
 #: By asymmetric group, that of what it gains over queries and documents by the model.
@@ -53,23 +58,28 @@ class RetrievalTask(VectorTask):
     """Measure the model's queries against the teacher's documents, too, and the teacher's queries against the model's
     documents."""
 
+    teacher_index: UserPath | None = None
+    """With `asymmetric` and `corpus`: your own index of the teacher's document vectors, which is then not made again. A
+    Parquet file with the columns `_id` and `vector`, or a `.npy` file with a row a line of `corpus`."""
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         beir = [path is not None for path in (self.corpus, self.queries, self.qrels)]
         if any(beir) == bool(self.squad) or any(beir) != all(beir):
             raise problem("squad", "give either `squad`, or `corpus`, `queries` and `qrels`")
+        if self.teacher_index and not (self.asymmetric and self.corpus):
+            raise problem("teacher_index", "needs `asymmetric: true`, and `corpus`, whose documents have ids")
         return self
 
     def needs(self, languages: Sequence[str]) -> TaskNeeds:
-        files = tuple(
-            path for path in (*self.squad.values(), self.corpus, self.queries, self.qrels) if path is not None
-        )
+        named = (*self.squad.values(), self.corpus, self.queries, self.qrels, self.teacher_index)
+        files = tuple(path for path in named if path is not None)
         prompts = tuple(prompt for prompt in (self.query_prompt, self.document_prompt) if prompt is not None)
         return TaskNeeds(files=files, prompts=prompts, teacher=self.asymmetric)
 
     def evaluate(self, evaluator: Evaluator, inputs: Inputs) -> TaskResult:
         collection = self._collection()
-        own = self._vectors(evaluator, collection)
+        own = self._vectors(evaluator, collection, is_teacher=inputs.teacher is None)
         groups = _grouped(pair_figures(own, own, collection, evaluator.similarity))
         if not self.asymmetric:
             return TaskResult(*retrieval_scores(groups, evaluator.resamples, evaluator.seed))
@@ -89,13 +99,36 @@ class RetrievalTask(VectorTask):
             return read_squad({lang: Path(path) for lang, path in self.squad.items()})
         return read_beir(Path(self.corpus), Path(self.queries), Path(self.qrels))
 
-    def _vectors(self, evaluator: Evaluator, collection: Collection) -> dict[str, NDArray[np.float32]]:
-        prompts = {queries_in(lang): self._prompt(evaluator, "query") for lang in collection.queries}
-        prompts |= {documents_in(lang): self._prompt(evaluator, "document") for lang in collection.documents}
-        return {
-            name: self.encode(evaluator, texts, f"encoding {name}", prompts[name])
-            for name, texts in collection.texts.items()
+    def _vectors(
+        self, evaluator: Evaluator, collection: Collection, *, is_teacher: bool
+    ) -> dict[str, NDArray[np.float32]]:
+        asking, answering = (self._prompt(evaluator, role) for role in ("query", "document"))
+        vectors = {
+            queries_in(lang): self.encode(evaluator, texts, f"encoding {queries_in(lang)}", asking)
+            for lang, texts in collection.queries.items()
         }
+        for lang, texts in collection.documents.items():
+            name = documents_in(lang)
+            if is_teacher and self.teacher_index is not None:
+                vectors[name] = self._indexed(evaluator, Path(self.teacher_index), collection.ids, texts, answering)
+            else:
+                vectors[name] = self.encode(evaluator, texts, f"encoding {name}", answering)
+        return vectors
+
+    def _indexed(
+        self, evaluator: Evaluator, index: Path, ids: Sequence[str], texts: Sequence[str], prompt: str | None
+    ) -> NDArray[np.float32]:
+        """The documents' vectors of the user's index, some of which are held against the teacher's."""
+        vectors = evaluator.prepared(read_index(index, ids, evaluator.dimension), self.truncate_dim)
+        read = self.encode(evaluator, texts[:_CHECKED], "encoding some documents", prompt)
+        cosine = float(COSINE.pairs(unit(vectors[:_CHECKED]), unit(read)).mean())
+        if cosine < _SAME:
+            _LOG.warning(
+                "%s: its vectors have a mean cosine of %.3f to the teacher's of the same documents; was it made by this "
+                "model, with this prompt, from these texts?",
+                *(index, cosine),
+            )
+        return vectors
 
     def _prompt(self, evaluator: Evaluator, role: Role) -> str | None:
         asked = self.query_prompt if role == "query" else self.document_prompt
