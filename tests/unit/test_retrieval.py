@@ -23,6 +23,9 @@ from langtailor.evaluation.evaluator import Evaluator
 from langtailor.evaluation.run import run_task, teacher_vectors
 from langtailor.evaluation.task import Inputs
 from langtailor.evaluation.tasks.retrieval import RetrievalTask
+from langtailor.export.graph import write_graph
+from langtailor.export.runtime import GraphEvaluator
+from langtailor.models.loading import load_teacher
 from langtailor.report.language_matrix import language_matrices
 from langtailor.report.page import environment
 from langtailor.report.scores import score_rows
@@ -271,6 +274,17 @@ def test_a_task_that_is_not_asymmetric_leaves_no_vectors(teacher, files, tmp_pat
     run_task("search", task, evaluator_of(teacher), Inputs(), tmp_path / "out" / "search.json")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["search.json"]
     assert teacher_vectors({"search": task}, [], None) == {}
+
+
+def test_an_export_is_measured_against_the_same_vectors(scored, student, tmp_path):
+    task, root, results = scored
+    settings = TeacherSettings(model="tiny")
+    model = load_teacher(student, settings, "cpu")
+    write_graph(model, "", tmp_path / "model.onnx")
+    evaluator = GraphEvaluator(student, model, tmp_path / "model.onnx", settings, 20, 1)
+    inputs = Inputs(teacher=teacher_vectors({"search": task}, [], str(root / "teacher")))
+    found = run_task("search", task, evaluator, inputs, tmp_path / "export" / "search.json")
+    assert ndcg(found) == pytest.approx(ndcg(results["cut"]), abs=1e-3)
 
 
 # The user's own index.

@@ -57,7 +57,6 @@ class RetrievalTask(VectorTask):
     asymmetric: bool = False
     """Measure the model's queries against the teacher's documents, too, and the teacher's queries against the model's
     documents."""
-
     teacher_index: UserPath | None = None
     """With `asymmetric` and `corpus`: your own index of the teacher's document vectors, which is then not made again. A
     Parquet file with the columns `_id` and `vector`, or a `.npy` file with a row a line of `corpus`."""
