@@ -164,7 +164,7 @@ def test_the_reference_has_every_key_with_its_type_default_and_description():
     text = descriptions()["README.md"]
     for row in (
         "| `seed` | whole number (0 or more, less than 4,294,967,296) | `42` | Seeds sampling, initialisation and training. |",
-        "| `distillation.learning_rate` | number (more than 0) | `5.0e-5` | Peak learning rate of the backbone. |",
+        "| `distillation.learning_rate` | number (more than 0) | `0.0002` | Peak learning rate of the backbone. ",
         "| `corpus.languages.<language>.weight` | number (more than 0) | `1.0` | ",
         "| `corpus.sources.<name>.dataset` | `owner/name` | *required* | ",
         "| `distillation.objective.temperature` | number (more than 0) | `0.05` | ",
@@ -222,6 +222,14 @@ def test_variants_that_differ_in_training_alone_share_the_clone_of_the_first() -
     alone = {name: name for name in ("small", "grafted", "random")}
     assert owners == alone | dict.fromkeys(("slow", "fast", "rows"), "slow"), "without new tokens no row is made"
     assert settings.compared("fast") == {"teacher": "teacher", "cut": "slow/clone", "trained": "fast/student"}
+
+
+def test_shorter_vectors_are_not_compared_with_the_teachers() -> None:
+    task = {"kind": "retrieval", "squad": {"tr": "data/tr.json"}, "asymmetric": True}
+    config = readme_config() | {"evaluation": {"tasks": {"xquad": task}}}
+    assert load_settings(config).task_needs("xquad").teacher
+    with pytest.raises(ConfigError, match=r"`evaluation.tasks.xquad.asymmetric`: variant 'short' has 8 dimensions"):
+        load_settings(config | {"variants": {"short": {"student": {"dimensions": 8}}}})
 
 
 def test_a_variant_that_is_only_cut_already_stands_for_it() -> None:

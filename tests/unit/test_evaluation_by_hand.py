@@ -9,11 +9,11 @@ from sentence_transformers import SentenceTransformer
 
 from langtailor.config.teacher import TeacherSettings
 from langtailor.evaluation.evaluator import Evaluator
+from langtailor.evaluation.ranking import nearest, ranking_figures
 from langtailor.evaluation.task import Inputs
 from langtailor.evaluation.tasks.agreement import AgreementTask
 from langtailor.evaluation.tasks.bitext import translations_found
 from langtailor.evaluation.tasks.fertility import FertilityTask
-from langtailor.evaluation.tasks.retrieval import nearest, retrieval_scores
 from langtailor.evaluation.tasks.speed import SpeedTask
 from langtailor.models.similarity import COSINE, unit
 from langtailor.storage.artifacts import Manifest, directory_digest, seal_directory
@@ -109,8 +109,8 @@ def test_ten_relevant_documents_of_twelve_are_all_that_the_first_ten_ranks_can_h
     """Every rank up to ten is right, which nothing can better: nDCG 100, though recall is 10 of 12."""
     documents = np.eye(14, dtype=np.float32)
     query = np.arange(14, 0, -1, dtype=np.float32)[None]
-    scores, _ = retrieval_scores(nearest(query, documents, 10), [dict.fromkeys(range(12), 1.0)], 0, 0)
-    assert [score.value for score in scores] == pytest.approx([100.0, 100 * 10 / 12, 100.0], abs=1e-3)
+    figures = ranking_figures(nearest(query, documents, 10), [dict.fromkeys(range(12), 1.0)])
+    assert figures[:, 0] == pytest.approx([100.0, 100 * 10 / 12, 100.0])
 
 
 def test_a_target_that_lies_near_many_sources_is_scaled_by_its_own_neighbours():

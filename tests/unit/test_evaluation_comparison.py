@@ -105,6 +105,6 @@ def test_a_lower_figure_is_no_harm_where_less_is_better(tmp_path):
 def test_a_model_that_was_only_reduced_harms_where_no_training_follows():
     difference = Difference(-9.0, -9.5, -8.5)
     score = Score("x", 1.0, None, None, 9)
-    start = {step: score for step in ("teacher", "cut", "reduced")}
+    start = dict.fromkeys(("teacher", "cut", "reduced"), score)
     assert Comparison("t", "x", None, start, {}, {"reduced": difference}).harmful == ["reduced"]
     assert Comparison("t", "x", None, start | {"trained": score}, {}, {"reduced": difference}).harmful == []

@@ -9,10 +9,10 @@ import pytest
 
 from langtailor.config.sentence_pairs import StsPairs
 from langtailor.errors import SourceError
+from langtailor.evaluation.collection import UNNAMED, read_beir
 from langtailor.evaluation.task import Inputs
 from langtailor.evaluation.tasks.bitext import BitextTask
 from langtailor.evaluation.tasks.clustering import ClusteringTask
-from langtailor.evaluation.tasks.retrieval import RetrievalTask, read_judgements
 from langtailor.sources.sentence_pairs import read_pairs
 from langtailor.sources.table_files import read_table, table_of
 
@@ -85,7 +85,7 @@ def test_a_file_without_sentences_is_refused(tmp_path):
 
 
 def retrieval(tmp_path, corpus=(), queries=(), qrels=()):
-    """A task whose files hold these lines."""
+    """What is read of files that hold these lines."""
     lines = {
         "corpus": corpus or ['{"_id": "d1", "text": "It crosses the strait."}'],
         "queries": queries or ['{"_id": "q1", "text": "what crosses the strait"}'],
@@ -93,7 +93,7 @@ def retrieval(tmp_path, corpus=(), queries=(), qrels=()):
     }
     suffixes = {"corpus": "jsonl", "queries": "jsonl", "qrels": "tsv"}
     files = {name: write(tmp_path / f"{name}.{suffixes[name]}", "\n".join(text)) for name, text in lines.items()}
-    return RetrievalTask(kind="retrieval", **{name: str(file) for name, file in files.items()})
+    return read_beir(**files)
 
 
 TITLED = '{"_id": "d1", "title": "Ferry", "text": "It crosses the strait."}'
@@ -103,13 +103,13 @@ NO_TITLE = '{"_id": "d3", "text": "It was sold."}'
 
 @pytest.mark.parametrize("lines", [(TITLED, NULL_TITLE, NO_TITLE), (NO_TITLE, NULL_TITLE, TITLED)])
 def test_a_title_stands_before_the_text_of_each_document_that_has_one(tmp_path, lines):
-    documents = read_judgements(retrieval(tmp_path, corpus=lines)).documents
+    documents = retrieval(tmp_path, corpus=lines).documents[UNNAMED]
     expected = {TITLED: "Ferry It crosses the strait.", NULL_TITLE: "It stays in port.", NO_TITLE: "It was sold."}
     assert documents == tuple(expected[line] for line in lines)
 
 
 def test_a_document_may_have_a_title_alone(tmp_path):
-    documents = read_judgements(retrieval(tmp_path, corpus=['{"_id": "d1", "title": "Ferry", "text": ""}'])).documents
+    documents = retrieval(tmp_path, corpus=['{"_id": "d1", "title": "Ferry", "text": ""}']).documents[UNNAMED]
     assert documents == ("Ferry",)
 
 
@@ -133,14 +133,14 @@ def test_a_document_may_have_a_title_alone(tmp_path):
 )
 def test_what_is_missing_in_a_retrieval_file_is_refused_by_file_and_line(tmp_path, files, says):
     with pytest.raises(SourceError, match=says):
-        read_judgements(retrieval(tmp_path, **files))
+        retrieval(tmp_path, **files)
 
 
 def test_judgements_of_unknown_documents_and_queries_are_left_out_and_counted(tmp_path, caplog):
     lines = ["q1\td1\t1", "q1\tgone\t1", "other\td1\t1", "q1\tgone too\t0"]
     with caplog.at_level(logging.WARNING, "langtailor"):
-        judgements = read_judgements(retrieval(tmp_path, qrels=lines))
-    assert judgements.relevant == ({0: 1.0},)
+        collection = retrieval(tmp_path, qrels=lines)
+    assert collection.relevant == {UNNAMED: ({0: 1.0},)}
     (record,) = caplog.records
     assert record.getMessage().startswith(
         "3 of 4 judgements are left out, as the other files have no such query or document"

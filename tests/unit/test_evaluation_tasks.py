@@ -12,12 +12,14 @@ from sklearn.linear_model import LogisticRegression
 
 from langtailor.config.teacher import TeacherSettings
 from langtailor.errors import ConfigError, SourceError
+from langtailor.evaluation.collection import read_beir
 from langtailor.evaluation.evaluator import Evaluator
+from langtailor.evaluation.ranking import nearest, ranking_figures
 from langtailor.evaluation.task import Inputs
 from langtailor.evaluation.tasks.classification import classification_scores
 from langtailor.evaluation.tasks.clustering import ClusteringTask, clustering_scores
 from langtailor.evaluation.tasks.mteb import MtebTask, mteb_scores, scores_of
-from langtailor.evaluation.tasks.retrieval import RetrievalTask, nearest, read_judgements, retrieval_scores
+from langtailor.evaluation.tasks.retrieval import RetrievalTask
 from langtailor.models.loading import load_sentence_transformer
 from langtailor.models.similarity import unit
 from tests.models import make_tiny_bert_teacher
@@ -82,17 +84,17 @@ def test_truncated_vectors_give_the_figures_of_sentence_transformers(teacher, fi
 def test_graded_gains_follow_the_formula():
     vectors = np.eye(4, dtype=np.float32)
     query = unit(np.array([[4, 3, 2, 1]], np.float32))
-    scores, _ = retrieval_scores(nearest(query, vectors, 10), [{0: 1.0, 2: 3.0}], 0, 0)
+    figures = ranking_figures(nearest(query, vectors, 10), [{0: 1.0, 2: 3.0}])
     expected = (1 / np.log2(2) + 3 / np.log2(4)) / (3 / np.log2(2) + 1 / np.log2(3))
-    assert scores[0].value == pytest.approx(100 * expected, abs=1e-3)
+    assert figures[0, 0] == pytest.approx(100 * expected)
 
 
 def test_blocks_change_nothing(monkeypatch):
     rng = np.random.default_rng(2)
     queries, keys = rng.standard_normal((7, 5)).astype(np.float32), rng.standard_normal((40, 5)).astype(np.float32)
     whole = np.argsort(-(queries @ keys.T), axis=1, kind="stable")[:, :6]
-    monkeypatch.setattr("langtailor.evaluation.tasks.retrieval._DOCUMENTS_AT_ONCE", 9)
-    monkeypatch.setattr("langtailor.evaluation.tasks.retrieval._QUERIES_AT_ONCE", 2)
+    monkeypatch.setattr("langtailor.evaluation.ranking._DOCUMENTS_AT_ONCE", 9)
+    monkeypatch.setattr("langtailor.evaluation.ranking._QUERIES_AT_ONCE", 2)
     assert np.array_equal(nearest(queries, keys, 6), whole)
 
 
@@ -108,7 +110,7 @@ def test_bad_judgements_are_named(files, line, message):
     task = files[0]
     write_lines(Path(task.qrels), ["query-id\tcorpus-id\tscore", line])
     with pytest.raises(SourceError, match=message):
-        read_judgements(task)
+        read_beir(Path(task.corpus), Path(task.queries), Path(task.qrels))
 
 
 def labelled(seed, n):

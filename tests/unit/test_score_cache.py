@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from langtailor.config.evaluation import parse_task
@@ -40,10 +42,12 @@ def write_pairs(score: int) -> None:
     Path("pairs.csv").write_text("\n".join(["sentence1,sentence2,score", *rows, ""]), encoding="utf-8")
 
 
-def evaluate(folder: Path, tasks: dict[str, Any], resamples: int = 10) -> list[str]:
+def evaluate(
+    folder: Path, tasks: dict[str, Any], resamples: int = 10, teacher: dict[str, Path] | None = None, to: str = ""
+) -> list[str]:
     """Names of the tasks that are computed."""
     evaluator = Evaluator(folder / "model", TeacherSettings(model="tiny"), resamples, seed=1, device="cpu")
-    inputs = Inputs({lang: folder / f"{lang}.parquet" for lang in TEXTS})
+    inputs = Inputs({lang: folder / f"{lang}.parquet" for lang in TEXTS}, teacher=teacher)
     computed, real = [], run_module.run_task
 
     def counted(name: str, *arguments: Any) -> Any:
@@ -53,7 +57,7 @@ def evaluate(folder: Path, tasks: dict[str, Any], resamples: int = 10) -> list[s
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(run_module, "run_task", counted)
         parsed = {name: parse_task(task) for name, task in tasks.items()}
-        evaluate_model(parsed, evaluator, inputs, folder / "scores", folder / "cache")
+        evaluate_model(parsed, evaluator, inputs, folder / f"scores{to}", folder / f"cache{to}")
     return computed
 
 
@@ -106,3 +110,41 @@ def test_a_task_that_fails_keeps_no_other_from_being_computed(folder, caplog):
     assert any(text.startswith("error: task missing: nowhere.csv") for text in caplog.messages)
     assert not (folder / "scores").exists()
     assert evaluate(folder, {"words": FERTILITY}) == []
+
+
+def write_questions(asked: str) -> dict[str, Any]:
+    qas = [{"id": str(n), "question": text} for n, text in enumerate((asked, "Two."))]
+    content = {"data": [{"paragraphs": [{"context": "One.", "qas": qas}, {"context": "Three.", "qas": []}]}]}
+    Path("questions.json").write_text(json.dumps(content), encoding="utf-8")
+    return {"kind": "retrieval", "squad": {"tr": "questions.json"}, "asymmetric": True}
+
+
+def test_the_teachers_vectors_of_a_tasks_texts_are_cached_with_its_scores(folder):
+    tasks = {"search": write_questions("One."), "words": FERTILITY}
+    assert evaluate(folder, tasks) == ["search", "words"]
+    vectors = folder / "scores" / "search.parquet"
+    before = vectors.read_bytes()
+    assert evaluate(folder, {**tasks, "pairs": STS}) == ["pairs"]
+    assert vectors.read_bytes() == before
+    (cached,) = (folder / "cache").glob("search.*.parquet")
+    cached.write_bytes(before[:-9])
+    assert evaluate(folder, tasks) == ["search"], "what is damaged is made again"
+    assert vectors.read_bytes() == before
+    tasks["search"] = write_questions("Abcd.")
+    assert evaluate(folder, tasks) == ["search"]
+    assert len(list((folder / "cache").glob("search.*"))) == 2, "of each task the last are kept"
+
+
+def test_a_later_model_is_compared_anew_when_the_teachers_vectors_are_others(folder):
+    tasks, teacher = (
+        {"search": write_questions("One."), "words": FERTILITY},
+        {"search": folder / "scores" / "search.parquet"},
+    )
+    evaluate(folder, tasks)
+    assert evaluate(folder, tasks, teacher=teacher, to="-student") == ["search", "words"]
+    assert not (folder / "scores-student" / "search.parquet").exists()
+    assert evaluate(folder, tasks, teacher=teacher, to="-student") == []
+    table = pq.read_table(teacher["search"])
+    other = pa.array([[-number for number in vector] for vector in table["vector"].to_pylist()], table["vector"].type)
+    pq.write_table(table.set_column(1, "vector", other), teacher["search"])
+    assert evaluate(folder, tasks, teacher=teacher, to="-student") == ["search"]

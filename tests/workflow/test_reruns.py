@@ -6,6 +6,8 @@ the teacher, and three of the clone that is only cut, of the one with new tokens
 """
 
 import ast
+import copy
+import json
 import os
 import re
 import shutil
@@ -323,8 +325,10 @@ CODE = [
 FURTHER = {
     "new checkout of the same code": "nothing",
     "code moved to another module": "nothing",
+    "asymmetric retrieval added": "this task for the teacher, then for each model; card, report",
     "own file touched, not changed": "nothing",
     "own file of text changed, added or removed": "the documents of its language, and what follows",
+    "own file of an evaluation task changed": "this task for each model, card, report",
     "own teacher folder changed": "everything but the documents",
     "intermediate file deleted": "nothing, until a job that reads it runs; then its rule, and what follows from it",
 }
@@ -452,6 +456,36 @@ def test_own_files_are_watched(finished):
     assert finished.planned(config, documents) == NOTHING
     second.unlink()
     assert finished.planned(config, documents) == {"fetch_documents": 1}
+
+
+def test_a_student_is_measured_against_the_teachers_vectors_of_an_asymmetric_task(finished, tmp_path):
+    again = copy.copy(finished)
+    again.folder = Path(shutil.copytree(finished.folder, tmp_path / "again"))
+    questions, student = tmp_path / "questions.json", "results/small/evaluation/tailored.cut/clone"
+    write_questions(questions, "Nerede?")
+    search = {"kind": "retrieval", "squad": {"tr": str(questions)}}
+    symmetric = changed(finished.config, {"evaluation.tasks.search": search})
+    assert again.planned(symmetric, student) == {"evaluate": 1}
+    config = changed(symmetric, {"evaluation.tasks.search.asymmetric": True})
+    assert again.planned(config) == SCORES
+    done = again.snakemake(student, config=config)
+    assert done.returncode == 0, done.stderr
+    scores = again.json("evaluation/tailored.cut/clone/search.json")["scores"]
+    assert "queries by the model, documents by the teacher" in [score["group"] for score in scores]
+    log = (again.results / "logs" / "evaluate" / "teacher.log").read_text(encoding="utf-8")
+    assert "4 tasks, 3 of them from the score cache" in log
+    assert again.planned(config, student) == NOTHING
+    write_questions(questions, "Ne zaman?")
+    assert again.planned(config, student) == {"evaluate_teacher": 1, "evaluate": 1}
+
+
+def write_questions(path: Path, asked: str) -> None:
+    """A file laid out as SQuAD's with a question about one of two paragraphs."""
+    paragraphs = [
+        {"context": "Vapur iskeleye yanaştı.", "qas": [{"id": "1", "question": asked}]},
+        {"context": "Bugün hava çok güzel.", "qas": []},
+    ]
+    path.write_text(json.dumps({"data": [{"paragraphs": paragraphs}]}), encoding="utf-8")
 
 
 def test_the_document_says_the_same():

@@ -362,6 +362,11 @@ def evaluation_inputs(vectors=evaluation_vectors):
     }
 
 
+def teacher_evaluation():
+    """The teacher's scores, where later models are compared on the vectors that it leaves with them."""
+    return {"teacher": "<results>/evaluation/teacher"} if any(needs.teacher for needs in NEEDS) else {}
+
+
 def evaluation_threads(wildcards):
     """Threads of a model's evaluation: all where speed is measured, and for the student, which comes last and alone."""
     last = wildcards.get("model") == "student" and len(VARIANTS) == 1

@@ -5,6 +5,7 @@ rule evaluate:
     """Evaluate {wildcards.variant}, {wildcards.model}."""
     input:
         **evaluation_inputs(),
+        **teacher_evaluation(),
         model=lambda wildcards: {
             "clone": "<results>/clone/{variant}",
             "reduced": "<results>/reduction/{variant}/model",

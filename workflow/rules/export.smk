@@ -5,6 +5,7 @@ rule export_student:
     """Export {wildcards.variant} to {wildcards.format}."""
     input:
         **evaluation_inputs(),
+        **teacher_evaluation(),
         texts=per_language("<results>/corpus/{lang}.parquet"),
         student="<results>/student/{variant}",
         scores=student_scores,

@@ -24,6 +24,8 @@ class TaskNeeds:
         prompts: what it puts before texts: names of the model's prompts, or prompts written out.
         vectors: whether it reads the teacher's stored vectors of those languages.
         alone: whether it measures the machine, so that nothing else may run there.
+        teacher: whether a later model is compared on the teacher's vectors of the task's own texts, which the teacher's
+            evaluation leaves.
     """
 
     languages: tuple[str, ...] = ()
@@ -31,6 +33,7 @@ class TaskNeeds:
     prompts: tuple[str, ...] = ()
     vectors: bool = False
     alone: bool = False
+    teacher: bool = False
 
 
 class Task(Section, ABC):

@@ -35,8 +35,22 @@ def validated_settings(config: Any, files: Sequence[ConfigFile] = ()) -> Setting
     _refuse_odd_keys(config, files)
     settings = _validated(Settings, config, (), files)
     for name in settings.variants:
-        _validated(Variant, settings.merged_variant(name), ("variants", name), files)
+        variant = _validated(Variant, settings.merged_variant(name), ("variants", name), files)
+        _refuse_other_dimensions(settings, name, variant)
     return settings
+
+
+def _refuse_other_dimensions(settings: Settings, name: str, variant: Variant) -> None:
+    """Refuse to compare a student's vectors with the teacher's where they have not as many numbers."""
+    if variant.student.dimensions is None:
+        return
+    for task in settings.evaluation.tasks:
+        if settings.task_needs(task).teacher:
+            raise ConfigError(
+                f"evaluation.tasks.{task}.asymmetric",
+                f"variant {name!r} has {variant.student.dimensions} dimensions (student.dimensions), so that its vectors "
+                "cannot be compared with the teacher's; leave one of the two out",
+            )
 
 
 def refuse_unwritable(root: Path) -> None:

@@ -23,7 +23,7 @@ Snakemake reads YAML 1.1. There `5e-5` is text: write `5.0e-5`. And `no` is fals
 A value can also be given on the command line: `--config seed=7`, nested: `--config 'vocabulary={size: 8192}'`.
 """
 _TABLE = "| Key | Type | Default | Description |\n|---|---|---|---|"
-_PLACEHOLDERS = dict.fromkeys(("languages", "language_weights", "letters", "scripts"), "<language>")
+_PLACEHOLDERS = dict.fromkeys(("languages", "language_weights", "letters", "scripts", "squad"), "<language>")
 _PATTERNS = {NAME_PATTERN: "name", DATASET_PATTERN: "`owner/name`"}
 _TYPES = {"integer": "whole number", "number": "number", "string": "text", "boolean": "`true` or `false`"}
 _BOUNDS = {

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,11 @@ from langtailor.storage.artifacts import directory_digest
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
+_LOG = logging.getLogger("langtailor")
+Role = Literal["query", "document"]
+#: Names of the prompt of a role, as sentence-transformers looks for them: the first that is there.
+_ROLE_PROMPTS: Mapping[Role, tuple[str, ...]] = {"query": ("query",), "document": ("document", "passage", "corpus")}
+
 
 class Evaluator:
     """One model, ready to be evaluated.
@@ -37,11 +43,13 @@ class Evaluator:
         folder: the model's folder.
         prompt: put before each text.
         similarity: how the model compares vectors.
+        dimension: length of its vectors.
     """
 
     def __init__(self, model: Path, teacher: TeacherSettings, resamples: int, seed: int, device: str) -> None:
         self.folder, self.resamples, self.seed = model, resamples, seed
         self._info = ModelInfo.read(model)
+        self.dimension = self._info.dimension
         self.prompt = find_prompt(self._info, teacher.prompt)
         self.similarity = Similarity(self._info.similarity)
         self._teacher, self._device = teacher, device
@@ -60,6 +68,17 @@ class Evaluator:
     def model(self) -> SentenceTransformer:
         """The model, loaded when first needed: some tasks need only its tokenizer."""
         return load_teacher(self.folder, self._teacher, self._device)
+
+    def role_prompt(self, role: Role) -> str | None:
+        """The prompt that the model itself has for queries or for documents.
+
+        Its name, or an empty text where the model has one for the other role alone; ``None`` where it tells no roles
+        apart. As ``encode_query`` and ``encode_document`` of sentence-transformers, but that an empty ``document``, which
+        these put into a model that has none, does not hide ``passage``.
+        """
+        prompts = self._info.prompts
+        names = {each: next((name for name in named if prompts.get(name)), "") for each, named in _ROLE_PROMPTS.items()}
+        return names[role] if any(names.values()) else None
 
     def vectors(
         self,
@@ -85,12 +104,20 @@ class Evaluator:
         Raises:
             ConfigError: ``width`` is more than the model has, or it has no prompt of this name.
         """
-        if width is not None and width > self._info.dimension:
+        if width is not None and width > self.dimension:
             raise ConfigError(
                 "evaluation.tasks",
-                f"truncate_dim {width} is more than the {self._info.dimension} dimensions of {self.folder}",
+                f"truncate_dim {width} is more than the {self.dimension} dimensions of {self.folder}",
             )
         text_before = self.prompt if prompt is None else find_prompt(self._info, prompt, "evaluation.tasks")
+        if text_before:
+            _LOG.info("%s behind %r", label, text_before)
+        return self.prepared(encode_texts(self.model, texts, text_before, label), width, similarity)
+
+    def prepared(
+        self, vectors: NDArray[np.float32], width: int | None = None, similarity: Similarity | None = None
+    ) -> NDArray[np.float32]:
+        """The model's vectors, ready to be compared; see :meth:`vectors`."""
         prepare = (similarity or self.similarity).prepare
-        vectors = prepare(encode_texts(self.model, texts, text_before, label))
-        return vectors if width is None else prepare(vectors[:, :width])
+        whole = prepare(vectors)
+        return whole if width is None else prepare(whole[:, :width])

@@ -17,6 +17,7 @@ from langtailor.config.evaluation import Task
 from langtailor.corpus.reading import read_corpus
 from langtailor.evaluation.evaluator import Evaluator
 from langtailor.evaluation.scores import Floats, Score
+from langtailor.evaluation.text_vectors import TextVectors
 from langtailor.models.similarity import Similarity
 from langtailor.storage.digests import sha256_file
 
@@ -28,23 +29,27 @@ class Inputs:
     Attributes:
         corpora: corpus by language.
         vectors: shards of the teacher's stored vectors by language.
+        teacher: by task, the teacher's vectors of the task's own texts, for those that ask for them; ``None`` where it
+            is the teacher that is evaluated.
     """
 
     corpora: Mapping[str, Path] = field(default_factory=dict)
     vectors: Mapping[str, Sequence[Path]] = field(default_factory=dict)
+    teacher: Mapping[str, Path] | None = None
 
-    def of(self, task: Task) -> Inputs:
-        """What one task reads of them."""
+    def of(self, name: str, task: Task) -> Inputs:
+        """What the task of this name reads of them."""
         needs = task.needs(list(self.corpora))
+        corpora = {lang: self.corpora[lang] for lang in needs.languages}
         vectors = {lang: self.vectors[lang] for lang in needs.languages if needs.vectors}
-        return Inputs({lang: self.corpora[lang] for lang in needs.languages}, vectors)
+        teacher = None if self.teacher is None else {name: self.teacher[name]} if needs.teacher else {}
+        return Inputs(corpora, vectors, teacher)
 
     def digests(self) -> dict[str, list[str]]:
-        """SHA-256 of every file, by language."""
-        return {
-            lang: [sha256_file(file) for file in (corpus, *self.vectors.get(lang, ()))]
-            for lang, corpus in self.corpora.items()
-        }
+        """SHA-256 of every file, by language or task."""
+        corpora = {lang: [corpus, *self.vectors.get(lang, ())] for lang, corpus in self.corpora.items()}
+        teacher = {f"teacher's {name}": [file] for name, file in (self.teacher or {}).items()}
+        return {name: list(map(sha256_file, files)) for name, files in (corpora | teacher).items()}
 
     def test_split(self) -> Iterator[tuple[str, pa.Table]]:
         """The test split of each language, with the columns ``text`` and ``pair``."""
@@ -60,11 +65,13 @@ class TaskResult:
         scores: the figures, the main one first; none where there is nothing to evaluate on.
         items: figures per item by group.
         gold: what the items are correlated with.
+        vectors: of the teacher, its vectors of the task's own texts, where the task asks for them.
     """
 
     scores: tuple[Score, ...]
     items: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     gold: tuple[float, ...] = ()
+    vectors: TextVectors | None = None
 
 
 class EvaluationTask(Task):

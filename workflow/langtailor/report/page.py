@@ -18,6 +18,7 @@ from langtailor.models.folder import ModelInfo
 from langtailor.report.certificate import TOKEN_COLUMNS, check_rows, fertility_plot, token_rows
 from langtailor.report.corpus import CorpusRow, corpus_plot, read_corpus_row
 from langtailor.report.formats import duration, figure
+from langtailor.report.language_matrix import LanguageMatrix, language_matrices
 from langtailor.report.plots import Plot
 from langtailor.report.provenance import versions
 from langtailor.report.scores import Tile, score_plots, score_rows, tiles
@@ -51,6 +52,7 @@ class VariantPart:
     steps: StepTable
     score_steps: Mapping[str, str]
     scores: Sequence[Comparison]
+    language_matrices: Sequence[LanguageMatrix]
     score_plots: Sequence[Plot]
     vocabulary_size: int
     teacher_vocabulary_size: int
@@ -175,6 +177,7 @@ def _variant_part(
         steps=step_table(root, models, comparisons, targets),
         score_steps={step: STEPS[step] for step in models},
         scores=score_rows(comparisons),
+        language_matrices=language_matrices(comparisons),
         score_plots=score_plots(comparisons),
         vocabulary_size=student.vocabulary_size,
         teacher_vocabulary_size=teacher.vocabulary_size,

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from langtailor.config.variants import STEPS
+from langtailor.evaluation.collection import language_pair
 from langtailor.evaluation.comparison import Comparison
 from langtailor.models.folder import ModelInfo
 from langtailor.report import plots
@@ -64,9 +65,9 @@ def main_rows(comparisons: Sequence[Comparison]) -> list[Comparison]:
 
 
 def score_rows(comparisons: Sequence[Comparison]) -> list[Comparison]:
-    """The rows of the table of scores: all tasks but tokens per word, which has its own section."""
+    """The rows of the table of scores: all but tokens per word and pairs of languages, which have tables of their own."""
     fertility_tasks = {row.task for row in comparisons if row.metric == FERTILITY}
-    return [row for row in comparisons if row.task not in fertility_tasks]
+    return [row for row in comparisons if row.task not in fertility_tasks and not language_pair(row.group)]
 
 
 def score_plots(comparisons: Sequence[Comparison]) -> list[Plot]:

@@ -4,178 +4,204 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field, model_validator
 
-from langtailor.config.base import UserPath
+from langtailor.config.base import Name, UserPath, problem
 from langtailor.config.evaluation import TaskNeeds, task_kind
-from langtailor.errors import SourceError
-from langtailor.evaluation.evaluator import Evaluator
+from langtailor.evaluation.collection import Collection, documents_in, pair_group, queries_in, read_beir, read_squad
+from langtailor.evaluation.evaluator import Evaluator, Role
+from langtailor.evaluation.index_file import read_index
+from langtailor.evaluation.ranking import DEPTH, METRICS, nearest, ranking_figures
 from langtailor.evaluation.scores import Floats, Score, mean_score
-from langtailor.evaluation.task import Inputs, TaskResult, VectorTask
-from langtailor.models.similarity import COSINE, Similarity
-from langtailor.sources.table_files import read_table
+from langtailor.evaluation.task import Inputs, TaskResult, VectorTask, rounded
+from langtailor.evaluation.text_vectors import TextVectors
+from langtailor.models.similarity import COSINE, Similarity, unit
 
-_DEPTH = 10
-_QUERIES_AT_ONCE, _DOCUMENTS_AT_ONCE = 256, 65_536
-_GROUP = "all queries"
+_ALL_QUERIES, _ALL_PAIRS, _WITHIN, _ACROSS = "all queries", "all pairs", "within a language", "across languages"
+#: Documents of an index that the teacher reads, too, and the mean cosine from which the vectors count as the same.
+_CHECKED, _SAME = 32, 0.99
 _LOG = logging.getLogger("langtailor")
+_TO_TEACHER = "queries by the model, documents by the teacher"
+_FROM_TEACHER = "queries by the teacher, documents by the model"
+#: By asymmetric group, that of what it gains over queries and documents by the model.
+_GAINS = {_TO_TEACHER: "by the teacher's documents", _FROM_TEACHER: "by the teacher's queries"}
+#: float32, shape (texts, d), by the names of :attr:`Collection.texts`.
+Vectors = Mapping[str, NDArray[np.float32]]
 
 
 @task_kind
 class RetrievalTask(VectorTask):
-    """Finding the documents that answer a query: nDCG@10. Files as BEIR lays them out."""
+    """Finding the documents that answer a query: nDCG@10. Files as SQuAD or as BEIR lays them out."""
 
     kind: Literal["retrieval"]
-    corpus: UserPath
-    """JSON Lines with `_id`, `text` and perhaps `title`."""
-    queries: UserPath
+    squad: Annotated[dict[Name, UserPath], Field(default={})]
+    """A JSON file as SQuAD's, by language: paragraphs are documents, and each question is a query that its paragraph
+    answers. Of several languages, whose questions have the same `id`, every pair is measured."""
+    corpus: UserPath | None = None
+    """Instead of `squad`, with `queries` and `qrels`, as BEIR has them: JSON Lines with `_id`, `text` and perhaps
+    `title`."""
+    queries: UserPath | None = None
     """JSON Lines with `_id` and `text`."""
-    qrels: UserPath
+    qrels: UserPath | None = None
     """TSV with the columns `query-id`, `corpus-id` and `score`."""
     query_prompt: str | None = None
-    """Prompt before each query: a name of one of the model's prompts, or the prompt itself; `null` takes the
-    teacher's."""
+    """Prompt before each query: a name of one of the model's prompts, or the prompt itself; `null` takes the model's own
+    for queries, or the teacher's prompt where the model has none for queries or documents."""
     document_prompt: str | None = None
     """The same for documents."""
+    asymmetric: bool = False
+    """Measure the model's queries against the teacher's documents, too, and the teacher's queries against the model's
+    documents."""
+    teacher_index: UserPath | None = None
+    """With `asymmetric` and `corpus`: your own index of the teacher's document vectors, which is then not made again. A
+    Parquet file with the columns `_id` and `vector`, or a `.npy` file with a row a line of `corpus`."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        beir = [path is not None for path in (self.corpus, self.queries, self.qrels)]
+        if any(beir) == bool(self.squad) or any(beir) != all(beir):
+            raise problem("squad", "give either `squad`, or `corpus`, `queries` and `qrels`")
+        if self.teacher_index and not (self.asymmetric and self.corpus):
+            raise problem("teacher_index", "needs `asymmetric: true`, and `corpus`, whose documents have ids")
+        return self
 
     def needs(self, languages: Sequence[str]) -> TaskNeeds:
+        named = (*self.squad.values(), self.corpus, self.queries, self.qrels, self.teacher_index)
+        files = tuple(path for path in named if path is not None)
         prompts = tuple(prompt for prompt in (self.query_prompt, self.document_prompt) if prompt is not None)
-        return TaskNeeds(files=(self.corpus, self.queries, self.qrels), prompts=prompts)
+        return TaskNeeds(files=files, prompts=prompts, teacher=self.asymmetric)
 
     def evaluate(self, evaluator: Evaluator, inputs: Inputs) -> TaskResult:
-        judgements = read_judgements(self)
-        queries = self.encode(evaluator, judgements.queries, "encoding queries", self.query_prompt)
-        documents = self.encode(evaluator, judgements.documents, "encoding documents", self.document_prompt)
-        ranked = nearest(queries, documents, _DEPTH, evaluator.similarity)
-        return TaskResult(*retrieval_scores(ranked, judgements.relevant, evaluator.resamples, evaluator.seed))
+        collection = self._collection()
+        own = self._vectors(evaluator, collection, is_teacher=inputs.teacher is None)
+        groups = _grouped(pair_figures(own, own, collection, evaluator.similarity))
+        if not self.asymmetric:
+            return TaskResult(*retrieval_scores(groups, evaluator.resamples, evaluator.seed))
+        left = TextVectors.of(collection.texts, own) if inputs.teacher is None else None
+        teacher = _teacher_vectors(inputs, collection) if left is None else own
+        for group, queries, documents in ((_TO_TEACHER, own, teacher), (_FROM_TEACHER, teacher, own)):
+            groups[group] = _mean(pair_figures(queries, documents, collection, evaluator.similarity))
+        return TaskResult(*retrieval_scores(groups, evaluator.resamples, evaluator.seed), vectors=left)
+
+    def _collection(self) -> Collection:
+        """The task's texts and what answers what.
+
+        Raises:
+            SourceError: a file cannot be used.
+        """
+        if self.corpus is None or self.queries is None or self.qrels is None:
+            return read_squad({lang: Path(path) for lang, path in self.squad.items()})
+        return read_beir(Path(self.corpus), Path(self.queries), Path(self.qrels))
+
+    def _vectors(
+        self, evaluator: Evaluator, collection: Collection, *, is_teacher: bool
+    ) -> dict[str, NDArray[np.float32]]:
+        asking, answering = (self._prompt(evaluator, role) for role in ("query", "document"))
+        vectors = {
+            queries_in(lang): self.encode(evaluator, texts, f"encoding {queries_in(lang)}", asking)
+            for lang, texts in collection.queries.items()
+        }
+        for lang, texts in collection.documents.items():
+            name = documents_in(lang)
+            if is_teacher and self.teacher_index is not None:
+                vectors[name] = self._indexed(evaluator, Path(self.teacher_index), collection.ids, texts, answering)
+            else:
+                vectors[name] = self.encode(evaluator, texts, f"encoding {name}", answering)
+        return vectors
+
+    def _indexed(
+        self, evaluator: Evaluator, index: Path, ids: Sequence[str], texts: Sequence[str], prompt: str | None
+    ) -> NDArray[np.float32]:
+        """The documents' vectors of the user's index, some of which are held against the teacher's."""
+        vectors = evaluator.prepared(read_index(index, ids, evaluator.dimension), self.truncate_dim)
+        read = self.encode(evaluator, texts[:_CHECKED], "encoding some documents", prompt)
+        cosine = float(COSINE.pairs(unit(vectors[:_CHECKED]), unit(read)).mean())
+        if cosine < _SAME:
+            _LOG.warning(
+                "%s: its vectors have a mean cosine of %.3f to the teacher's of the same documents; was it made by this "
+                "model, with this prompt, from these texts?",
+                *(index, cosine),
+            )
+        return vectors
+
+    def _prompt(self, evaluator: Evaluator, role: Role) -> str | None:
+        asked = self.query_prompt if role == "query" else self.document_prompt
+        return evaluator.role_prompt(role) if asked is None else asked
 
 
-@dataclass(frozen=True)
-class Judgements:
-    """Queries, documents, and which answer which.
+def _teacher_vectors(inputs: Inputs, collection: Collection) -> Vectors:
+    (file,) = (inputs.teacher or {}).values()
+    return TextVectors.read(file, collection.texts).vectors
 
-    Attributes:
-        queries: texts.
-        documents: texts.
-        relevant: by query, the gain of each relevant document by its row.
+
+def pair_figures(
+    queries: Vectors, documents: Vectors, collection: Collection, similarity: Similarity
+) -> dict[tuple[str, str], Floats]:
+    """Figures of each query for every language of the queries and of the documents.
+
+    Args:
+        queries: vectors of which those of the queries are taken, prepared for the similarity.
+        documents: vectors of which those of the documents are taken, likewise.
+        collection: the texts, and what answers what.
+        similarity: how vectors are compared.
+
+    Returns:
+        By language of the queries and of the documents, what
+        :func:`~langtailor.evaluation.ranking.ranking_figures` gives.
     """
-
-    queries: tuple[str, ...]
-    documents: tuple[str, ...]
-    relevant: tuple[Mapping[int, float], ...]
-
-
-def read_judgements(task: RetrievalTask) -> Judgements:
-    """Read a task's files, laid out as BEIR's (https://github.com/beir-cellar/beir/wiki/Load-your-custom-dataset).
-
-    Queries without a relevant document are left out. So is, with a warning, a judgement of a query or a document that
-    the other files do not have.
-
-    Raises:
-        SourceError: a file cannot be read, a value is missing, an id stands twice, or nothing is judged relevant.
-    """
-    documents, queries = _texts(Path(task.corpus), may_be_blank=True), _texts(Path(task.queries))
-    rows = {name: row for row, name in enumerate(documents)}
-    judged = read_table(Path(task.qrels), ("query-id", "corpus-id", "score"))
-    relevant: dict[str, dict[int, float]] = {}
-    unknown = []
-    judgements = zip(judged.texts("query-id"), judged.texts("corpus-id"), judged.floats("score"), strict=True)
-    for row, (query, document, gain) in enumerate(judgements):
-        if query not in queries or document not in rows:
-            unknown.append(f"{judged.place(row)}: query {query!r}, document {document!r}")
-        elif gain > 0:
-            relevant.setdefault(query, {})[rows[document]] = gain
-    if unknown:
-        _LOG.warning(
-            "%d of %d judgements are left out, as the other files have no such query or document; the first is %s",
-            len(unknown),
-            len(judged),
-            unknown[0],
+    return {
+        (asking, answering): ranking_figures(
+            nearest(queries[queries_in(asking)], documents[documents_in(answering)], DEPTH, similarity), relevant
         )
-    if not relevant:
-        raise SourceError(f"{task.qrels}: judges no document relevant")
-    return Judgements(tuple(queries[query] for query in relevant), tuple(documents.values()), tuple(relevant.values()))
+        for asking in collection.queries
+        for answering, relevant in collection.relevant.items()
+    }
+
+
+def _grouped(figures: Mapping[tuple[str, str], Floats]) -> dict[str, Floats]:
+    """Figures by group, the main one first: the only one, or means over languages before those of each pair."""
+    if len(figures) == 1:
+        return {_ALL_QUERIES: next(iter(figures.values()))}
+    within = {pair: found for pair, found in figures.items() if pair[0] == pair[1]}
+    across = {pair: found for pair, found in figures.items() if pair not in within}
+    means = {_ALL_PAIRS: _mean(figures), _WITHIN: _mean(within), _ACROSS: _mean(across)}
+    return means | {pair_group(*pair): found for pair, found in figures.items()}
+
+
+def _mean(figures: Mapping[tuple[str, str], Floats]) -> Floats:
+    return np.asarray(np.mean(list(figures.values()), axis=0))
 
 
 def retrieval_scores(
-    ranked: NDArray[np.int64],
-    relevant: Sequence[Mapping[int, float]],
-    resamples: int,
-    seed: int,
+    groups: Mapping[str, Floats], resamples: int, seed: int
 ) -> tuple[tuple[Score, ...], dict[str, tuple[float, ...]]]:
-    """nDCG, recall and reciprocal rank of the ten nearest documents, times 100.
-
-    ``nDCG@10 = DCG / ideal DCG`` with ``DCG = Σ gain(i) / log₂(i + 1)`` over ranks ``i`` (Järvelin and Kekäläinen 2002).
+    """Means over queries, with intervals.
 
     Args:
-        ranked: int64, shape (q, 10 at most): by query, rows of the nearest documents, the nearest first.
-        relevant: by query, gains by document row.
+        groups: float64, shape (3, q), by group, the main one first
+            (:func:`~langtailor.evaluation.ranking.ranking_figures`).
         resamples: bootstrap resamples.
         seed: seeds the bootstrap.
 
     Returns:
-        Scores, nDCG first, and the nDCG of each query.
+        Scores: nDCG, recall and reciprocal rank of the main group, nDCG of the others, and what asymmetric ones gain over
+        the main one. And the nDCG of each query by group.
     """
-    gains = [
-        np.array([judged.get(row, 0.0) for row in rows.tolist()]) for judged, rows in zip(relevant, ranked, strict=True)
+    ndcg = {group: figures[0] for group, figures in groups.items()}
+    (main, figures), *_ = groups.items()
+    scores = [
+        mean_score(metric, values, resamples, seed, group=main if metric == METRICS[0] else None)
+        for metric, values in zip(METRICS, figures, strict=True)
     ]
-    pairs = list(zip(gains, relevant, strict=True))
-    ndcg = 100 * np.array([_dcg(gain) / _dcg(_ideal(judged)) for gain, judged in pairs])
-    recall = 100 * np.array([(gain > 0).sum() / len(judged) for gain, judged in pairs])
-    reciprocal_rank = 100 * np.array(
-        [1 / (1 + int(np.argmax(gain > 0))) if (gain > 0).any() else 0.0 for gain in gains]
-    )
-    scores = (
-        mean_score("ndcg@10", ndcg, resamples, seed, group=_GROUP),
-        mean_score("recall@10", recall, resamples, seed),
-        mean_score("mrr@10", reciprocal_rank, resamples, seed),
-    )
-    return scores, {_GROUP: tuple(ndcg.tolist())}
-
-
-def nearest(
-    queries: NDArray[np.float32], keys: NDArray[np.float32], depth: int, similarity: Similarity = COSINE
-) -> NDArray[np.int64]:
-    """Rows of the most similar keys of each query, the most similar first, ties by row; int64, shape (q, depth).
-
-    Exact; memory is that of one block of queries against one block of keys.
-    """
-    depth = min(depth, len(keys))
-    ranked = np.empty((len(queries), depth), np.int64)
-    for start in range(0, len(queries), _QUERIES_AT_ONCE):
-        part = queries[start : start + _QUERIES_AT_ONCE]
-        rows, values = np.empty((len(part), 0), np.int64), np.empty((len(part), 0), np.float32)
-        for first in range(0, len(keys), _DOCUMENTS_AT_ONCE):
-            block = similarity.matrix(part, keys[first : first + _DOCUMENTS_AT_ONCE])
-            values = np.concatenate([values, block], axis=1)
-            block_rows = np.broadcast_to(np.arange(first, first + block.shape[1]), block.shape)
-            rows = np.concatenate([rows, block_rows], axis=1)
-            best = np.argsort(-values, axis=1, kind="stable")[:, :depth]
-            rows, values = np.take_along_axis(rows, best, axis=1), np.take_along_axis(values, best, axis=1)
-        ranked[start : start + len(part)] = rows
-    return ranked
-
-
-def _dcg(gains: Floats) -> float:
-    return float((gains / np.log2(np.arange(2, len(gains) + 2))).sum())
-
-
-def _ideal(relevant: Mapping[int, float]) -> Floats:
-    return np.sort(np.array(list(relevant.values())))[::-1][:_DEPTH]
-
-
-def _texts(path: Path, *, may_be_blank: bool = False) -> dict[str, str]:
-    """Texts by ``_id``; a title, where a line has one, stands before its text."""
-    table = read_table(path, ("_id", "text"), optional=("title",))
-    texts: dict[str, str] = {}
-    ids, bodies, titles = table.texts("_id"), table.texts("text", may_be_blank=may_be_blank), table.columns["title"]
-    for row, (name, text, title) in enumerate(zip(ids, bodies, titles, strict=True)):
-        if name in texts:
-            raise SourceError(f"{table.place(row)}: the `_id` {name!r} stands twice")
-        texts[name] = f"{'' if title is None else title} {text}".strip()
-    return texts
+    scores += [mean_score(METRICS[0], ndcg[group], resamples, seed, group=group) for group in list(ndcg)[1:]]
+    scores += [
+        mean_score(f"{METRICS[0]} gained", ndcg[group] - ndcg[main], resamples, seed, group=gain)
+        for group, gain in _GAINS.items()
+        if group in ndcg
+    ]
+    return tuple(scores), {group: rounded(values) for group, values in ndcg.items()}
