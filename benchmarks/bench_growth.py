@@ -1,7 +1,8 @@
 """How cost grows: each stage at 1, 4 and 16 times the work, in a process of its own, with its seconds and peak memory.
 
-Documents are drawn sentences of DATA joined six at a time, so that none repeats. From 4 to 16 times the work the time must
-grow no faster than the work, and the memory, libraries included, must stay about the same.
+Documents are drawn sentences of DATA joined six at a time, so that none repeats; new words come as in natural text, ever more
+slowly, and their number is written down. From 4 to 16 times the work the time must grow no faster than the work, and the
+memory, libraries included, must stay about the same.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from measure import LOG, SEED, Row, in_process, parser, peak_megabytes, sentences, start, tell, write
 
 from langtailor.storage.artifacts import Manifest
@@ -38,6 +41,7 @@ def main() -> None:
     options = made.parse_args()
     start()
     figures: dict[str, list[dict[str, float]]] = {}
+    distinct: list[int] = []
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         in_process(__file__, "--prepare", str(root))
@@ -46,10 +50,16 @@ def main() -> None:
             documents = work * options.documents
             write_documents(lines, documents, root / f"documents-{work}.parquet")
             write_documents(lines, work * options.passages, root / f"short-{work}.parquet")
+            distinct.append(distinct_words(root / f"documents-{work}.parquet"))
+        LOG.info("distinct words at %s x: %s", _WORK, distinct)
         for stage in options.stages:
             figures[stage] = [_point(root, stage, work, options) for work in _WORK]
     rows = [row for stage, points in figures.items() for row in _rows(stage, points)]
-    write(options.out, rows, {"growth": figures, "work": _WORK, "documents": options.documents})
+    write(
+        options.out,
+        rows,
+        {"growth": figures, "work": _WORK, "documents": options.documents, "distinct_words": distinct},
+    )
 
 
 def _point(root: Path, stage: str, work: int, options: Any) -> dict[str, float]:
@@ -87,6 +97,14 @@ def write_documents(lines: list[str], count: int, out: Path) -> None:
             table.write(pa.record_batch(columns, schema=DOCUMENTS))
         facts = {"documents": count, "revision": None}
         table.seal(Manifest("documents", {"source": {"kind": "files"}, "wanted": count}, facts=facts))
+
+
+def distinct_words(documents: Path) -> int:
+    """Distinct words, white space apart, of a file of documents."""
+    words: set[str] = set()
+    for batch in pq.ParquetFile(documents).iter_batches(1_000, columns=["text"]):
+        words.update(pc.unique(pc.split_pattern(batch["text"], " ").flatten()).to_pylist())
+    return len(words)
 
 
 # -- in a process of its own -------------------------------------------------------------------------------------------

@@ -109,3 +109,12 @@ def test_bands_find_pairs_at_the_threshold(similarity: float) -> None:
 
 def test_no_texts_give_no_verdicts() -> None:
     assert Deduplicator(0.8).judge([]) == []
+
+
+def test_each_of_thousands_of_passages_is_compared_with_what_comes_later() -> None:
+    rng = random.Random(5)
+    texts = [" ".join(passage(rng, 20)) for _ in range(2_500)]
+    deduplicator = Deduplicator(0.8)
+    assert set(deduplicator.judge(texts)) == {"new"}
+    copies = [f"{texts[number]}." for number in (0, 1, 1_023, 1_024, 2_048, 2_499)]
+    assert deduplicator.judge(copies) == ["near_duplicate"] * len(copies)

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from tokenizers import Tokenizer
 
-from langtailor.counts import words
+from langtailor.counts import count, words
 from langtailor.counts.count import count_ids
 from langtailor.counts.presplit import prove_presplit
 from tests.unit.surgery_teachers import TARGET, TEXTS, byte_level_spec, wordpiece_spec
@@ -38,3 +38,26 @@ def test_words_that_were_given_out_are_not_counted_again(make, held, monkeypatch
     for text in texts:
         np.add.at(expected, tokenizer.encode(text, add_special_tokens=False).ids, 1)
     assert found.tolist() == expected.tolist()
+
+
+class RecordingTokenizer:
+    """A tokenizer that notes how many characters it was given at once."""
+
+    def __init__(self, tokenizer):
+        self._tokenizer, self.characters = tokenizer, []
+
+    def get_vocab(self):
+        return self._tokenizer.get_vocab()
+
+    def encode_batch_fast(self, texts, **options):
+        self.characters.append(sum(map(len, texts)))
+        return self._tokenizer.encode_batch_fast(texts, **options)
+
+
+def test_few_characters_are_tokenized_at_once_however_many_words_there_are(monkeypatch):
+    monkeypatch.setattr(count, "_CHARACTERS_AT_ONCE", 100)
+    tokenizer = RecordingTokenizer(bare(wordpiece_spec()))
+    texts = [(text, 1) for text in [*TEXTS, *TARGET]]
+    count_ids(tokenizer, texts)
+    assert sum(tokenizer.characters) == sum(len(text) for text, _ in texts)
+    assert max(tokenizer.characters) < 100 + max(len(text) for text, _ in texts)

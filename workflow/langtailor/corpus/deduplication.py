@@ -10,6 +10,8 @@ calls changes none either.
 from __future__ import annotations
 
 import hashlib
+import os
+import tempfile
 from collections.abc import Sequence
 from functools import cache
 from typing import Literal
@@ -23,6 +25,7 @@ Verdict = Literal["new", "exact_duplicate", "near_duplicate"]
 
 SHINGLE = 5
 PERMUTATIONS = 128
+_SIGNATURE_BYTES = PERMUTATIONS * np.dtype(np.uint32).itemsize
 #: Share of the pairs at the threshold itself that the bands must find; of more similar pairs they find more.
 _RECALL = 0.99
 #: Passages judged together: enough to amortise numpy's calls, few enough for small intermediate arrays.
@@ -40,8 +43,8 @@ Entries = NDArray[np.uint64]
 class Deduplicator:
     """Judges passages in the order in which they come.
 
-    Memory is bounded by the number of passages kept: about 100 bytes each, and with near duplicates another 512 for the
-    signature and 8 a band.
+    Memory is bounded by the number of passages kept: about 100 bytes each, and with near duplicates another 8 a band; their
+    signatures are in a temporary file.
 
     Args:
         similarity: estimated Jaccard similarity that makes a near duplicate; ``None`` looks for exact ones only.
@@ -75,8 +78,7 @@ class NearIndex:
     def __init__(self, similarity: float) -> None:
         self._matches = similarity * PERMUTATIONS
         self._rows = band_rows(similarity)
-        self._signatures: Signatures = np.empty((1024, PERMUTATIONS), np.uint32)
-        self._count = 0
+        self._signatures = _SignatureFile()
         self._index: Entries = np.empty(0, np.uint64)
 
     def judge(self, texts: Sequence[str]) -> list[bool]:
@@ -92,7 +94,7 @@ class NearIndex:
         firsts, lasts = np.searchsorted(self._index, keys), np.searchsorted(self._index, keys | _NUMBER_MASK)
         in_index: NDArray[np.bool_] = np.logical_or.reduce(firsts < lasts, axis=1)
         block: dict[int, list[int]] = {}
-        base = self._count
+        base = len(self._signatures)
         duplicates = np.zeros(len(texts), bool)
         for row, row_keys in enumerate(keys.tolist()):
             numbers = {number for key in row_keys for number in block.get(key, ())}
@@ -101,10 +103,10 @@ class NearIndex:
             duplicates[row] = bool(numbers) and self._resembles(signatures[row], np.array(sorted(numbers)))
             if not duplicates[row]:
                 for key in row_keys:
-                    block.setdefault(key, []).append(self._count)
-                self._remember(signatures[row])
+                    block.setdefault(key, []).append(len(self._signatures))
+                self._signatures.append(signatures[row])
         kept = keys[np.flatnonzero(~duplicates)]
-        self._add(kept | np.arange(base, self._count, dtype=np.uint64)[:, None])
+        self._add(kept | np.arange(base, len(self._signatures), dtype=np.uint64)[:, None])
         return list(duplicates.tolist())
 
     def _numbers(self, first: int, last: int) -> list[int]:
@@ -112,18 +114,42 @@ class NearIndex:
         return list((self._index[first:last] & _NUMBER_MASK).tolist())
 
     def _resembles(self, signature: Signatures, numbers: NDArray[np.int64]) -> bool:
-        matches = np.count_nonzero(self._signatures[numbers] == signature, axis=1)
+        matches = np.count_nonzero(self._signatures.rows(numbers) == signature, axis=1)
         return bool((matches >= self._matches).any())
-
-    def _remember(self, signature: Signatures) -> None:
-        if self._count == len(self._signatures):
-            self._signatures = np.concatenate([self._signatures, np.empty_like(self._signatures)])
-        self._signatures[self._count] = signature
-        self._count += 1
 
     def _add(self, entries: Entries) -> None:
         fresh = np.sort(entries, axis=None)
         self._index = np.insert(self._index, np.searchsorted(self._index, fresh), fresh)
+
+
+class _SignatureFile:
+    """Signatures in a temporary file: each is written once, and few are ever compared.
+
+    What is written does not count as memory of the process, and of what is mapped only the pages that are read.
+    """
+
+    def __init__(self) -> None:
+        self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - it closes with the index
+        self._count = 0
+        self._mapped = self._map(1024)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def append(self, signature: Signatures) -> None:
+        """Keep a signature, uint32 of shape (128,), under the next number."""
+        if self._count == len(self._mapped):
+            self._mapped = self._map(2 * self._count)
+        os.pwrite(self._file.fileno(), signature.tobytes(), self._count * _SIGNATURE_BYTES)
+        self._count += 1
+
+    def rows(self, numbers: NDArray[np.int64]) -> Signatures:
+        """The signatures of these numbers, uint32, shape (n, 128)."""
+        return self._mapped[numbers]
+
+    def _map(self, rows: int) -> Signatures:
+        os.truncate(self._file.fileno(), rows * _SIGNATURE_BYTES)
+        return np.memmap(self._file, np.uint32, "r", shape=(rows, PERMUTATIONS))
 
 
 def signatures_of(texts: Sequence[str]) -> Signatures:

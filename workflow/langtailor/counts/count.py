@@ -25,12 +25,13 @@ from langtailor.models.folder import ModelInfo
 from langtailor.progress import Progress
 from langtailor.storage import tables
 from langtailor.storage.artifacts import Manifest
-from langtailor.storage.batching import batched
+from langtailor.storage.batching import batched_by_weight
 from langtailor.storage.digests import sha256_file
 
 _LOG = logging.getLogger("langtailor")
 _KIND = "counts"
-_TEXTS_AT_ONCE = 2_000
+#: Characters that are tokenized at once: an encoding takes many times the memory of its text.
+_CHARACTERS_AT_ONCE = 250_000
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def read_counts(path: Path) -> LanguageCounts:
 def count_ids(tokenizer: Tokenizer, texts: Iterable[tuple[str, int]]) -> NDArray[np.int64]:
     """Counts of each token in texts with weights, without special tokens; int64, shape (highest id + 1,)."""
     counts = np.zeros(1 + max(tokenizer.get_vocab().values(), default=-1), np.int64)
-    for batch in batched(texts, _TEXTS_AT_ONCE):
+    for batch in batched_by_weight(texts, lambda weighted: len(weighted[0]), _CHARACTERS_AT_ONCE):
         ids = encode(tokenizer, [text for text, _ in batch])
         weights = np.repeat([weight for _, weight in batch], [len(of_text) for of_text in ids])
         np.add.at(counts, np.concatenate(ids), weights)

@@ -26,11 +26,13 @@ from langtailor.models.tokenizer_file import tokenizer_of
 from langtailor.storage.batching import batched, batched_by_weight
 from langtailor.storage.json_files import load_json_object
 
-#: Bytes of text whose words are counted together: the more, the fewer words are met anew.
-_BYTES_AT_ONCE = 16_000_000
+#: Bytes of text whose words are counted together: the more, the fewer words are met anew, and the more memory it takes.
+_BYTES_AT_ONCE = 2_000_000
 #: About how many bytes of distinct words are held, and what a word takes beside its characters.
 _MOST_WORD_BYTES = 400_000_000
 _BYTES_A_WORD = 100
+#: Characters of texts whose words are counted together before they join the others.
+_CHARACTERS_AT_ONCE = 1_000_000
 #: Words that share a line.
 _LINE_WORDS = 200
 
@@ -201,9 +203,10 @@ def _weighted_counts(
     """
     total: Counter[str] = Counter()
     for digit in range(max((weight for _, weight in texts), default=0).bit_length()):
-        counts = words(text for text, weight in texts if weight > 0 and weight >> digit & 1)
-        for word, count in counts.items():
-            total[word] += count << digit
+        chosen = (text for text, weight in texts if weight > 0 and weight >> digit & 1)
+        for batch in batched_by_weight(chosen, len, _CHARACTERS_AT_ONCE):
+            for word, count in words(batch).items():
+                total[word] += count << digit
     surplus = sum(weight for _, weight in texts if weight < 0)
     for word, count in words([PROBE] if surplus else []).items():
         total[word] += surplus * count

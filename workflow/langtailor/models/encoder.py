@@ -26,6 +26,7 @@ from langtailor.models.cpu_workers import MapFunction, each_core
 from langtailor.models.length_batches import Rows, greedy_batches, longest_first
 from langtailor.progress import Progress
 from langtailor.storage.batching import batched
+from langtailor.storage.memory import release_freed_memory
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -35,6 +36,8 @@ _LOG = logging.getLogger("langtailor")
 _WINDOW = 2_048
 #: Most tokens that a core encodes at once: activations of more do not fit into its cache.
 _CORE_TOKENS = 2_048
+#: Batches on a CPU after which freed memory is given back: the C library keeps blocks of all the sizes that batches had.
+_BATCHES_BETWEEN_RELEASES = 4
 
 Features = dict[str, Any]
 Forward = Callable[[Features], torch.Tensor]
@@ -114,10 +117,12 @@ class Encoder:
         batches = (order[part] for part in greedy_batches(lengths[order], lambda: self._budget))
         encoded = run(lambda rows: (rows, self._run(features, lengths, rows)), batches)
         # A GPU gets all batches before the first result is awaited.
-        for rows, vectors in encoded if self._on_cpu else list(encoded):
+        for number, (rows, vectors) in enumerate(encoded if self._on_cpu else list(encoded)):
             self.tokens += int(lengths[rows].sum())
             self.padded_tokens += len(rows) * int(lengths[rows].max())
             yield rows, vectors
+            if self._on_cpu and number % _BATCHES_BETWEEN_RELEASES == 0:
+                release_freed_memory()
 
     def _run(self, features: Features, lengths: Rows, rows: Rows) -> torch.Tensor:
         """Vectors of some rows, longest first; in halves where the device has too little memory for all."""

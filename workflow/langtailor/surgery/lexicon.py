@@ -23,7 +23,8 @@ Counts = NDArray[np.int64]
 
 #: Separates words inside one line; no normaliser of these families lets it through.
 SEPARATOR = "\0"
-_LINE_WORDS = 5_000
+#: Words that share a line, and lines that are tokenized at once: an encoding takes many times the memory of its text.
+_LINE_WORDS = 500
 _BATCH_LINES = 64
 #: Share of the candidates that stays after a round while there are too many.
 _SHRINKING = 0.75

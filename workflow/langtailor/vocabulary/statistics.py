@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,14 +15,21 @@ from numpy.typing import NDArray
 from langtailor.counts.count import read_counts
 from langtailor.counts.words import WordReader
 from langtailor.models.tokenizer_file import tokenizer_of
+from langtailor.storage.batching import batched_by_weight
+from langtailor.storage.memory import release_freed_memory
 from langtailor.surgery.base import Family, Ids
 from langtailor.surgery.spelling import spelling_of
 from langtailor.surgery.unknowns import unknown_id
 from langtailor.surgery.word_models import encode_words, model_of, word_tokenizer
 
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
 _LOG = logging.getLogger("langtailor")
 #: By language, how often each teacher token occurs in its train split; int64, shape (tokens,).
 Counts = Mapping[str, NDArray[np.int64]]
+#: Characters that are tokenized at once: an encoding takes many times the memory of its text.
+_CHARACTERS_AT_ONCE = 250_000
 
 
 @dataclass(frozen=True)
@@ -67,9 +75,11 @@ def read_statistics(
     by_row = {lang: read_counts(path).counts for lang, path in counts.items()}
     by_token = {lang: _by_token(row_counts, len(family.tokens)) for lang, row_counts in by_row.items()}
     rows = max(map(len, by_row.values()))
-    words = reader.word_counts([corpora[lang] for lang in targets], ["train"], family.words)
     alphabet = family.alphabet_ids() if whole_alphabet else _alphabet_of_corpus(family, by_token)
+    # The words at risk are few, and the others are needed to the end: so the memory of their search is free for these.
     at_risk = _words_at_risk(family, reader, list(corpora.values()), alphabet)
+    words = reader.word_counts([corpora[lang] for lang in targets], ["train"], family.words)
+    release_freed_memory()
     _LOG.info("%s: %s distinct pieces of text in the target languages", family.name, f"{len(words):,}")
     return CorpusStatistics(by_token, weights, words, rows, alphabet, at_risk)
 
@@ -92,14 +102,18 @@ def _words_at_risk(family: Family, reader: WordReader, corpora: Iterable[Path], 
     mandatory = np.union1d(family.special_ids(), alphabet).astype(np.int32)
     pruned = family.write(family.layout(mandatory, (), 0)).tokenizer
     unknown, tokenizer = unknown_id(pruned), tokenizer_of(pruned)
-    texts_at_risk: set[str] = set()
-    for corpus in corpora:
-        texts = list(reader.distinct_texts([corpus], ["train", "validation"]))
-        encoded = zip(texts, encode_words(tokenizer, texts), strict=True)
-        texts_at_risk.update(text for text, ids in encoded if unknown in ids)
-    words = sorted(family.words(sorted(texts_at_risk)))
     model = word_tokenizer(model_of(pruned))
-    return [word for word, ids in zip(words, encode_words(model, words), strict=True) if unknown in ids]
+    words: set[str] = set()
+    for corpus in corpora:
+        texts = reader.distinct_texts([corpus], ["train", "validation"])
+        for batch in batched_by_weight(texts, len, _CHARACTERS_AT_ONCE):
+            words.update(_having(unknown, model, family.words(_having(unknown, tokenizer, batch))))
+    return sorted(words)
+
+
+def _having(token: int | None, tokenizer: Tokenizer, texts: Collection[str]) -> list[str]:
+    """Those of the texts that have a token."""
+    return [text for text, ids in zip(texts, encode_words(tokenizer, texts), strict=True) if token in ids]
 
 
 def _by_token(row_counts: NDArray[np.int64], tokens: int) -> NDArray[np.int64]:
