@@ -257,7 +257,9 @@ def test_where_the_model_scales_vectors_the_projection_comes_before(tmp_path: Pa
     project_vectors(tmp_path / "small", shards, tmp_path / "projected")
     modules = json.loads((tmp_path / "small" / "modules.json").read_text(encoding="utf-8"))
     assert [module["type"].rpartition(".")[2] for module in modules] == ["Transformer", "Pooling", "Dense", "Normalize"]
-    assert [module["idx"] for module in modules] == [0, 1, 2, 3]
+    assert [module["path"] for module in modules] == ["", "1_Pooling", "2_Dense", "3_Normalize"]
+    loaded(tmp_path / "small").save_pretrained(str(tmp_path / "saved"))
+    assert {path.name for path in (tmp_path / "saved").glob("*_*") if path.is_dir()} >= {"1_Pooling", "2_Dense"}
     targets = VectorStore.open([tmp_path / "projected" / "tr" / "0000.arrow"]).take(np.arange(len(TEXTS)))
     for vectors in (targets, np.asarray(loaded(tmp_path / "small").encode(TEXTS))):
         np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-3)

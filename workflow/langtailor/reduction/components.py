@@ -73,10 +73,11 @@ def append_projection(folder: Path, components: NDArray[np.float32], dtype: torc
     """
     modules = load_json(folder / "modules.json")
     place = len(modules) - scales_to_unit_length(modules)
-    path = f"{len(modules)}_Dense"
-    dense = {"name": str(len(modules)), "path": path, "type": "sentence_transformers.models.Dense"}
-    modules.insert(place, dense)
-    numbered: list[dict[str, Any]] = [{"idx": index, **_without_number(module)} for index, module in enumerate(modules)]
+    path = f"{place}_Dense"
+    dense = {"path": path, "type": "sentence_transformers.models.Dense"}
+    later = [_moved(folder, module, place + 1 + number) for number, module in enumerate(modules[place:])]
+    modules = [*modules[:place], dense, *later]
+    numbered = [{**module, "idx": index, "name": str(index)} for index, module in enumerate(modules)]
     (folder / "modules.json").write_bytes(format_json(numbered))
     (folder / path).mkdir()
     outputs, inputs = components.shape
@@ -85,6 +86,14 @@ def append_projection(folder: Path, components: NDArray[np.float32], dtype: torc
     (folder / path / "config.json").write_bytes(format_json({**settings, **activation}))
     weight = torch.from_numpy(np.ascontiguousarray(components)).to(dtype)
     save_file({_WEIGHT: weight}, folder / path / "model.safetensors", {"format": "pt"})
+
+
+def _moved(folder: Path, module: Mapping[str, Any], place: int) -> dict[str, Any]:
+    """A module at another place, by which the library names its folder."""
+    path = f"{place}_{module_kind(module)}"
+    if (folder / module["path"]).is_dir():
+        (folder / module["path"]).rename(folder / path)
+    return {**module, "path": path}
 
 
 def scales_to_unit_length(modules: Sequence[Mapping[str, Any]]) -> bool:
@@ -134,7 +143,3 @@ def _project_shard(
         projected[rows] = unit(shorter) if scaled else shorter
     manifest = replace(shard.manifest, made_by={**shard.manifest.made_by, **made_by})
     write_shard(out, shard.ids, shard.splits, shard.digests, projected, manifest)
-
-
-def _without_number(module: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in module.items() if key != "idx"}
