@@ -235,6 +235,13 @@ def job_languages(wildcards):
     return list(dict.fromkeys(shard.lang for shard in job_shards(wildcards)))
 
 
+def published_vectors(wildcards):
+    """Published vectors of a job's languages, where vectors are taken over."""
+    if SETTINGS.vectors.source is None:
+        return []
+    return per_language("<results>/vectors/published/{lang}.arrow", job_languages(wildcards))
+
+
 def vectors(langs):
     """Folders of the jobs that make the vectors of some languages."""
     jobs = enumerate(SETTINGS.vector_jobs)
