@@ -361,6 +361,22 @@ def all_exports(wildcards):
     return [f"<results>/export/{variant}/{made}" for variant, made in SETTINGS.exports]
 
 
+def variant_exports(wildcards):
+    """Folders of a variant's exports, in the order of its formats."""
+    formats = SETTINGS.variant(wildcards.variant).export.formats
+    return expand("<results>/export/{variant}/{made}", made=formats, allow_missing=True)
+
+
+def publications(wildcards):
+    """Receipts of what the configuration publishes."""
+    if not (SETTINGS.publish.repo or SETTINGS.publish.vectors):
+        raise WorkflowError(
+            "config `publish`: it names nothing to publish; set `publish.repo`, `publish.vectors` or both"
+        )
+    models = expand("<results>/publish/model/{variant}.json", variant=VARIANTS) if SETTINGS.publish.repo else []
+    return [*models, *(["<results>/publish/vectors.json"] if SETTINGS.publish.vectors else [])]
+
+
 def report_parts(name, category):
     """One part of the page for Snakemake's report, a file for each variant."""
     part = partial(report, caption=f"../report/{name}.rst", category=category)

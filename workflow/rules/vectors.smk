@@ -11,7 +11,7 @@ rule fetch_vectors:
         "<logs>/fetch_vectors/{lang}.log",
     benchmark:
         "<benchmarks>/fetch_vectors/{lang}.tsv"
-    retries: 2
+    retries: hub_retries(SETTINGS.vectors.source is not None)
     conda:
         "../../envs/cpu.yaml"
     threads: 1
