@@ -6,7 +6,6 @@ has is the student's; one that has other files than the student goes into a fold
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,7 +15,6 @@ from langtailor.sources.hub_upload import Target, upload
 from langtailor.storage.artifacts import MANIFEST_NAME, Manifest, file_digests, read_manifest, seal_directory
 from langtailor.storage.atomic import scratch_directory
 
-_LOG = logging.getLogger("langtailor")
 _CARD, _CERTIFICATE = "README.md", "certificate.json"
 #: What the student's card calls the place where the model is.
 _PLACE = "path/to/this/folder"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,8 +23,6 @@ from langtailor.student.markdown import markdown_template
 from langtailor.vectors.origin import decisive, teacher_digest
 from langtailor.vectors.published import PUBLISHED_KIND, published_folder, write_published
 from langtailor.vectors.store import VectorShard, VectorStore, texts_read
-
-_LOG = logging.getLogger("langtailor")
 
 
 @dataclass(frozen=True)
@@ -63,7 +60,7 @@ def publish_vectors(request: Request, target: Target, out: Path, patience: Patie
     with scratch_directory(out) as scratch:
         passages = {lang: _write(request, lang, scratch) for lang in request.shards}
         first = VectorShard.open(next(iter(request.shards.values()))[0], verify=False)
-        reading = {**decisive(first.manifest.made_by), "model": model}
+        reading = {**decisive(first.manifest.made_by), "reads": first.manifest.made_by["reads"], "model": model}
         inputs = {"teacher": teacher_digest(teacher), "commit": teacher.inputs.get("commit")}
         facts = {"passages": passages, "dimension": first.vectors.shape[1], "text": request.corpora is not None}
         manifest = Manifest(PUBLISHED_KIND, reading, inputs, facts)

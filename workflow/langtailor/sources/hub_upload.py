@@ -60,12 +60,10 @@ class Commit:
     Attributes:
         revision: the commit (40 hexadecimal digits).
         page: address of the repository.
-        changed: files that the commit added, changed or deleted; 0 where there was nothing to do.
     """
 
     revision: str
     page: str
-    changed: int
 
 
 def upload(files: Mapping[str, Path], target: Target, message: str, patience: Patience = PATIENCE) -> Commit:
@@ -90,7 +88,7 @@ def upload(files: Mapping[str, Path], target: Target, message: str, patience: Pa
     operations = [*_additions(files, snapshot), *_deletions(files, snapshot, patience)]
     if not operations:
         _LOG.info("%s has all %d files already: nothing to commit", repository.page, len(files))
-        return Commit(snapshot.repository.revision, repository.page, 0)
+        return Commit(snapshot.repository.revision, repository.page)
     _LOG.info("uploading %d of %d files to %s", len(operations), len(files), repository.page)
     with _upload_session(repository, patience):
         made = HfApi().create_commit(
@@ -101,7 +99,7 @@ def upload(files: Mapping[str, Path], target: Target, message: str, patience: Pa
             parent_commit=snapshot.repository.revision,
         )
     _LOG.info("%s is at commit %s", repository.page, made.oid)
-    return Commit(made.oid, repository.page, len(operations))
+    return Commit(made.oid, repository.page)
 
 
 def _require_token(repository: Repository) -> None:
