@@ -239,6 +239,12 @@ def test_a_card_that_the_hub_refuses_says_what_is_wrong(writer: Hub, student: Pa
     assert not writer.uploads.commits and not writer.seen("", "PUT")
 
 
+def test_a_storage_that_refuses_a_file_says_so(writer: Hub, student: Path) -> None:
+    writer.fail("Signature", method="PUT", status=403)
+    assert failure(student) == f"{writer.store} refuses access to {writer.endpoint}/someone/tailored (403)"
+    assert not writer.uploads.commits
+
+
 def test_a_hub_that_is_away_says_so(writer: Hub, student: Path) -> None:
     writer.fail("/api/models/someone/tailored", times=9, cut=3)
     assert "cannot be reached" in failure(student)
