@@ -1,14 +1,13 @@
 """A small Hub on the loopback interface: real requests and answers, and every fault on demand.
 
-It speaks what ``huggingface_hub`` and ``datasets`` ask: repository information, file trees in pages, and files by
-``resolve`` with ranges. Large files are served, as by the real one, from a second server (another origin) with a signed
-address.
+It speaks what ``huggingface_hub`` and ``datasets`` ask: repository information, file trees in pages, files by
+``resolve`` with ranges, and commits (:mod:`tests.hub.uploads`). Large files are served and taken, as by the real one, by a
+second server (another origin) with a signed address.
 """
 
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import socket
 import struct
@@ -18,31 +17,11 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
-LARGE = (".parquet", ".safetensors", ".bin", ".onnx")
-Files = Mapping[str, bytes]
-
-
-@dataclass
-class Repo:
-    """A repository: its commits, what its branches and tags point to, and who may read it."""
-
-    kind: Literal["model", "dataset"]
-    name: str
-    gated: bool = False
-    private: bool = False
-    commits: dict[str, dict[str, bytes]] = field(default_factory=dict)
-    refs: dict[str, str] = field(default_factory=dict)
-
-    def push(self, files: Files, ref: str = "main") -> str:
-        """Add a commit with exactly these files and let ``ref`` point to it."""
-        content = "".join(f"{path} {sha256(data)}\n" for path, data in sorted(files.items()))
-        commit = hashlib.sha1(f"{self.name}\n{content}".encode()).hexdigest()
-        self.commits[commit] = dict(files)
-        self.refs[ref] = commit
-        return commit
+from tests.hub.repository import LARGE, Files, RefusalError, Repo, git_hash, sha256
+from tests.hub.uploads import Uploads, json_lines
 
 
 @dataclass
@@ -51,7 +30,8 @@ class Fault:
 
     ``status`` answers so; ``cut`` closes and ``reset`` resets the connection after so many bytes of the body; ``wait``
     waits so many seconds first; ``drip`` sends the body in eight pieces with so many seconds before each; ``flip`` changes
-    the content; ``whole`` ignores the range that was asked for.
+    the content; ``whole`` ignores the range that was asked for; ``drop`` resets the connection after so many bytes of what is
+    sent to it; ``lose`` resets it in place of the answer to what was done.
     """
 
     where: str
@@ -65,6 +45,8 @@ class Fault:
     drip: float = 0.0
     flip: bool = False
     whole: bool = False
+    drop: int | None = None
+    lose: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,6 +65,7 @@ class Hub:
     """The two servers and what they hold. They end with the process.
 
     Attributes:
+        uploads: what was written, and who may write.
         tokens: which tokens are known, and whether their accounts have access to gated repositories.
         requests: all requests, in the order of their answers.
         page_size: entries in one page of a file tree.
@@ -90,6 +73,7 @@ class Hub:
 
     def __init__(self) -> None:
         self.repos: dict[str, Repo] = {}
+        self.uploads = Uploads()
         self.tokens: dict[str, bool] = {}
         self.page_size = 100
         self.requests: list[Request] = []
@@ -125,6 +109,7 @@ class Hub:
         """Forget everything."""
         self.heal()
         self.repos.clear()
+        self.uploads.clear()
         self.tokens.clear()
         self.page_size = 100
 
@@ -160,20 +145,6 @@ class Hub:
         return server
 
 
-def sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
-def git_hash(data: bytes) -> str:
-    return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
-
-
-class _RefusalError(Exception):
-    def __init__(self, status: int, code: str | None, message: str) -> None:
-        super().__init__(message)
-        self.status, self.code = status, code
-
-
 class _Handler(BaseHTTPRequestHandler):
     """Faults, ranges and the log; what is served is the subclasses' affair."""
 
@@ -184,8 +155,20 @@ class _Handler(BaseHTTPRequestHandler):
     def do_HEAD(self) -> None:
         self.do_GET()
 
+    def do_POST(self) -> None:
+        self.do_GET()
+
+    def do_PUT(self) -> None:
+        self.do_GET()
+
     def do_GET(self) -> None:
         self.fault = self.hub.take_fault(self.command, self.path)
+        length = int(self.headers.get("Content-Length") or 0)
+        if self.fault is not None and self.fault.drop is not None:
+            self.rfile.read(min(length, self.fault.drop))
+            self.break_off(reset=True)
+            return
+        self.body = self.rfile.read(length)
         if self.fault is not None:
             time.sleep(self.fault.wait)
             if self.fault.status is not None:
@@ -193,7 +176,7 @@ class _Handler(BaseHTTPRequestHandler):
                 return
         try:
             self.serve()
-        except _RefusalError as refusal:
+        except RefusalError as refusal:
             headers = {"X-Error-Message": str(refusal)} | ({"X-Error-Code": refusal.code} if refusal.code else {})
             self.answer(refusal.status, json.dumps({"error": str(refusal)}).encode(), headers)
 
@@ -218,6 +201,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def answer(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
         # Noted first, so that a client that has its answer finds it in the log.
+        if self.fault is not None and self.fault.lose:
+            self.break_off(reset=True)
+            return
         stop = None if self.fault is None else self.fault.cut if self.fault.cut is not None else self.fault.reset
         sent = b"" if self.command == "HEAD" else body if stop is None else body[:stop]
         fields = (self.headers.get("Range"), self.headers.get("Authorization"))
@@ -256,13 +242,17 @@ class _StoreHandler(_Handler):
 
     def serve(self) -> None:
         wanted = urlsplit(self.path).path.strip("/").partition("/")[0]
+        if self.command == "PUT":
+            self.hub.uploads.keep(wanted, self.body)
+            self.answer(200, b"", {})
+            return
         for repo in self.hub.repos.values():
             for files in repo.commits.values():
                 for data in files.values():
                     if sha256(data) == wanted:
                         self.answer_file(data, {"ETag": f'"{wanted}"'})
                         return
-        raise _RefusalError(404, None, "no such object")
+        raise RefusalError(404, None, "no such object")
 
 
 class _HubHandler(_Handler):
@@ -271,6 +261,14 @@ class _HubHandler(_Handler):
     def serve(self) -> None:
         address = urlsplit(self.path)
         parts = [unquote(part) for part in address.path.strip("/").split("/")]
+        if parts == ["api", "validate-yaml"]:
+            problem = self.hub.uploads.refused_card
+            body = {"errors": [{"message": problem}] if problem else [], "warnings": []}
+            self.answer(400 if problem else 200, json.dumps(body).encode(), {"Content-Type": "application/json"})
+            return
+        if self.command == "POST":
+            self.answer_json(self.written(parts))
+            return
         if parts[0] == "api":
             repo, rest = self.repo(f"{parts[1]}/{parts[2]}/{parts[3]}"), parts[4:]
             if not rest or rest[0] == "revision":
@@ -279,37 +277,60 @@ class _HubHandler(_Handler):
             elif rest[0] == "tree":
                 self.answer_tree(repo, self.commit(repo, rest[1]), "/".join(rest[2:]), parse_qs(address.query))
             else:
-                raise _RefusalError(404, None, f"no such route: {self.path}")
+                raise RefusalError(404, None, f"no such route: {self.path}")
             return
         kind = "datasets" if parts[0] == "datasets" else "models"
         owner, name, route, revision, *path = parts[1:] if kind == "datasets" else parts
         assert route == "resolve"
         self.resolve(self.repo(f"{kind}/{owner}/{name}"), revision, "/".join(path))
 
-    def repo(self, key: str) -> Repo:
+    def written(self, parts: list[str]) -> dict[str, Any]:
+        """The answer to a request that writes."""
+        uploads = self.hub.uploads
+        if parts == ["api", "repos", "create"]:
+            asked = json.loads(self.body)
+            uploads.require_right(self.token, f"{asked['organization']}/{asked['name']}")
+            return uploads.create(self.hub.repos, asked)
+        if parts[-4:] == ["info", "lfs", "objects", "batch"]:
+            uploads.require_right(self.token, f"{parts[-6]}/{parts[-5].removesuffix('.git')}")
+            return uploads.batch(self.hub.store, json.loads(self.body))
+        _, kinds, owner, name, route, branch = parts
+        repo = self.repo(f"{kinds}/{owner}/{name}")
+        uploads.require_right(self.token, repo.name)
+        if route == "preupload":
+            return uploads.preupload(repo.commits[self.commit(repo, branch)], json.loads(self.body))
+        assert route == "commit"
+        commit = uploads.commit(repo, branch, json_lines(self.body))
+        return {"commitUrl": f"{self.hub.endpoint}/{repo.name}/commit/{commit}", "commitOid": commit}
+
+    @property
+    def token(self) -> str:
         token = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
         if token and token not in self.hub.tokens:
-            raise _RefusalError(401, None, "Invalid credentials in Authorization header")
-        repo = self.hub.repos.get(key)
+            raise RefusalError(401, None, "Invalid credentials in Authorization header")
+        return token
+
+    def repo(self, key: str) -> Repo:
+        token, repo = self.token, self.hub.repos.get(key)
         if repo is None or (repo.private and not token):
-            raise _RefusalError(404 if token else 401, "RepoNotFound", "Repository not found")
+            raise RefusalError(404 if token else 401, "RepoNotFound", "Repository not found")
         return repo
 
     def commit(self, repo: Repo, revision: str) -> str:
         commit = repo.refs.get(revision, revision)
         if commit not in repo.commits:
-            raise _RefusalError(404, "RevisionNotFound", f"Invalid rev id: {revision}")
+            raise RefusalError(404, "RevisionNotFound", f"Invalid rev id: {revision}")
         return commit
 
     def resolve(self, repo: Repo, revision: str, path: str) -> None:
         token = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
         if repo.gated and not self.hub.tokens.get(token, False):
             message = f"Access to {repo.kind} {repo.name} is restricted."
-            raise _RefusalError(403 if token else 401, "GatedRepo", message)
+            raise RefusalError(403 if token else 401, "GatedRepo", message)
         commit = self.commit(repo, revision)
         data = repo.commits[commit].get(path)
         if data is None:
-            raise _RefusalError(404, "EntryNotFound", "Entry not found")
+            raise RefusalError(404, "EntryNotFound", "Entry not found")
         headers = {"X-Repo-Commit": commit}
         if not path.endswith(LARGE):
             self.answer_file(data, {**headers, "ETag": f'"{git_hash(data)}"'})
@@ -335,7 +356,7 @@ class _HubHandler(_Handler):
         recursive = query.get("recursive", ["false"])[0].lower() in ("true", "1")
         entries = list(_tree(repo.commits[commit], folder, recursive))
         if not entries:
-            raise _RefusalError(404, "EntryNotFound", f"{folder} does not exist")
+            raise RefusalError(404, "EntryNotFound", f"{folder} does not exist")
         start = int(base64.b64decode(query.get("cursor", ["MA=="])[0]))
         page, headers = entries[start : start + self.hub.page_size], {}
         if start + self.hub.page_size < len(entries):

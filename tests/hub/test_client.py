@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import io
-import logging
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,40 +17,19 @@ from huggingface_hub import constants
 from langtailor.errors import HubError
 from langtailor.sources.hub import download, download_file, find_snapshot, resolve_revision
 from langtailor.sources.hub_client import Patience
-from tests.hub.server import Hub, Repo
+from tests.hub.conftest import TOKEN
+from tests.hub.repository import Repo
+from tests.hub.server import Hub
 
 BRISK = Patience(attempts=3, first_wait=0.01, longest_wait=2.0, timeout=5.0)
 SMALL = b'{"hidden_size": 32}\n'
 LARGE = bytes(range(256)) * 4000
 FILES = {"config.json": SMALL, "model.safetensors": LARGE, "1_Pooling/config.json": b"{}"}
-TOKEN = "hf_averysecrettokenindeed"
 
 
 @pytest.fixture
 def model(hub: Hub) -> Repo:
     return hub.model("someone/teacher", FILES)
-
-
-@pytest.fixture
-def token(monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setenv("HF_TOKEN", TOKEN)
-    return TOKEN
-
-
-@pytest.fixture
-def said() -> Iterator[io.StringIO]:
-    """Everything that we and the client log, at any level."""
-    stream = io.StringIO()
-    handler = logging.StreamHandler(stream)
-    loggers = {name: logging.getLogger(name) for name in ("langtailor", "huggingface_hub", "httpx2", "httpcore2")}
-    levels = {name: logger.level for name, logger in loggers.items()}
-    for logger in loggers.values():
-        logger.addHandler(handler)
-        logger.setLevel(logging.DEBUG)
-    yield stream
-    for name, logger in loggers.items():
-        logger.removeHandler(handler)
-        logger.setLevel(levels[name])
 
 
 def fetch(

@@ -19,7 +19,8 @@ from langtailor.corpus.documents import fetch_documents
 from langtailor.errors import HubError, SourceError
 from langtailor.sources.hub_client import Patience
 from langtailor.storage.tables import DOCUMENTS, read_table
-from tests.hub.server import Hub, Repo
+from tests.hub.repository import Repo
+from tests.hub.server import Hub
 
 BRISK = Patience(attempts=2, first_wait=0.01, longest_wait=2.0, timeout=5.0)
 SOURCE = HubSource(kind="hub", dataset="wiki/pedia", subset="2023.{lang}")

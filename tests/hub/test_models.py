@@ -13,7 +13,8 @@ from langtailor.models.loading import load_teacher
 from langtailor.storage.artifacts import read_manifest
 from langtailor.teacher.fetch import fetch_teacher
 from langtailor.vocabulary.donor import load_donor
-from tests.hub.server import Hub, Repo
+from tests.hub.repository import Repo
+from tests.hub.server import Hub
 from tests.models import make_tiny_bert_teacher, make_tiny_gemma_teacher
 
 SETTINGS = TeacherSettings(model="someone/teacher")

@@ -38,6 +38,14 @@ def test_the_files_that_describe_the_settings_are_up_to_date():
     assert written == {name: (ROOT / "config" / name).read_text(encoding="utf-8") for name in written}
 
 
+def test_variants_are_not_published_in_one_repository():
+    several = minimal(variants={"a": {}, "b": {}}, publish={"repo": "me/mine"})
+    with pytest.raises(ConfigError, match=r"`publish\.repo`: there are 2 variants .* put \{variant\} into its name"):
+        load_settings(several)
+    assert load_settings({**several, "publish": {"repo": "me/mine-{variant}"}}).publish.model_repo("a") == "me/mine-a"
+    assert load_settings(minimal(publish={"repo": "me/mine"})).publish.model_repo("tailored") == "me/mine"
+
+
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 def test_every_shipped_recipe_is_valid_for_the_workflow_and_for_editors(recipe):
     assert read_settings(recipe).variants

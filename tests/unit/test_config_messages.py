@@ -88,6 +88,12 @@ def message(tmp_path, config, text=None):
         ("corpus.sources.sample", "{kind: files, path: 'a/{lang}/{b}'}", "a path must not hold '{'"),
         ("evaluation.tasks", "{m: {kind: clustering, path: '{x}.csv'}}", "a path must not hold '{'"),
         ("corpus.sources.sample", "{kind: hub, dataset: x}", "must be the `owner/name` of a data set; found 'x'"),
+        ("publish.vectors", "x", "must be the `owner/name` of a data set; found 'x'"),
+        (
+            "publish.repo",
+            "a/{vari}",
+            "is written owner/name, in which {variant} may stand for the variant; found 'a/{vari}'",
+        ),
         # Unknown keys and kinds.
         ("vocabluary", "{size: 5}", "there is no such key; did you mean `vocabulary`?"),
         ("vocabulary.grafts", "{}", "there is no such key; did you mean `graft`?"),

@@ -40,6 +40,8 @@ def test_counts_and_timed_jobs_tell_how_long_the_rest_takes(finished):
     tokens = 224 * mean_tokens(finished.results, "tr")
     assert f"{tokens:,.0f} tokens left (from the counts of 100 % of the passages)" in said
     assert re.search(r" on 2 at a time with [\d,]+ tokens/s each", said)
+    config["vectors"]["source"] = {"dataset": "owner/vectors"}
+    assert "no finished job was timed: give --rate" in estimate(finished, config).stderr, "none has used the teacher"
 
 
 def test_a_wrong_configuration_is_refused_in_one_line(finished):

@@ -165,6 +165,12 @@ SETTINGS = [
         {"vectors.batch_tokens": 2_048},
     ),
     Row(
+        "vectors from the Hub",
+        "all vectors, in which only what is not published is computed; training and what follows, agreement with the teacher",
+        VECTORS | {"fetch_vectors": 2},
+        {"vectors.source": {"dataset": "owner/vectors"}},
+    ),
+    Row(
         "what the teacher reads",
         "all vectors, training and what follows, agreement with the teacher",
         VECTORS,
@@ -205,6 +211,12 @@ SETTINGS = [
     Row("short passages", "corpus and what follows; not the documents", CORPUS, {"corpus.short": {"share": 0.5}}),
     Row("passage length", "corpus and what follows; not the documents", CORPUS, {"corpus.chunk_tokens": 256}),
     Row("seed", "everything but the teacher", DOCUMENTS, {"seed": 7}),
+    Row(
+        "what is published, and where",
+        "nothing",
+        NOTHING,
+        {"publish": {"repo": "owner/model", "vectors": "owner/vectors"}},
+    ),
     Row(
         "threads, cores, memory, GPU or profile",
         "nothing",
@@ -283,6 +295,12 @@ CODE = [
     Edit("template of the card", "card", {"publish_student": 1}, ("langtailor/student/*.jinja",), added("\nMore.\n")),
     Edit("code of the report", "report", REPORT, ("langtailor/report/*.py",)),
     Edit("template of the report", "report", REPORT, ("langtailor/report/*.jinja",), added("\nMore.\n")),
+    Edit(
+        "code of publishing and of taking vectors over",
+        "nothing, where neither is done",
+        NOTHING,
+        ("langtailor/publish/*.py", "langtailor/vectors/published.py", "scripts/publish*.py"),
+    ),
     Edit("code of the teacher", "everything but the documents", TEACHER, ("langtailor/teacher/*.py",)),
     Edit("code that all stages share", "everything", TEACHER | DOCUMENTS, ("langtailor/storage/artifacts.py",)),
     Edit(

@@ -237,6 +237,13 @@ def job_languages(wildcards):
     return list(dict.fromkeys(shard.lang for shard in job_shards(wildcards)))
 
 
+def published_vectors(wildcards):
+    """Published vectors of a job's languages, where vectors are taken over."""
+    if SETTINGS.vectors.source is None:
+        return []
+    return per_language("<results>/vectors/published/{lang}.arrow", job_languages(wildcards))
+
+
 def vectors(langs):
     """Folders of the jobs that make the vectors of some languages."""
     jobs = enumerate(SETTINGS.vector_jobs)
@@ -395,6 +402,22 @@ def student_scores(wildcards):
 def all_exports(wildcards):
     """Folders of the exports that the variants ask for."""
     return [f"<results>/export/{variant}/{made}" for variant, made in SETTINGS.exports]
+
+
+def variant_exports(wildcards):
+    """Folders of a variant's exports, in the order of its formats."""
+    formats = SETTINGS.variant(wildcards.variant).export.formats
+    return expand("<results>/export/{variant}/{made}", made=formats, allow_missing=True)
+
+
+def publications(wildcards):
+    """Receipts of what the configuration publishes."""
+    if not (SETTINGS.publish.repo or SETTINGS.publish.vectors):
+        raise WorkflowError(
+            "config `publish`: it names nothing to publish; set `publish.repo`, `publish.vectors` or both"
+        )
+    models = expand("<results>/publish/model/{variant}.json", variant=VARIANTS) if SETTINGS.publish.repo else []
+    return [*models, *(["<results>/publish/vectors.json"] if SETTINGS.publish.vectors else [])]
 
 
 def report_parts(name, category):

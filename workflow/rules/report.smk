@@ -39,7 +39,8 @@ rule write_report:
         runtime=growing(30),
         disk_mb=200,
     params:
-        config=section(SETTINGS),
+        # Where a model goes says nothing about it.
+        config=section(SETTINGS, *set(type(SETTINGS).model_fields) - {"publish"}),
         run=SETTINGS.run,
         # A function, as Snakemake would look for wildcards in the text.
         title=lambda wildcards: SETTINGS.report.title,

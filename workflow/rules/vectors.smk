@@ -1,11 +1,39 @@
 # Step 5: the teacher's vectors, once for all variants. A job makes shards of one language or several.
 
 
+rule fetch_vectors:
+    """Fetch the published vectors of {wildcards.lang}."""
+    input:
+        teacher="<results>/teacher/model",
+    output:
+        vectors="<results>/vectors/published/{lang}.arrow",
+    log:
+        "<logs>/fetch_vectors/{lang}.log",
+    benchmark:
+        "<benchmarks>/fetch_vectors/{lang}.tsv"
+    retries: hub_retries(SETTINGS.vectors.source is not None)
+    conda:
+        "../../envs/cpu.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(8000),
+        runtime=growing(240),
+        disk_mb=20000,
+    params:
+        source=section(SETTINGS.vectors.source) if SETTINGS.vectors.source else None,
+        teacher=section(SETTINGS.teacher),
+        work=str(ROOT / "downloads" / "vectors" / "{lang}"),
+        code=script_digest("vectors_published"),
+    script:
+        "../scripts/vectors_published.py"
+
+
 rule teacher_vectors:
     """Embed text with the teacher, job {wildcards.job}."""
     input:
         corpora=lambda wildcards: per_language("<results>/corpus/{lang}.parquet", job_languages(wildcards)),
         teacher="<results>/teacher/model",
+        published=published_vectors,
     output:
         vectors=directory("<results>/vectors/{job}"),
     log:

@@ -9,6 +9,7 @@ from langtailor.vectors.encode import encode_shards
 
 with job(snakemake):
     params = snakemake.params
+    published = snakemake.input.get("published", [])
     encode_shards(
         [Shard(*shard) for shard in params.shards],
         corpora=by_language(params.languages, snakemake.input.corpora),
@@ -19,4 +20,5 @@ with job(snakemake):
         out=Path(snakemake.output.vectors),
         cache=Path(params.cache),
         splits=params.splits,
+        published=by_language(params.languages, published) if published else None,
     )

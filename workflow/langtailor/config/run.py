@@ -15,6 +15,7 @@ from langtailor.config.distillation import DistillationSettings
 from langtailor.config.evaluation import EvaluationSettings, TaskNeeds
 from langtailor.config.export import ExportSettings
 from langtailor.config.initialisation import InitialisationSettings
+from langtailor.config.publish import PublishSettings
 from langtailor.config.report import ReportSettings
 from langtailor.config.student import StudentSettings
 from langtailor.config.teacher import TeacherSettings, is_local, is_prompt_name
@@ -60,6 +61,8 @@ class Settings(Section):
     """What teacher, clone and student are compared on."""
     report: ReportSettings = ReportSettings()
     """The report page."""
+    publish: PublishSettings = PublishSettings()
+    """What `snakemake publish` puts on the Hub, and where."""
     variants: Annotated[dict[Name, VariantOverrides], Field(min_length=1)] = {"tailored": VariantOverrides()}
     """Students to make, by name. They share corpus, counts and teacher vectors."""
 
@@ -73,6 +76,11 @@ class Settings(Section):
                 )
         if "teacher" in self.variants:
             raise problem("variants.teacher", "a variant cannot be called that: the name stands for the teacher")
+        if self.publish.repo and len(self.variants) > 1 and not self.publish.names_variant:
+            raise problem(
+                "publish.repo",
+                f"there are {len(self.variants)} variants for one repository; put {{variant}} into its name",
+            )
         for lang in self.corpus.languages:
             self.source(lang)
         for name in self.evaluation.tasks:

@@ -7,7 +7,16 @@ from typing import Annotated, NamedTuple
 
 from pydantic import Field
 
-from langtailor.config.base import Section
+from langtailor.config.base import DATASET_PATTERN, Section
+
+
+class VectorSource(Section):
+    """A data set of the Hub with a teacher's vectors, as `snakemake publish` makes it."""
+
+    dataset: Annotated[str, Field(pattern=DATASET_PATTERN)]
+    """`owner/name` of the data set."""
+    revision: str = "main"
+    """Branch, tag or commit; resolved once to a commit and recorded."""
 
 
 class VectorSettings(Section):
@@ -20,6 +29,9 @@ class VectorSettings(Section):
     long as thousands of them. Lower it where more GPUs than jobs are at hand; a job has one shard at least."""
     batch_tokens: Annotated[int, Field(ge=1)] = 16_384
     """Tokens in one forward pass; halved when the device runs out of memory."""
+    source: VectorSource | None = None
+    """Published vectors that are taken instead of computed, of this teacher, prompt and precision. The teacher embeds the
+    passages whose text is not among them. `null` computes all."""
 
 
 class Shard(NamedTuple):

@@ -31,7 +31,8 @@ from langtailor.corpus.nested import column_at, paths_in, type_at
 from langtailor.errors import ArtifactError, SourceError
 from langtailor.progress import Progress
 from langtailor.sources.hub import resolve_revision
-from langtailor.sources.hub_client import PATIENCE, Patience, Repository, hub_session
+from langtailor.sources.hub_client import PATIENCE, Patience, hub_session
+from langtailor.sources.hub_refusals import Repository
 from langtailor.storage.artifacts import Manifest, canonical_json
 from langtailor.storage.atomic import atomic_file
 from langtailor.storage.batching import batched

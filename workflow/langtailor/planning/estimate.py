@@ -143,7 +143,12 @@ def _vectors(settings: Settings, job: Job) -> Path:
 
 
 def _rate(settings: Settings, job: Job) -> list[float]:
-    """Tokens per second of a finished job, if it was timed: loading the teacher counts, too."""
+    """Tokens per second of a finished job, if it was timed: loading the teacher counts, too.
+
+    Where vectors are taken over, a job's time says nothing of the teacher.
+    """
+    if settings.vectors.source is not None:
+        return []
     times = settings.root / "benchmarks" / "teacher_vectors" / f"{job.number:04d}.tsv"
     shards = sorted(_vectors(settings, job).rglob("*.arrow"))
     tokens = sum(VectorShard.open(path, verify=False).manifest.facts["tokens"] for path in shards)

@@ -15,7 +15,8 @@ from tqdm import tqdm
 
 from langtailor.errors import HubError
 from langtailor.progress import Progress, track
-from langtailor.sources.hub_client import PATIENCE, Kind, Patience, Repository, hub_session
+from langtailor.sources.hub_client import PATIENCE, Patience, hub_session
+from langtailor.sources.hub_refusals import Kind, Repository
 from langtailor.storage.digests import sha256_file
 
 _MEGABYTE = 1_000_000
@@ -78,7 +79,7 @@ def download(snapshot: Snapshot, names: Iterable[str], folder: Path, patience: P
             if name not in snapshot.files:
                 raise HubError(_no_file(snapshot, name))
             path = _fetch(repository, name, folder)
-            if not _matches(path, snapshot.files[name]):
+            if not matches_record(path, snapshot.files[name]):
                 path.unlink()
                 raise HubError(
                     f"{repository.page}: the content of {name} does not match the hash that the Hub records for commit "
@@ -138,7 +139,7 @@ def _fetch(repository: Repository, name: str, folder: Path) -> Path:
     return Path(path)
 
 
-def _matches(path: Path, recorded: RepoFile) -> bool:
+def matches_record(path: Path, recorded: RepoFile) -> bool:
     """Whether a file has the hash that the Hub records: SHA-256 of large files, git's blob hash of others."""
     if recorded.lfs is not None:
         return sha256_file(path) == recorded.lfs.sha256

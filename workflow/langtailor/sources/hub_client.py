@@ -14,16 +14,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, Literal
+from typing import Any
 
 import httpx2
-from huggingface_hub import constants, get_session, set_client_factory
+from huggingface_hub import get_session, set_client_factory
 from huggingface_hub.errors import FileMetadataError, HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from langtailor.errors import HubError
-
-Kind = Literal["model", "dataset"]
+from langtailor.sources.hub_refusals import Repository, explain, place, reason, refusal
 
 _LOG = logging.getLogger("langtailor")
 _BUSY = frozenset({408, 429, 500, 502, 503, 504})
@@ -53,27 +52,6 @@ class Patience:
 PATIENCE = Patience()
 
 
-@dataclass(frozen=True)
-class Repository:
-    """A repository of the Hub at a revision.
-
-    Attributes:
-        name: ``owner/name``.
-        kind: ``model`` or ``dataset``.
-        revision: branch, tag or commit.
-    """
-
-    name: str
-    kind: Kind
-    revision: str
-
-    @property
-    def page(self) -> str:
-        """Address of its page, for people."""
-        folder = "datasets/" if self.kind == "dataset" else ""
-        return f"{constants.ENDPOINT}/{folder}{self.name}"
-
-
 @contextmanager
 def hub_session(repository: Repository, patience: Patience = PATIENCE) -> Iterator[None]:
     """Everything that the body asks of the Hub, also through ``datasets`` or ``HfFileSystem``, is about ``repository``.
@@ -89,12 +67,12 @@ def hub_session(repository: Repository, patience: Patience = PATIENCE) -> Iterat
     try:
         yield
     except (HfHubHTTPError, HFValidationError, FileMetadataError, OfflineModeIsEnabled, httpx2.HTTPError) as error:
-        raise HubError(_explain(repository, error)) from error
+        raise HubError(explain(repository, error)) from error
     except OSError as error:
         # Those of the operating system (a full disk) carry a number; the client's own do not.
         if error.errno is not None:
             raise
-        raise HubError(_explain(repository, error)) from error
+        raise HubError(explain(repository, error)) from error
     finally:
         set_client_factory(lambda: httpx2.Client(timeout=standard.timeout, **options))
 
@@ -110,7 +88,8 @@ class _UnavailableError(HubError):
 class _PatientClient(httpx2.Client):
     """The Hub's client with a time limit on each request, repeated while the Hub is busy, plain about refusals.
 
-    The client's own repetitions never come into play: it only sees answers that are final.
+    The client's own repetitions come into play only where a file is sent, which it rewinds before each of them; of all else
+    it sees answers that are final.
     """
 
     def __init__(self, repository: Repository, patience: Patience, **options: Any) -> None:
@@ -129,31 +108,34 @@ class _PatientClient(httpx2.Client):
         limits = request.extensions.get("timeout", {})
         bounded = {key: limits.get(key) or self._patience.timeout for key in ("connect", "read", "write", "pool")}
         request.extensions = {**request.extensions, "timeout": bounded}
+        if not isinstance(request.stream, httpx2.ByteStream):  # a file, which this request reads once
+            response = super().send(request, stream=stream, **options)
+            return response if response.status_code in _BUSY else self._final(request, response, stream)
         return self._retrying(self._send_once, request, stream, **options)
 
     def _send_once(self, request: httpx2.Request, stream: bool, **options: Any) -> httpx2.Response:
         try:
             response = super().send(request, stream=stream, **options)
         except _TRANSIENT as error:
-            raise _UnavailableError(f"{_place(request)} cannot be reached ({reason(error)})") from error
+            raise _UnavailableError(f"{place(request)} cannot be reached ({reason(error)})") from error
         if response.status_code not in _BUSY:
             return self._final(request, response, stream)
         response.close()
-        message = f"{_place(request)} answers {response.status_code} ({response.reason_phrase})"
+        message = f"{place(request)} answers {response.status_code} ({response.reason_phrase})"
         asked = _asked_wait(response)
         if asked is not None and asked > self._patience.longest_wait:
             raise HubError(f"{message} and asks to wait {asked:,.0f} s; run again after that")
         raise _UnavailableError(message, asked)
 
     def _final(self, request: httpx2.Request, response: httpx2.Response, stream: bool) -> httpx2.Response:
-        if refusal := _refusal(self._repository, response):
+        if refused := refusal(self._repository, response):
             response.close()
-            raise HubError(refusal)
+            raise refused
         if stream:
             response.stream = _ResumableBody(response.stream)
         elif "range" in request.headers and response.status_code == httpx2.codes.OK:
             response.close()
-            raise HubError(f"{_place(request)} sends a whole file for a part of it; use another HF_ENDPOINT or proxy")
+            raise HubError(f"{place(request)} sends a whole file for a part of it; use another HF_ENDPOINT or proxy")
         return response
 
 
@@ -185,7 +167,7 @@ def _announce(state: RetryCallState) -> None:
 
 def _give_up(state: RetryCallState) -> httpx2.Response:
     raise HubError(
-        f"{_failure(state)}, {state.attempt_number} times in a row. Run again later: what was fetched is kept. If it "
+        f"{_failure(state)}, {state.attempt_number} times in a row. Run again later: what was transferred is kept. If it "
         "cannot be reached, check network, proxy and HF_ENDPOINT; if it is busy, set HF_TOKEN: with a token the Hub "
         "allows more requests"
     ) from _failure(state)
@@ -203,58 +185,3 @@ def _asked_wait(response: httpx2.Response) -> float | None:
             return None
     exhausted = _NO_REQUEST_LEFT.search(response.headers.get("ratelimit", ""))
     return float(exhausted[1]) if exhausted else None
-
-
-def _refusal(repository: Repository, response: httpx2.Response) -> str | None:
-    """The message for a final refusal; ``None`` for other answers, a missing file among them."""
-    code, status = response.headers.get("x-error-code"), response.status_code
-    message = response.headers.get("x-error-message", "")
-    if code == "GatedRepo":
-        return _gated(repository, "authorization" in response.request.headers)
-    if status == httpx2.codes.UNAUTHORIZED and "credentials" in message.lower():
-        return f"the Hub does not know the token in HF_TOKEN; make a new one at {constants.ENDPOINT}/settings/tokens"
-    if code == "RepoNotFound" or (status == httpx2.codes.UNAUTHORIZED and code is None):
-        return (
-            f"{repository.page}: there is no such {repository.kind}, or it is private. Check the spelling; for a "
-            "private one set HF_TOKEN to a token of an account that may read it"
-        )
-    if code == "RevisionNotFound":
-        return f"{repository.page} has no revision {repository.revision!r}; give a branch, a tag or a whole commit"
-    if status == httpx2.codes.FORBIDDEN:
-        return f"{_place(response.request)} refuses access to {repository.page} (403{': ' if message else ''}{message})"
-    if response.is_error and code != "EntryNotFound":
-        # The client takes some of these for "there is no such file", and would go on without it.
-        return f"{_place(response.request)} answers {status} for {response.request.url.path}{': ' if message else ''}{message}"
-    return None
-
-
-def _gated(repository: Repository, authenticated: bool) -> str:
-    if authenticated:
-        return (
-            f"{repository.name} is gated, and the account of the token in HF_TOKEN has no access yet: open "
-            f"{repository.page}, log in with that account, accept the terms (or wait until the owner agrees) and run "
-            "again. A fine-grained token must also be allowed to read gated repositories"
-        )
-    return (
-        f"{repository.name} is gated: open {repository.page}, log in and accept the terms, make a token that may read "
-        f"at {constants.ENDPOINT}/settings/tokens, set HF_TOKEN to it and run again"
-    )
-
-
-def _explain(repository: Repository, error: Exception) -> str:
-    if isinstance(error, OfflineModeIsEnabled):
-        return f"{repository.page} is needed, but HF_HUB_OFFLINE is set; unset it, or name a local folder instead"
-    if isinstance(error, HFValidationError):
-        return f"{repository.name!r} is no repository name of the Hub, which is written owner/name"
-    return f"{repository.page}: fetching broke off: {reason(error)}. Run again: what was fetched is kept"
-
-
-def reason(error: Exception) -> str:
-    """The first line of what an error says, or its type where it says nothing."""
-    lines = str(error).splitlines()
-    return lines[0] if lines and lines[0].strip() else type(error).__name__
-
-
-def _place(request: httpx2.Request) -> str:
-    """Where a request went. Not the whole address: that of a redirect may hold a signature."""
-    return f"{request.url.scheme}://{request.url.netloc.decode()}"

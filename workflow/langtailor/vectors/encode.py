@@ -30,15 +30,16 @@ from langtailor.corpus.reading import read_rows
 from langtailor.errors import ArtifactError, LangtailorError
 from langtailor.models.folder import ModelInfo
 from langtailor.models.loading import load_teacher
-from langtailor.models.prompts import find_prompt
 from langtailor.storage.artifacts import Manifest, atomic_directory, directory_digest, read_manifest
 from langtailor.storage.cache import CacheEntry
 from langtailor.storage.code_digest import module_digest
 from langtailor.storage.digests import sha256_bytes
+from langtailor.vectors.origin import reading_settings
 from langtailor.vectors.store import (
     FOLDER_KIND,
     KIND,
     VectorShard,
+    shard_checksum,
     text_digests,
     texts_read,
     write_shard,
@@ -60,6 +61,7 @@ def encode_shards(
     out: Path,
     cache: Path | None = None,
     splits: Sequence[str] = SPLITS,
+    published: Mapping[str, Path] | None = None,
 ) -> None:
     """Compute and store the vectors of some shards, or reuse them from the cache where they would be the same.
 
@@ -73,23 +75,24 @@ def encode_shards(
         out: the folder (kind ``vector shards``): ``{lang}/{number}.arrow``.
         cache: the shard cache, a folder on the same disk; ``None`` keeps none.
         splits: the splits whose passages are encoded; the shards hold no others.
+        published: file of published vectors by language (:mod:`langtailor.vectors.published`), which are taken over.
 
     Raises:
         LangtailorError: a vector does not fit float16 or is not finite.
     """
-    reading = _Reading(teacher, teacher_settings, batch_tokens, device)
+    reading = _Reading(teacher, teacher_settings, batch_tokens, device, published or {})
     total = 0
     with atomic_directory(out, Manifest(FOLDER_KIND, reading.made_by, reading.inputs)) as folder:
         for shard in shards:
             _LOG.info("reading the passages of %s", shard.name)
             table = read_rows(corpora[shard.lang], shard.start, shard.rows)
-            passages = reading.passages(table.filter(pc.is_in(table["split"], value_set=pa.array(splits))))
+            passages = reading.passages(table.filter(pc.is_in(table["split"], value_set=pa.array(splits))), shard.lang)
             file = folder / f"{shard.name}.arrow"
             entry = None if cache is None else _cached(cache, shard, reading, passages)
             if entry is not None and _reuse(entry, file, passages.columns):
                 _LOG.info("reused from the shard cache: %s passages", f"{len(passages.ids):,}")
             else:
-                vectors, facts = reading.encode(passages, shard.name)
+                vectors, facts = reading.encode(passages, shard)
                 made = Manifest(KIND, reading.made_by, {**reading.inputs, "shard": shard.number}, facts)
                 write_shard(file, passages.ids, passages.splits, passages.digests, vectors, made)
                 if entry is not None:
@@ -138,29 +141,34 @@ class _Reading:
         batch_tokens: most tokens of a forward pass.
     """
 
-    def __init__(self, teacher: Path, settings: TeacherSettings, batch_tokens: int, device: str) -> None:
+    def __init__(
+        self,
+        teacher: Path,
+        settings: TeacherSettings,
+        batch_tokens: int,
+        device: str,
+        published: Mapping[str, Path],
+    ) -> None:
         manifest = read_manifest(teacher, "teacher")
-        info = ModelInfo.read(teacher)
-        self._teacher, self._settings, self._device, self._dimension = teacher, settings, device, info.dimension
-        self._prompt = find_prompt(info, settings.prompt)
+        self._teacher, self._settings, self._device = teacher, settings, device
+        self._dimension = ModelInfo.read(teacher).dimension
+        self.made_by = reading_settings(teacher, settings)
+        self._prompt = str(self.made_by["prompt"])
         self.batch_tokens = batch_tokens
-        self.made_by = settings.model_dump(mode="json") | {
-            "prompt": self._prompt,
-            "pooling": info.pooling,
-            "max_length": settings.max_length or info.max_length,
-        }
         self.inputs = {"teacher": directory_digest(teacher), "commit": manifest.inputs.get("commit")}
         self._vectors: dict[bytes, NDArray[np.float16]] = {}
+        self._published = {lang: VectorShard.open(path) for lang, path in published.items()}
 
     @cached_property
     def _model(self) -> SentenceTransformer:
         return load_teacher(self._teacher, self._settings, self._device)
 
-    def passages(self, table: pa.Table) -> _Passages:
+    def passages(self, table: pa.Table, lang: str) -> _Passages:
         """The passages of a shard, and which of them are still to be encoded."""
         texts = texts_read(table, self._settings.reads)
         ids, splits = (pa.array(table[name].to_pylist(), pa.string()) for name in ("id", "split"))
         digests = text_digests(texts, self._prompt)
+        self._take_over(lang, digests)
         names = digests.to_pylist()
         known = [name for name in dict.fromkeys(names) if name in self._vectors]
         new = {name: text for name, text in zip(names, texts, strict=True) if name not in self._vectors}
@@ -169,12 +177,20 @@ class _Reading:
         rows = np.array([row[name] for name in names], np.int64)
         return _Passages(ids, splits, digests, rows, vectors, list(new.values()))
 
-    def encode(self, passages: _Passages, label: str) -> tuple[NDArray[np.float16], dict[str, Any]]:
+    def _take_over(self, lang: str, digests: pa.FixedSizeBinaryArray) -> None:
+        """Keep the published vectors of some texts."""
+        if (published := self._published.get(lang)) is not None:
+            rows = np.flatnonzero(pc.is_in(published.digests, value_set=digests).to_numpy(zero_copy_only=False))
+            self.remember(published.digests.take(pa.array(rows)), published.vectors[rows])
+
+    def encode(self, passages: _Passages, shard: Shard) -> tuple[NDArray[np.float16], dict[str, Any]]:
         """Vectors of the passages, float16 of shape (n, d), with the facts of what was encoded for them."""
         from langtailor.models.encoder import Encoder
 
         if not passages.new:
-            return passages.known[passages.rows], {"tokens": 0, "padding_share": 0.0}
+            vectors = passages.known[passages.rows]
+            return vectors, self._facts_of_no_text(passages, vectors, shard.lang)
+        label = shard.name
         encoder = Encoder(self._model, self._prompt, self.batch_tokens)
         vectors = _to_float16(encoder.encode(passages.new, f"encoding {label}"), label)
         _LOG.info(
@@ -184,6 +200,13 @@ class _Reading:
         )
         facts = {"tokens": encoder.tokens, "padding_share": round(encoder.padding_share, 4)}
         return np.concatenate([passages.known, vectors])[passages.rows], facts
+
+    def _facts_of_no_text(self, passages: _Passages, vectors: NDArray[np.float16], lang: str) -> dict[str, Any]:
+        """Those of a shard for which nothing was encoded: where it comes out as one that was published, the facts of that."""
+        published = self._published.get(lang)
+        known = {} if published is None else published.manifest.facts["shards"]
+        checksum = shard_checksum(passages.ids, passages.splits, passages.digests, vectors)
+        return dict(known.get(checksum, {"tokens": 0, "padding_share": 0.0}))
 
     def remember(self, digests: pa.FixedSizeBinaryArray, vectors: NDArray[np.float16]) -> None:
         """Keep a finished shard's vectors, which are mapped and not copied, for the texts that later shards share."""

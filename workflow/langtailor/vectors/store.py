@@ -82,7 +82,7 @@ class VectorShard:
 
     def checksum(self) -> str:
         """SHA-256 over all columns, as the manifest has it."""
-        return _checksum(self.ids, self.splits, self.digests, self.vectors)
+        return shard_checksum(self.ids, self.splits, self.digests, self.vectors)
 
     def only(self, split: str) -> VectorShard:
         """The part of the shard that belongs to one split: consecutive rows, still mapped and not copied."""
@@ -244,7 +244,7 @@ def write_shard(
         manifest: what made it; number of rows, dimension and checksum are added to its facts.
     """
     rows, dimension = vectors.shape
-    checksum = _checksum(ids, splits, digests, vectors)
+    checksum = shard_checksum(ids, splits, digests, vectors)
     facts = {**manifest.facts, "rows": rows, "dimension": dimension, "sha256": checksum}
     column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1), pa.float16()), dimension)
     columns = [ids, splits, digests, column]
@@ -282,7 +282,8 @@ def _schema(dimension: int) -> pa.Schema:
     )
 
 
-def _checksum(ids: pa.Array, splits: pa.Array, digests: pa.Array, vectors: NDArray[np.float16]) -> str:
+def shard_checksum(ids: pa.Array, splits: pa.Array, digests: pa.Array, vectors: NDArray[np.float16]) -> str:
+    """SHA-256 over all columns of a shard."""
     digest = hashlib.sha256()
     for row in zip(ids.to_pylist(), splits.to_pylist(), digests.to_pylist(), strict=True):
         digest.update(b"%s %s %s\n" % (row[0].encode(), row[1].encode(), row[2]))
