@@ -32,6 +32,8 @@ def test_the_card_says_whether_the_model_is_the_untrained_clone(tmp_path, kept_s
         {"model": "who/what", "prompt": None, "reads": "text"},
         {},
         ["teacher", "cut", "trained"],
+        {},
+        {},
     )
     publish_student(tmp_path / "model", tmp_path / "teacher", facts, [], tmp_path / "student")
     card = (tmp_path / "student" / "README.md").read_text(encoding="utf-8")

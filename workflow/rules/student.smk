@@ -30,6 +30,8 @@ rule publish_student:
         targets=SETTINGS.targets,
         languages=LANGUAGES,
         teacher=section(SETTINGS.teacher),
+        corpus=section(SETTINGS.corpus),
+        sources={lang: section(SETTINGS.source(lang)) for lang in LANGUAGES},
         variant=lambda wildcards: section(
             SETTINGS.variant(wildcards.variant), "vocabulary", "initialisation", "distillation"
         ),
