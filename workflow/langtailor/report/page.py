@@ -247,8 +247,9 @@ def _sweep(
 
 def _summary(teacher: Manifest, languages: Sequence[str], parts: Sequence[VariantPart]) -> str:
     commit = f" at commit {teacher.inputs['commit']}" if teacher.inputs.get("commit") else ""
+    kept = "one language" if len(languages) == 1 else f"{len(languages)} languages"
     students = "one student" if len(parts) == 1 else f"{len(parts)} students"
-    return f"Teacher {public_name(teacher.made_by['model'])}{commit}; {len(languages)} languages kept; {students}."
+    return f"Teacher {public_name(teacher.made_by['model'])}{commit}; {kept} kept; {students}."
 
 
 def _provenance(teacher: Manifest) -> list[tuple[str, str]]:
