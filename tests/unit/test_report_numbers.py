@@ -16,6 +16,7 @@ from langtailor.evaluation.comparison import Comparison, Difference
 from langtailor.evaluation.scores import Score
 from langtailor.report import plots
 from langtailor.report.page import gather_page, write_report
+from langtailor.report.steps import step_table
 from langtailor.storage import tables
 from langtailor.storage.artifacts import Manifest, seal_directory, write_json
 from langtailor.surgery.base import Graft, Layout
@@ -213,6 +214,24 @@ def test_the_first_table_tells_what_each_step_costs_and_brings(page, root):
         "agreement: cosine": ["1.000", "0.250", "0.750"],
         "bitext: accuracy": ["80.00", "20.00", "60.00 / -20 (-25 to -15)"],
         "shape: uniformity": ["-2.00", "-1.000", "-3.00 / -1 (-1.5 to -0.5)"],
+    }
+
+
+def test_an_export_has_a_column_with_its_bytes_and_its_own_scores(root, tmp_path):
+    figures = {"bitext": {"metric": "accuracy", "student": 60.0, "export": 58.5, "difference": None}}
+    write_json(tmp_path / "certificate.json", "export certificate", {"bytes": 2_500_000, "tasks": figures})
+    models = {"teacher": "teacher", "cut": "tailored/clone", "trained": "tailored/student"}
+    table = step_table(root, models, COMPARISONS, ["tr"], {"onnx-int8": tmp_path})
+    assert table.columns == ["teacher", "cut only", "trained", "onnx-int8"]
+    assert {name: cells[-1].value for name, cells in table.rows} == {
+        "tokens": str(ROWS),
+        "parameters": "",
+        "of these, token embeddings": "",
+        "weights": "2.5 MB",
+        "tokens a word, tr": "1.50",
+        "agreement: cosine": "",
+        "bitext: accuracy": "58.50",
+        "shape: uniformity": "",
     }
 
 
