@@ -112,11 +112,6 @@ def bars(svg: str) -> dict[str | None, list[float]]:
     return dict(found)
 
 
-def colours(svg: str) -> dict[str, str]:
-    """Colour of each series of bars by its name in the legend."""
-    return {key[-1]: key[-2] for key in _BOX_KEY.findall(svg)}
-
-
 def lines(svg: str) -> dict[str | None, list[tuple[float, float]]]:
     """Points of each line, upward and to the right, by its name in the legend; without a legend by ``None``."""
     names = dict(_LINE_KEY.findall(_legend(svg)))

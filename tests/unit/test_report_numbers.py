@@ -171,6 +171,7 @@ def make_run(root, variants=("tailored",)):
     write_benchmark(root / "benchmarks" / "fetch_teacher.tsv", (4.25, "-"))
     write_benchmark(root / "benchmarks" / "evaluate" / "a.tsv", (10.0, 900.0), (70.5, 2500.4))
     write_benchmark(root / "benchmarks" / "evaluate" / "b.tsv", (45.0, 30.0))
+    write_benchmark(root / "benchmarks" / "export_student" / "tailored" / "onnx.tsv", (30.0, 100.0))
     return root
 
 
@@ -321,6 +322,7 @@ def test_a_rules_jobs_are_added_up_and_the_longest_is_told(page):
     assert page.table("How it ran").rows == [
         ["fetch_teacher", "1", "4.2 s", "4.2 s", ""],
         ["evaluate", "3", "2 min 06 s", "1 min 10 s", "2,500 MiB"],
+        ["export_student", "1", "30.0 s", "30.0 s", "100 MiB"],
     ]
 
 
@@ -353,7 +355,7 @@ def test_points_of_a_model_have_its_name_its_colour_and_its_values():
     series = {"teacher": [1, 2], "cut only": [5, 6], "trained": [4, 3]}
     svg = plots.dots(["de", "tr"], series, "tokens")
     placed(dots(svg), series)
-    assert all(plots.MODEL_COLOURS[name] in svg for name in series)
+    assert all(f"fill: {plots.MODEL_COLOURS[name]}" in svg for name in series)
     assert [text for text in texts(svg) if text.isalpha() or " " in text] == ["tokens", "de", "tr", *series]
 
 

@@ -24,6 +24,7 @@ ORDER = (
     "distil",
     "evaluate",
     "publish_student",
+    "export_student",
 )
 
 
