@@ -110,6 +110,8 @@ def environment() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
     )
     templates.filters |= {"duration": duration, "figure": figure, "retained": retained, "inline": inline}
+    # Named here, and not imported by the templates, so that a change of it reruns the report.
+    templates.globals["macros"] = templates.get_template("macros.html.jinja").module
     return templates
 
 
