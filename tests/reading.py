@@ -12,9 +12,11 @@ import yaml
 
 _BOX = r'<path d="M ([\d.]+) ([\d.]+) \nL ([\d.]+) ([\d.]+) \nL ([\d.]+) ([\d.]+) \nL [\d.]+ [\d.]+ \nz\n"'
 _BAR = re.compile(_BOX + r' clip-path="[^"]*" style="fill: (#\w+)"')
-_BOX_KEY = re.compile(_BOX + r' style="fill: (#\w+)"/>\s*</g>\s*<g id="text_\d+">\s*<text[^>]*>([^<]*)<')
+_BOX_KEY = re.compile(_BOX + r' style="fill: (#\w+)"/>\s*</g>\s*<g id="[^"]*text_\d+">\s*<text[^>]*>([^<]*)<')
 _LINE = re.compile(r'<path d="M ([^"z]*)" clip-path="[^"]*" style="fill: none; stroke: (#\w+); stroke-width: 1.5;')
 _LINE_KEY = re.compile(r"stroke: (#\w+); stroke-width: 1.5;.*?<text[^>]*>([^<]*)<", re.DOTALL)
+_DOT = re.compile(r'<use xlink:href="[^"]*" x="([\d.]+)" y="([\d.]+)" style="fill: (#\w+)')
+_DOT_KEY = re.compile(r'<use [^>]* style="fill: (#\w+)[^>]*/>.*?<text[^>]*>([^<]*)<', re.DOTALL)
 _TEXT = re.compile(r"<text[^>]*>([^<]*)<")
 
 
@@ -36,19 +38,19 @@ class Table:
 
 
 class Page(HTMLParser):
-    """The tables, tiles and plots of a page.
+    """The tables, plots and paragraphs of a page.
 
     Attributes:
         tables: all tables, in order.
-        tiles: value and note of each headline figure by label.
+        answers: the first sentences of each variant.
         figures: SVG and caption of each plot, in order.
     """
 
     def __init__(self, text: str) -> None:
         super().__init__()
         self.tables: list[Table] = []
-        self.tiles: dict[str, tuple[str, str]] = {}
-        self._section, self._cell, self._tile = "", None, None
+        self.answers: list[str] = []
+        self._section, self._cell, self._heads_row = "", None, False
         found = re.findall(r"<figure>(<svg.*?</svg>)\s*<figcaption>(.*?)</figcaption>", text, re.DOTALL)
         self.figures = [(svg, unescape(caption)) for svg, caption in found]
         self.feed(
@@ -69,33 +71,30 @@ class Page(HTMLParser):
             self.tables.append(Table(self._section))
         elif tag == "tr":
             self.tables[-1].rows.append([])
-        elif tag in ("td", "th", "h2", "h3"):
-            self._cell = []
+        elif tag in ("td", "th", "h2", "h3") or attributes.get("class") == "answer":
+            self._cell, self._heads_row = [], attributes.get("scope") == "row"
         elif tag == "br" and self._cell is not None:
             self._cell.append(" / ")
-        elif attributes.get("class") == "tile":
-            self._tile = []
 
     def handle_endtag(self, tag):
+        text = "".join(self._cell or [])
         if tag in ("h2", "h3"):
-            self._section, self._cell = "".join(self._cell or []), None
-        elif tag == "th":
-            self.tables[-1].head.append("".join(self._cell or []).strip())
-            self._cell = None
-        elif tag == "td":
-            self.tables[-1].rows[-1].append("".join(self._cell or []).strip())
-            self._cell = None
+            self._section = text
+        elif tag == "th" and not self._heads_row:
+            self.tables[-1].head.append(text.strip())
+        elif tag in ("td", "th"):
+            self.tables[-1].rows[-1].append(text.strip())
         elif tag == "thead":
-            self.tables[-1].rows.pop()
-        elif tag == "div" and self._tile:
-            label, value, note = self._tile
-            self.tiles[label], self._tile = (value, note), None
+            # A column without a heading has an empty cell.
+            self.tables[-1].head = self.tables[-1].rows.pop() + self.tables[-1].head
+        elif tag == "p" and self._cell is not None:
+            self.answers.append(" ".join(text.split()))
+        if tag in ("td", "th", "h2", "h3", "p"):
+            self._cell = None
 
     def handle_data(self, data):
         if self._cell is not None:
             self._cell.append(data)
-        elif self._tile is not None and data.strip():
-            self._tile.append(data.strip())
 
 
 def texts(svg: str) -> list[str]:
@@ -113,20 +112,29 @@ def bars(svg: str) -> dict[str | None, list[float]]:
     return dict(found)
 
 
-def colours(svg: str) -> dict[str, str]:
-    """Colour of each series of bars by its name in the legend."""
-    return {key[-1]: key[-2] for key in _BOX_KEY.findall(svg)}
-
-
 def lines(svg: str) -> dict[str | None, list[tuple[float, float]]]:
     """Points of each line, upward and to the right, by its name in the legend; without a legend by ``None``."""
-    legend = svg[svg.index('id="legend') :] if 'id="legend' in svg else ""
-    names = dict(_LINE_KEY.findall(legend))
+    names = dict(_LINE_KEY.findall(_legend(svg)))
     found = {}
     for path, colour in _LINE.findall(svg):
         points = [tuple(map(float, point.split())) for point in path.replace("L", "").split("\n") if point.strip()]
         found[names.get(colour)] = [(x, -y) for x, y in points]
     return found
+
+
+def dots(svg: str) -> dict[str | None, list[tuple[float, float]]]:
+    """Points of each series, upward and to the right, by its name in the legend; without a legend by ``None``."""
+    legend = _legend(svg)
+    names = dict(_DOT_KEY.findall(legend))
+    found = defaultdict(list)
+    for x, y, colour in _DOT.findall(svg.removesuffix(legend)):
+        found[names.get(colour)].append((float(x), -float(y)))
+    return dict(found)
+
+
+def _legend(svg: str) -> str:
+    start = re.search(r'<g id="[^"]*legend', svg)
+    return svg[start.start() :] if start else ""
 
 
 def markdown_tables(text: str) -> list[Table]:

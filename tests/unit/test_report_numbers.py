@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pyarrow as pa
@@ -15,12 +16,13 @@ from langtailor.evaluation.comparison import Comparison, Difference
 from langtailor.evaluation.scores import Score
 from langtailor.report import plots
 from langtailor.report.page import gather_page, write_report
+from langtailor.report.steps import step_table
 from langtailor.storage import tables
 from langtailor.storage.artifacts import Manifest, seal_directory, write_json
 from langtailor.surgery.base import Graft, Layout
 from langtailor.vocabulary.table import layout_to_table
 from tests.models import make_tiny_bert_teacher
-from tests.reading import Page, bars, colours, lines, texts
+from tests.reading import Page, bars, dots, lines, texts
 
 QUOTAS = {"train": 1000, "validation": 20, "test": 10}
 #: Rows of the student's table, where the teacher has as many as its tokenizer.
@@ -163,11 +165,13 @@ def make_run(root, variants=("tailored",)):
         content = {"family": "WordPiece", "languages": CERTIFIED, "all": WHOLE, "unreachable": 5}
         content["agreement"] = {"transformers": {"agree": 99, "passages": 100}}
         write_json(root / "tokenizer" / name / "certificate.json", "certificate", content)
+        shutil.copy(teacher / "tokenizer.json", root / "tokenizer" / name)
         make_student(root / "distillation" / name / "model", {"steps": 2, "planned_steps": 1500, "kept_step": 1})
         seal_directory(make_tiny_bert_teacher(root / "clone" / name), Manifest("clone", facts={"row_trials": []}))
     write_benchmark(root / "benchmarks" / "fetch_teacher.tsv", (4.25, "-"))
     write_benchmark(root / "benchmarks" / "evaluate" / "a.tsv", (10.0, 900.0), (70.5, 2500.4))
     write_benchmark(root / "benchmarks" / "evaluate" / "b.tsv", (45.0, 30.0))
+    write_benchmark(root / "benchmarks" / "export_student" / "tailored" / "onnx.tsv", (30.0, 100.0))
     return root
 
 
@@ -177,7 +181,7 @@ def page_of(root, comparisons, out, shares=0.5):
     models = {
         name: {"teacher": "teacher", "cut": f"{name}/clone", "trained": f"{name}/student"} for name in comparisons
     }
-    page = gather_page(root, "a run", None, ["de", "tr"], ["tr"], variants, models, comparisons)
+    page = gather_page(root, "a run", None, ["de", "tr"], ["tr"], variants, models, comparisons, None)
     write_report(page, out)
     return Page(out.read_text(encoding="utf-8"))
 
@@ -195,63 +199,58 @@ def page(root, tmp_path_factory):
 # -- tables -----------------------------------------------------------------------------------------------------------
 
 
-def test_sizes_stand_under_their_model_and_the_ratio_is_student_over_teacher(page, root):
-    teacher, student = root / "teacher" / "model", root / "distillation" / "tailored" / "model"
-    before, after = parameters(teacher), parameters(student)
-    rows = json.loads((teacher / "config.json").read_text())["vocab_size"]
-    old, new = (weights(folder).stat().st_size for folder in (teacher, student))
-    table = page.table("Size")
-    assert table.head == ["", "teacher", "student", "ratio"]
-    assert before - after == (rows - ROWS) * 32
-    assert table.cells() == {
-        "parameters": [f"{before:,}", f"{after:,}", f"{after / before:.2f}"],
-        "of these, token embeddings": [f"{rows * 32:,}", f"{ROWS * 32:,}", f"{ROWS / rows:.2f}"],
-        "weights on disk, bytes": [f"{old:,}", f"{new:,}", f"{new / old:.2f}"],
-        "tokens in the vocabulary": [f"{rows:,}", f"{ROWS:,}", f"{ROWS / rows:.2f}"],
-    }
-
-
-def test_the_tiles_show_the_student_and_note_the_others(page, root):
-    before, after = (parameters(root / name) for name in ("teacher/model", "distillation/tailored/model"))
-    rows = json.loads((root / "teacher" / "model" / "config.json").read_text())["vocab_size"]
-    assert page.tiles == {
-        "parameters": (f"{after / 1e6:.1f} M", f"{after / before:.0%} of {before / 1e6:.1f} M"),
-        "tokens": ("40", f"teacher: {rows}"),
-        "tokens a word, tr": ("1.50", "teacher: 3.00"),
-        "agreement: cosine": ("0.750", "cut only 0.250, teacher 1.000"),
-        "bitext: accuracy": ("60.00", "cut only 20.00, teacher 80.00"),
-        "shape: uniformity": ("-3.00", "cut only -1.000, teacher -2.00"),
-    }
-
-
 def test_the_first_table_tells_what_each_step_costs_and_brings(page, root):
     table = page.table("From the teacher")
-    folders = {"teacher": "teacher/model", "cut only": "clone/tailored", "trained": "distillation/tailored/model"}
-    sizes = {step: f"{parameters(root / folder) / 1e6:.1f} M" for step, folder in folders.items()}
-    columns = ["tokens a word, tr", "agreement: cosine", "bitext: accuracy", "shape: uniformity"]
-    assert table.head == ["", "tokens", "parameters", "weights", *columns]
-    assert {step: cells[1] for step, cells in table.cells().items()} == sizes
-    assert {step: cells[3:] for step, cells in table.cells().items()} == {
-        "teacher": ["3.00", "1.000", "80.00", "-2.00"],
-        "cut only": ["1.50", "0.250", "20.00", "-1.000"],
-        "trained": ["1.50", "0.750", "60.00 / -20 (-25 to -15)", "-3.00 / -1 (-1.5 to -0.5)"],
+    folders = [root / name for name in ("teacher/model", "clone/tailored", "distillation/tailored/model")]
+    rows = json.loads((folders[0] / "config.json").read_text())["vocab_size"]
+    counts = [parameters(folder) for folder in folders]
+    assert counts[0] - counts[2] == (rows - ROWS) * 32
+    assert table.head == ["", "teacher", "cut only", "trained"]
+    assert table.cells() == {
+        "tokens": [str(rows), str(rows), str(ROWS)],
+        "parameters": [f"{count / 1e6:.1f} M" for count in counts],
+        "of these, token embeddings": [f"{size * 32 / 1e6:.1f} M" for size in (rows, rows, ROWS)],
+        "weights": [f"{weights(folder).stat().st_size / 1e6:,.1f} MB" for folder in folders],
+        "tokens a word, tr": ["3.00", "1.50", "1.50"],
+        "agreement: cosine": ["1.000", "0.250", "0.750"],
+        "bitext: accuracy": ["80.00", "20.00", "60.00 / -20 (-25 to -15)"],
+        "shape: uniformity": ["-2.00", "-1.000", "-3.00 / -1 (-1.5 to -0.5)"],
+    }
+
+
+def test_an_export_has_a_column_with_its_bytes_and_its_own_scores(root, tmp_path):
+    figures = {"bitext": {"metric": "accuracy", "student": 60.0, "export": 58.5, "difference": None}}
+    write_json(tmp_path / "certificate.json", "export certificate", {"bytes": 2_500_000, "tasks": figures})
+    models = {"teacher": "teacher", "cut": "tailored/clone", "trained": "tailored/student"}
+    table = step_table(root, models, COMPARISONS, ["tr"], {"onnx-int8": tmp_path})
+    assert table.columns == ["teacher", "cut only", "trained", "onnx-int8"]
+    assert {name: cells[-1].value for name, cells in table.rows} == {
+        "tokens": str(ROWS),
+        "parameters": "",
+        "of these, token embeddings": "",
+        "weights": "2.5 MB",
+        "tokens a word, tr": "1.50",
+        "agreement: cosine": "",
+        "bitext: accuracy": "58.50",
+        "shape: uniformity": "",
     }
 
 
 def test_scores_stand_under_their_model_with_their_interval(page):
     table = page.table("Scores")
-    assert table.head[4:8] == ["teacher", "cut only", "trained", "retained"]
+    assert table.head[:5] == ["task", "teacher", "cut only", "trained", "retained"]
     bitext = table.rows[2]
-    assert bitext[:4] == ["bitext", "accuracy", "both directions", "4,000"]
-    assert bitext[4:8] == ["80.00 / 79.88 to 80.25", "20.00 / 19.88 to 20.25", "60.00 / 59.88 to 60.25", "75.0 %"]
-    assert table.rows[3][4:8] == ["-2.00", "-1.000", "-3.00", ""], "less is better: nothing is retained"
-    assert [row[0] for row in table.rows] == ["agreement", "agreement", "bitext", "shape"], "fertility has its own"
+    assert bitext[0] == "bitext: both directions / accuracy, 4,000 items"
+    assert bitext[1:5] == ["80.00 / 79.88 to 80.25", "20.00 / 19.88 to 20.25", "60.00 / 59.88 to 60.25", "75.0 %"]
+    assert table.rows[3][1:5] == ["-2.00", "-1.000", "-3.00", ""], "less is better: nothing is retained"
+    tasks = [row[0].split(" / ")[0] for row in table.rows]
+    assert tasks == ["agreement: all", "agreement: de", "bitext: both directions", "shape"], "fertility has its own"
 
 
 def test_differences_stand_under_the_model_that_they_are_to(page):
     table = page.table("Scores")
-    assert table.head[8:] == ["student − teacher", "student − cut only"]
-    assert [row[8:] for row in table.rows] == [
+    assert table.head[5:] == ["student − teacher", "student − cut only"]
+    assert [row[5:] for row in table.rows] == [
         ["", "+0.5 +0.4 to +0.6"],
         ["", ""],
         ["-20 -25 to -15", "+40 noise"],
@@ -320,13 +319,28 @@ def test_the_corpus_says_what_was_found_and_where_it_is_less_than_wanted(page):
 
 
 def test_a_rules_jobs_are_added_up_and_the_longest_is_told(page):
-    assert page.table("The pipeline").rows == [
+    assert page.table("How it ran").rows == [
         ["fetch_teacher", "1", "4.2 s", "4.2 s", ""],
         ["evaluate", "3", "2 min 06 s", "1 min 10 s", "2,500 MiB"],
+        ["export_student", "1", "30.0 s", "30.0 s", "100 MiB"],
     ]
 
 
 # -- plots ------------------------------------------------------------------------------------------------------------
+
+
+def scaled(values):
+    values = np.array(values, float)
+    return (values - values.min()) / ((values.max() - values.min()) or 1)
+
+
+def placed(found, expected):
+    """Whether the points of all series stand at their values on one scale, a row a label from the top."""
+    assert found.keys() == expected.keys()
+    points = np.array([point for name in expected for point in found[name]])
+    np.testing.assert_allclose(scaled(points[:, 0]), scaled(np.concatenate(list(expected.values()))), atol=1e-3)
+    rows = np.concatenate([np.arange(len(values)) for values in expected.values()])
+    np.testing.assert_allclose(scaled(points[:, 1]), 1 - scaled(rows) if rows.max() else rows, atol=1e-3)
 
 
 def in_proportion(found, expected):
@@ -337,12 +351,18 @@ def in_proportion(found, expected):
     np.testing.assert_allclose(lengths, values * scale, atol=0.01)
 
 
-def test_bars_of_a_model_have_its_name_its_colour_and_its_values():
-    svg = plots.grouped_bars(["de", "tr"], {"teacher": [1, 2], "cut only": [5, 6], "trained": [4, 3]}, "tokens")
-    in_proportion(bars(svg), {"teacher": [1, 2], "cut only": [5, 6], "trained": [4, 3]})
-    assert colours(svg) == {name: plots.MODEL_COLOURS[name] for name in ("teacher", "cut only", "trained")}
-    assert texts(svg)[:2] == ["de", "tr"]
-    assert texts(svg)[-4:] == ["tokens", "teacher", "cut only", "trained"]
+def test_points_of_a_model_have_its_name_its_colour_and_its_values():
+    series = {"teacher": [1, 2], "cut only": [5, 6], "trained": [4, 3]}
+    svg = plots.dots(["de", "tr"], series, "tokens")
+    placed(dots(svg), series)
+    assert all(f"fill: {plots.MODEL_COLOURS[name]}" in svg for name in series)
+    assert [text for text in texts(svg) if text.isalpha() or " " in text] == ["tokens", "de", "tr", *series]
+
+
+def test_a_figure_that_is_missing_leaves_its_place_empty():
+    found = dots(plots.dots(["de", "tr"], {"teacher": [1, 2], "trained": [None, 3]}, "tokens"))
+    assert len(found["trained"]) == 1
+    assert found["trained"][0][1] == found["teacher"][1][1], "in the row of tr"
 
 
 def test_stacked_parts_have_their_lengths_and_names():
@@ -351,11 +371,6 @@ def test_stacked_parts_have_their_lengths_and_names():
     assert texts(svg)[-3:] == ["corpus", "special", "target-language"]
     ends = re.findall(r'<path d="M ([\d.]+) \S+ \nL ([\d.]+) [^"]*" clip-path="[^"]*" style="fill: #', svg)
     assert [start for start, _ in ends[1:]] == [end for _, end in ends[:-1]], "each begins where the last one ends"
-
-
-def scaled(values):
-    values = np.array(values, float)
-    return (values - values.min()) / (values.max() - values.min())
 
 
 def test_a_curve_goes_through_its_points():
@@ -379,8 +394,8 @@ def test_a_trade_off_is_drawn_in_the_order_of_its_axis_with_each_name_at_its_pla
 
 
 def test_the_plot_of_tokens_a_word_has_the_certificates_figures(page):
-    found = bars(page.plot("Tokens per word"))
-    in_proportion(found, {"teacher": [2.0, 3.0], "pruned only": [4.0, 6.0], "student": [3.0, 1.5]})
+    found = dots(page.plot("Tokens per word"))
+    placed(found, {"teacher": [2.0, 3.0], "pruned only": [4.0, 6.0], "student": [3.0, 1.5]})
 
 
 def test_the_plot_of_the_corpus_has_its_passages(page):
@@ -394,10 +409,10 @@ def test_the_plot_of_the_vocabulary_counts_every_origin(page):
 
 
 def test_the_plots_of_scores_have_each_models_figures(page):
-    agreement = bars(page.plot("Mean cosine to the teacher's stored"))
-    in_proportion(agreement, {"teacher": [1.0, 0.9], "cut only": [0.25, 0.3], "trained": [0.75, 0.6]})
-    others = bars(page.plot("Main figure of each other task"))
-    in_proportion(others, {"teacher": [80.0], "cut only": [20.0], "trained": [60.0]})
+    agreement = dots(page.plot("Mean cosine to the teacher's stored"))
+    placed(agreement, {"teacher": [1.0, 0.9], "cut only": [0.25, 0.3], "trained": [0.75, 0.6]})
+    others = dots(page.plot("Main figure of each other task"))
+    placed(others, {"teacher": [80.0], "cut only": [20.0], "trained": [60.0]})
 
 
 def test_the_plots_of_training_have_the_losses_and_cosines_that_were_logged(page):
@@ -405,7 +420,7 @@ def test_the_plots_of_training_have_the_losses_and_cosines_that_were_logged(page
     points = np.array([*loss["train"], *loss["validation"]])
     np.testing.assert_allclose(scaled(points[:, 1]), scaled([0.6, 0.3, 0.5, 0.2]), atol=1e-4)
     cosine = lines(page.plot("Mean cosine to the teacher on the validation"))
-    points = np.array([*cosine["validation de"], *cosine["validation tr"]])
+    points = np.array([*cosine["de"], *cosine["tr"]])
     np.testing.assert_allclose(scaled(points[:, 1]), scaled([0.6, 0.7, 0.4, 0.9]), atol=1e-4)
     assert any("2 of 1,500 steps; the weights of step 1 were kept" in caption for _, caption in page.figures)
 

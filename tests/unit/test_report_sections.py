@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
@@ -14,8 +13,7 @@ from langtailor.report import plots
 from langtailor.report.certificate import TOKEN_COLUMNS, check_rows, fertility_plot, token_rows
 from langtailor.report.corpus import CorpusRow, corpus_plot, corpus_row
 from langtailor.report.formats import duration, figure, millions, percent, two_decimals
-from langtailor.report.scores import Tile, fertility_by_language, main_rows, score_plots, score_rows, tiles
-from langtailor.report.size import SizeRow, size_rows
+from langtailor.report.scores import main_rows, score_plots, score_tables
 from langtailor.report.sweep import Variant, sweep
 from langtailor.report.training import training_plots
 from langtailor.report.vocabulary import composition_plot, graft_rows, share_plot, share_rows
@@ -27,7 +25,7 @@ from langtailor.storage.tables import VOCABULARY
 def drawn(monkeypatch) -> list[tuple[str, tuple[Any, ...]]]:
     """What was drawn: the kind of each plot and its arguments."""
     calls: list[tuple[str, tuple[Any, ...]]] = []
-    for kind in ("grouped_bars", "stacked_bars", "curves", "trade_off"):
+    for kind in ("dots", "stacked_bars", "curves", "trade_off"):
         monkeypatch.setattr(plots, kind, lambda *arguments, kind=kind: calls.append((kind, arguments)) or f"<{kind}>")
     return calls
 
@@ -85,27 +83,6 @@ def test_counts_shares_and_missing_values():
     assert (percent(None), two_decimals(None)) == ("", "")
 
 
-# -- sizes ------------------------------------------------------------------------------------------------------------
-
-
-def model(parameters: int, vocabulary: int, hidden: int, weight_bytes: int) -> Any:
-    return SimpleNamespace(
-        parameters=parameters, vocabulary_size=vocabulary, hidden_size=hidden, weight_bytes=weight_bytes
-    )
-
-
-TEACHER, STUDENT = model(2_000_000, 1_000, 64, 8_000_000), model(500_000, 250, 32, 1_000_000)
-
-
-def test_sizes_are_the_teachers_and_the_students_and_the_ratio_is_student_over_teacher():
-    assert size_rows(TEACHER, STUDENT) == [
-        SizeRow("parameters", "2,000,000", "500,000", "0.25"),
-        SizeRow("of these, token embeddings", "64,000", "8,000", "0.12"),
-        SizeRow("weights on disk, bytes", "8,000,000", "1,000,000", "0.12"),
-        SizeRow("tokens in the vocabulary", "1,000", "250", "0.25"),
-    ]
-
-
 # -- corpus -----------------------------------------------------------------------------------------------------------
 
 
@@ -137,9 +114,9 @@ def test_the_corpus_is_drawn_by_language_and_split(drawn):
         CorpusRow(lang, "files", {"train": n, "validation": n + 1, "test": n + 2}, {}, 0, 0, "")
         for lang, n in (("de", 10), ("tr", 20))
     ]
-    assert corpus_plot(rows) == "<grouped_bars>"
+    assert corpus_plot(rows) == "<stacked_bars>"
     series = {"train": [10, 20], "validation": [11, 21], "test": [12, 22]}
-    assert drawn == [("grouped_bars", (["de", "tr"], series, "passages"))]
+    assert drawn == [("stacked_bars", (["de", "tr"], series, "passages"))]
 
 
 # -- vocabulary -------------------------------------------------------------------------------------------------------
@@ -248,8 +225,8 @@ def test_each_column_of_tokens_has_its_own_figure():
 
 def test_tokens_a_word_are_drawn_for_each_tokenizer(drawn):
     fertility_plot(CERTIFICATE)
-    series = {"teacher": [2.0, 3.0], "pruned only": [4.0, 0.0], "student": [3.0, 1.5]}
-    assert drawn == [("grouped_bars", (["de", "tr"], series, "tokens a word"))]
+    series = {"teacher": [2.0, 3.0], "pruned only": [4.0, None], "student": [3.0, 1.5]}
+    assert drawn == [("dots", (["de", "tr"], series, "tokens a word"))]
 
 
 def test_the_certificates_counts_keep_their_order():
@@ -266,18 +243,6 @@ def test_the_certificates_counts_keep_their_order():
 # -- scores -----------------------------------------------------------------------------------------------------------
 
 
-def test_tiles_show_the_student_and_note_the_others():
-    assert tiles(TEACHER, STUDENT, COMPARISONS, ["tr", "xx"]) == [
-        Tile("parameters", "0.5 M", "25% of 2.0 M"),
-        Tile("tokens", "250", "teacher: 1,000"),
-        Tile("tokens a word, tr", "1.50", "teacher: 3.00"),
-        Tile("agreement: cosine", "0.750", "cut only 0.250, teacher 1.000"),
-        Tile("speed: passages per second", "200.00", "cut only 150.00, teacher 100.00"),
-        Tile("sts: spearman", "60.00", "cut only 20.00, teacher 80.00"),
-        Tile("shape: uniformity", "-3.00", "cut only -1.000, teacher -2.00"),
-    ]
-
-
 def test_the_first_row_of_a_task_is_its_main_figure_and_fertility_has_its_own_section():
     assert [(row.task, row.group) for row in main_rows(COMPARISONS)] == [
         ("agreement", "all"),
@@ -286,8 +251,20 @@ def test_the_first_row_of_a_task_is_its_main_figure_and_fertility_has_its_own_se
         ("sts", None),
         ("shape", None),
     ]
-    assert {row.task for row in score_rows(COMPARISONS)} == {"agreement", "speed", "sts", "shape"}
-    assert list(fertility_by_language(COMPARISONS)) == ["de", "tr"]
+    (table,) = score_tables(COMPARISONS)
+    assert {row.task for row in table} == {"agreement", "speed", "sts", "shape"}
+
+
+def test_a_task_with_many_languages_has_its_main_figure_in_the_first_table_and_a_table_of_its_own():
+    many = [compared("agreement", "cosine", group, 1.0, 0.5, 0.75) for group in ("all", *(f"l{i}" for i in range(40)))]
+    first, agreement = score_tables([*many, *COMPARISONS[3:]])
+    assert [(row.task, row.group) for row in first] == [
+        ("agreement", "all"),
+        ("speed", None),
+        ("sts", None),
+        ("shape", None),
+    ]
+    assert [row.group for row in agreement] == [f"l{i}" for i in range(40)]
 
 
 def test_scores_are_drawn_by_model_and_neither_speed_nor_what_is_better_low(drawn):
@@ -295,8 +272,8 @@ def test_scores_are_drawn_by_model_and_neither_speed_nor_what_is_better_low(draw
     cosines = {"teacher": [1.0, 0.9, 0.8], "cut only": [0.25, 0.3, 0.2], "trained": [0.75, 0.6, 0.7]}
     others = {"teacher": [80.0], "cut only": [20.0], "trained": [60.0]}
     assert drawn == [
-        ("grouped_bars", (["all", "de", "tr"], cosines, "cosine")),
-        ("grouped_bars", (["sts"], others, "score")),
+        ("dots", (["all", "de", "tr"], cosines, "cosine")),
+        ("dots", (["sts"], others, "score")),
     ]
     assert score_plots([]) == []
 
@@ -322,9 +299,20 @@ def test_curves_have_the_steps_and_values_of_the_records(drawn):
     captions = [plot.caption for plot in training_plots(records, FACTS)]
     assert [arguments for _, arguments in drawn] == [
         ({"train": ([1, 2], [0.7, 0.3]), "validation": ([0, 2], [0.5, 0.2])}, "step", "loss"),
-        ({"validation de": ([0, 2], [0.6, 0.7]), "validation tr": ([0, 2], [0.4, 0.9])}, "step", "cosine"),
+        ({"de": ([0, 2], [0.6, 0.7]), "tr": ([0, 2], [0.4, 0.9])}, "step", "cosine"),
     ]
     assert captions[0] == "Loss. 1,500 of 2,000 steps; the weights of step 1,000 were kept."
+
+
+def test_of_many_languages_the_lowest_the_median_and_the_highest_are_drawn(drawn):
+    languages = {f"l{i}": {"cosine": i / 10} for i in range(9)}
+    training_plots([{"step": step, "validation": {"loss": 0.5, "languages": languages}} for step in (0, 2)], FACTS)
+    (series, *_) = drawn[-1][1]
+    assert series == {
+        "lowest of 9 languages": ([0, 2], [0.0, 0.0]),
+        "median of 9 languages": ([0, 2], [0.4, 0.4]),
+        "highest of 9 languages": ([0, 2], [0.8, 0.8]),
+    }
 
 
 def test_the_sts_dev_set_is_drawn_where_it_was_measured(drawn):

@@ -5,6 +5,7 @@ import re
 import shutil
 from itertools import product
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -28,7 +29,7 @@ from langtailor.export.runtime import GraphEvaluator
 from langtailor.models.loading import load_teacher
 from langtailor.report.language_matrix import language_matrices
 from langtailor.report.page import environment
-from langtailor.report.scores import score_rows
+from langtailor.report.scores import score_tables
 from langtailor.storage.artifacts import Manifest, seal_directory
 from tests.models import GEMMA_PROMPTS, make_tiny_bert_teacher, make_tiny_gemma_teacher
 from tests.reading import Page
@@ -193,7 +194,11 @@ def test_the_report_has_a_row_a_query_language_and_a_column_a_document_language(
         run_task("search", task, evaluator_of(model), Inputs(), tmp_path / place / "search.json")
     comparisons = read_comparisons(tmp_path, {"teacher": "teacher", "cut": "student"}, ["search"], resamples=20, seed=1)
     (matrix,) = language_matrices(comparisons)
-    text = environment().get_template("language_matrix.html.jinja").render(matrix=matrix)
+    text = (
+        environment()
+        .get_template("language_matrix.html.jinja")
+        .render(matrix=matrix, variant=SimpleNamespace(name="tailored"))
+    )
     (table,) = Page(text).tables
     assert table.head == ["queries", "en", "tr"]
     assert [row[0] for row in table.rows] == ["en", "tr"]
@@ -201,7 +206,9 @@ def test_the_report_has_a_row_a_query_language_and_a_column_a_document_language(
     before, after, change = (expected.scores["teacher"], expected.scores["cut"], expected.to_teacher["cut"])
     said = f"{change.value:+.3g} ({change.low:+.3g} to {change.high:+.3g})"
     assert table.rows[1][1] == f"{after.value:.2f} / {before.value:.2f} / {said}"
-    assert not any(language_pair(row.group) for row in score_rows(comparisons)), "the table of scores leaves them out"
+    assert not any(language_pair(row.group) for rows in score_tables(comparisons) for row in rows), (
+        "the table of scores leaves them out"
+    )
 
 
 def test_one_language_has_no_pairs(teacher, files):

@@ -63,7 +63,9 @@ class Press:
         (distilled / "training.jsonl").write_text("{}\n", encoding="utf-8")
         seal_directory(distilled, Manifest("distilled"))
         told: Mapping[str, Any] = settings.model_dump() | ({} if model is None else {"model": model})
-        facts = CardFacts("run", "variant", ["tr"], ["en", "tr"], told, {"vocabulary": {"size": 9}}, list(SHIFTS))
+        facts = CardFacts(
+            "run", "variant", ["tr"], ["en", "tr"], told, {"vocabulary": {"size": 9}}, list(SHIFTS), {}, {}
+        )
         publish_student(distilled, teacher, facts, comparisons, out)
         read_manifest(out, "student")
         return out

@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 
 from langtailor.config.base import SPLITS
+from langtailor.report.answer import Answer
 from langtailor.report.corpus import CorpusRow
 from langtailor.report.page import Page, VariantPart, write_report
 from langtailor.report.steps import StepTable
 from langtailor.report.training import training_note
+from langtailor.report.usage import Usage
 from langtailor.storage.artifacts import Manifest, seal_directory
 from langtailor.student.card import CardFacts, publish_student
 from tests.models import make_tiny_bert_teacher
@@ -30,6 +32,8 @@ def test_the_card_says_whether_the_model_is_the_untrained_clone(tmp_path, kept_s
         {"model": "who/what", "prompt": None, "reads": "text"},
         {},
         ["teacher", "cut", "trained"],
+        {},
+        {},
     )
     publish_student(tmp_path / "model", tmp_path / "teacher", facts, [], tmp_path / "student")
     card = (tmp_path / "student" / "README.md").read_text(encoding="utf-8")
@@ -41,10 +45,9 @@ def test_the_card_says_whether_the_model_is_the_untrained_clone(tmp_path, kept_s
 def variant(note: str) -> VariantPart:
     nothing: dict = dict.fromkeys(
         (
-            "tiles",
             "harm",
-            "scores",
             "score_plots",
+            "language_matrices",
             "token_columns",
             "token_rows",
             "graft_rows",
@@ -52,7 +55,6 @@ def variant(note: str) -> VariantPart:
             "trial_rows",
             "row_trial_rows",
             "checks",
-            "sizes",
             "export_columns",
             "export_rows",
         ),
@@ -62,14 +64,16 @@ def variant(note: str) -> VariantPart:
     sizes = dict.fromkeys(("vocabulary_size", "teacher_vocabulary_size", "parameters"), 1)
     steps = {"steps": StepTable((), ()), "score_steps": {}}
     training = {"trained": True, "training_note": note, "training_plots": ()}
-    return VariantPart("tailored", **nothing, **plots, **sizes, **steps, **training, settings="")
+    said = Answer("is it.", "", False)
+    return VariantPart("tailored", said, scores=[[]], **nothing, **plots, **sizes, **steps, **training, settings="")
 
 
 @pytest.mark.parametrize(("kept_step", "untrained"), [(0, True), (1, False), (500, False)])
 def test_the_page_says_whether_the_student_is_the_untrained_clone(tmp_path, kept_step, untrained):
     corpus = [CorpusRow("tr", "sample", dict.fromkeys(SPLITS, 1), dict.fromkeys(SPLITS, 1), 1, 1, "nothing")]
     part = variant(training_note({"kept_step": kept_step}))
-    write_report(Page("title", "", ["tr"], [], corpus, "<svg></svg>", None, [part], []), tmp_path / "report.html")
+    told = Page("title", "", ["tr"], Usage(["'...'"], ""), [], [], corpus, "<svg></svg>", None, [part], [])
+    write_report(told, tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     training = page[page.index("<h3>Training</h3>") :]
     assert ("Training did not help: " in training) is untrained

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
+from html import unescape
 
 import numpy as np
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from safetensors import safe_open
+from tokenizers import Tokenizer
 
-from tests.reading import Page, bars, front_matter, markdown_tables
+from tests.reading import Page, dots, front_matter, markdown_tables
 
 pytestmark = pytest.mark.timeout(900)
 MODELS = {
@@ -39,6 +43,11 @@ def evaluations(finished, task):
     return {model: finished.json(f"evaluation/{folder}/{task}.json")["scores"] for model, folder in MODELS.items()}
 
 
+def scaled(values):
+    values = np.array(values)
+    return (values - values.min()) / (values.max() - values.min())
+
+
 def parameters(folder):
     with safe_open(folder / "model.safetensors", "np") as file:
         return sum(int(np.prod(file.get_slice(name).get_shape())) for name in file.keys())  # noqa: SIM118
@@ -54,14 +63,16 @@ def test_the_pages_scores_are_those_of_the_evaluation(finished, page):
         found = evaluations(finished, task)
         for rows in zip(*found.values(), strict=True):
             values = [f"{figure(s['value'])} / {figure(s['low'])} to {figure(s['high'])}" for s in rows]
-            kept = f"{100 * rows[3]['value'] / rows[0]['value']:.1f} %" if rows[0]["value"] > 0 else ""
-            expected.append([task, rows[0]["metric"], rows[0]["group"] or "", f"{rows[3]['n']:,}", *values, kept])
-    assert [row[:9] for row in page.table("Scores").rows] == expected
+            share = 100 * rows[3]["value"] / rows[0]["value"] if rows[0]["low"] > 0 else 1000
+            kept = f"{share:.1f} %" if share <= 110 else ""
+            name = f"{task}: {rows[0]['group']} / {rows[0]['metric']}, {rows[3]['n']:,} items"
+            expected.append([name, *values, kept])
+    assert [row[:6] for row in page.table("Scores").rows] == expected
 
 
 def test_the_pages_differences_are_those_of_the_items(finished, page):
     items = {name: finished.json(f"evaluation/{path}/agreement.json")["items"] for name, path in MODELS.items()}
-    rows = {row[2]: row[9:] for row in page.table("Scores").rows if row[0] == "agreement"}
+    rows = {row[0].split()[1]: row[6:] for row in page.table("Scores").rows if row[0].startswith("agreement")}
     for group, found in rows.items():
         student = np.array(items["trained"][group])
         for cell, other in zip(found, ("teacher", "cut only"), strict=True):
@@ -70,14 +81,12 @@ def test_the_pages_differences_are_those_of_the_items(finished, page):
 
 def test_the_pages_sizes_are_those_of_the_weights(finished, page):
     teacher, student = finished.results / "teacher" / "model", finished.results / "student" / "tailored"
-    sizes = page.table("Size").cells()
+    sizes = page.table("From the teacher").cells()
     before, after = vocabulary_size(teacher), vocabulary_size(student)
-    old, new = (32 * rows for rows in (before, after))
-    assert sizes["tokens in the vocabulary"] == [f"{before:,}", f"{after:,}", f"{after / before:.2f}"]
-    assert sizes["of these, token embeddings"] == [f"{old:,}", f"{new:,}", f"{new / old:.2f}"]
-    was, found = (int(cell.replace(",", "")) for cell in sizes["parameters"][:2])
-    assert was - found == old - new
-    assert found == parameters(student)
+    assert sizes["tokens"] == [f"{before:,}", *3 * [f"{after:,}"]]
+    assert sizes["of these, token embeddings"] == [f"{32 * before / 1e6:.1f} M", *3 * [f"{32 * after / 1e6:.1f} M"]]
+    assert sizes["parameters"][1:] == 3 * [f"{parameters(student) / 1e6:.1f} M"]
+    assert sizes["weights"][3] == f"{(student / 'model.safetensors').stat().st_size / 1e6:,.1f} MB"
 
 
 def test_the_pages_tokens_a_word_are_those_of_the_certificate(finished, page):
@@ -89,11 +98,11 @@ def test_the_pages_tokens_a_word_are_those_of_the_certificate(finished, page):
         expected = [words["teacher"], words["pruned"], words["new"], characters["teacher"], characters["new"]]
         assert row[2:7] == [f"{value:.2f}" for value in expected]
         assert row[7] == f"{facts['retained']:,} of {facts['passages']:,}"
-    plotted = bars(page.plot("Tokens per word"))
+    plotted = dots(page.plot("Tokens per word"))
     series = {"teacher": "teacher", "pruned only": "pruned", "student": "new"}
     values = [facts["tokens_per_word"][key] for key in series.values() for facts in certificate["languages"].values()]
-    lengths = [length for label in series for length in plotted[label]]
-    np.testing.assert_allclose(np.array(lengths) / max(lengths), np.array(values) / max(values), atol=1e-3)
+    places = [x for label in series for x, _ in plotted[label]]
+    np.testing.assert_allclose(scaled(places), scaled(values), atol=1e-3)
 
 
 def test_the_pages_corpus_and_new_tokens_are_those_of_the_tables(finished, page):
@@ -107,18 +116,39 @@ def test_the_pages_corpus_and_new_tokens_are_those_of_the_tables(finished, page)
     assert page.table("New tokens").rows == expected
 
 
-def test_the_tiles_are_the_students_main_figures(finished, page):
+def test_the_page_opens_with_the_students_main_figures(finished, page):
+    (said,) = page.answers
+    vocabulary = pq.read_table(finished.results / "vocabulary" / "tailored.parquet")
+    new = vocabulary["teacher_id"].null_count
+    assert f"with {vocabulary.num_rows - new:,} of its" in said
+    assert f"and {new:,} new ones, trained on its vectors" in said
+    table = page.table("From the teacher").cells()
     for task in ("agreement", "bitext"):
-        main = {model: scores[0] for model, scores in evaluations(finished, task).items()}
-        value, note = page.tiles[f"{task}: {main['trained']['metric']}"]
-        assert value == figure(main["trained"]["value"])
-        assert note == ", ".join(
-            f"{model} {figure(main[model]['value'])}" for model in ("grafted", "cut only", "teacher")
+        main = [scores[0] for scores in evaluations(finished, task).values()]
+        cells = table[f"{task}: {main[0]['metric']}"]
+        assert [cell.split()[0] for cell in cells] == [figure(score["value"]) for score in main]
+        before, after = main[0]["value"], main[3]["value"]
+        kept = main[0]["low"] > 0 and after <= 1.1 * before
+        told = (
+            f"{100 * after / before:.1f} % on {task}" if kept else f"from {figure(before)} to {figure(after)} on {task}"
         )
+        assert told in said
+
+
+def test_the_page_shows_a_test_sentence_as_the_students_tokenizer_cuts_it(finished, page):
+    text = (finished.results / "report.html").read_text(encoding="utf-8")
+    test = pc.field("split") == "test"
+    sentences = pq.read_table(finished.results / "corpus" / "tr.parquet", filters=test)["text"].to_pylist()
+    tokenizer = Tokenizer.from_file(str(finished.results / "tokenizer" / "tailored" / "tokenizer.json"))
+    tokenizer.no_padding()
+    shown = [re.sub("<[^>]*>", "", cell) for cell in re.findall(r'<dd dir="auto" lang="tr">(.*?)</dd>', text)]
+    counts = [int(count) for count in re.findall(r"<dt>student, (\d+) tokens</dt>", text)]
+    assert unescape(shown[1]) in sentences
+    assert counts[0] == len(tokenizer.encode(unescape(shown[1]), add_special_tokens=False).ids)
 
 
 def test_the_cards_scores_are_those_of_the_evaluation(finished, card):
-    rows = {tuple(row[:3]): row[3:] for row in markdown_tables(card)[1].rows}
+    rows = {tuple(row[:3]): row[3:] for row in markdown_tables(card)[2].rows}
     count = 0
     for task in ("agreement", "fertility", "bitext"):
         for scores in zip(*evaluations(finished, task).values(), strict=True):

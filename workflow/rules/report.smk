@@ -44,6 +44,8 @@ rule write_report:
         run=SETTINGS.run,
         # A function, as Snakemake would look for wildcards in the text.
         title=lambda wildcards: SETTINGS.report.title,
+        # A function for the same reason.
+        prompt=lambda wildcards: SETTINGS.teacher.prompt,
         targets=SETTINGS.targets,
         languages=LANGUAGES,
         variants={name: section(SETTINGS.variant(name)) for name in VARIANTS},

@@ -30,8 +30,10 @@ rule publish_student:
         targets=SETTINGS.targets,
         languages=LANGUAGES,
         teacher=section(SETTINGS.teacher),
+        corpus=section(SETTINGS.corpus),
+        sources={lang: section(SETTINGS.source(lang)) for lang in LANGUAGES},
         variant=lambda wildcards: section(
-            SETTINGS.variant(wildcards.variant), "vocabulary", "initialisation", "distillation"
+            SETTINGS.variant(wildcards.variant), "vocabulary", "initialisation", "student", "distillation"
         ),
         code=script_digest("student"),
     script:

@@ -17,7 +17,15 @@ with job(snakemake):
         for name, models in params.models.items()
     }
     page = gather_page(
-        root, params.run, params.title, params.languages, params.targets, params.variants, params.models, comparisons
+        root,
+        params.run,
+        params.title,
+        params.languages,
+        params.targets,
+        params.variants,
+        params.models,
+        comparisons,
+        params.prompt,
     )
     write_report(page, out)
     write_parts(page, root / "report")

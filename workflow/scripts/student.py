@@ -14,7 +14,15 @@ with job(snakemake):
         model,
         teacher=Path(snakemake.input.teacher),
         facts=CardFacts(
-            params.run, variant, params.targets, params.languages, params.teacher, params.variant, list(params.models)
+            params.run,
+            variant,
+            params.targets,
+            params.languages,
+            params.teacher,
+            params.variant,
+            list(params.models),
+            params.corpus,
+            params.sources,
         ),
         comparisons=read_comparisons(
             Path(snakemake.output.student).parents[1] / "evaluation",

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from langtailor.config.teacher import is_local
 from langtailor.storage.json_files import load_json_object
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -39,3 +40,8 @@ def described_origin(folder: Path) -> str | None:
 
 def _is_hub_id(name: str) -> bool:
     return _HUB_ID.fullmatch(name) is not None and name.partition("/")[0].lower() not in _FOLDERS
+
+
+def public_name(model: str) -> str:
+    """A model as cards and reports name it: of a folder, which lies on somebody's machine, its own name alone."""
+    return Path(model).name if is_local(model) and not model.startswith("package:") else model

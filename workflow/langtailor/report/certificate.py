@@ -49,10 +49,9 @@ def fertility_plot(certificate: Mapping[str, Any]) -> str:
     """Tokens per word of the three tokenizers by language, as an ``<svg>`` element."""
     languages = certificate["languages"]
     series = {
-        label: [facts["tokens_per_word"][key] or 0.0 for facts in languages.values()]
-        for key, label in _TOKENIZERS.items()
+        label: [facts["tokens_per_word"][key] for facts in languages.values()] for key, label in _TOKENIZERS.items()
     }
-    return plots.grouped_bars(list(languages), series, "tokens a word")
+    return plots.dots(list(languages), series, "tokens a word")
 
 
 def check_rows(certificate: Mapping[str, Any]) -> list[dict[str, str]]:

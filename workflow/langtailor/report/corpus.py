@@ -62,4 +62,4 @@ def corpus_row(manifest: Manifest, lang: str) -> CorpusRow:
 def corpus_plot(rows: Sequence[CorpusRow]) -> str:
     """Passages per language and split, as an ``<svg>`` element."""
     passages = {split: [row.passages[split] for row in rows] for split in SPLITS}
-    return plots.grouped_bars([row.lang for row in rows], passages, "passages")
+    return plots.stacked_bars([row.lang for row in rows], passages, "passages")

@@ -15,18 +15,21 @@ from langtailor.config.variants import STEPS
 from langtailor.evaluation.comparison import Comparison, harm
 from langtailor.export.description import COLUMNS, export_rows
 from langtailor.models.folder import ModelInfo
+from langtailor.models.model_card import public_name
+from langtailor.report.answer import Answer, Tailored, answer
 from langtailor.report.certificate import TOKEN_COLUMNS, check_rows, fertility_plot, token_rows
 from langtailor.report.corpus import CorpusRow, corpus_plot, read_corpus_row
 from langtailor.report.formats import duration, figure
 from langtailor.report.language_matrix import LanguageMatrix, language_matrices
-from langtailor.report.plots import Plot
+from langtailor.report.plots import Plot, inline
 from langtailor.report.provenance import versions
-from langtailor.report.scores import Tile, score_plots, score_rows, tiles
-from langtailor.report.size import SizeRow, size_rows
+from langtailor.report.readings import ReadingGroup, readings
+from langtailor.report.scores import score_plots, score_tables
 from langtailor.report.stages import StageRun, read_stages
-from langtailor.report.steps import StepTable, clone_name, model_folders, step_table
+from langtailor.report.steps import StepTable, clone_name, model_folders, step_table, tokens_per_word
 from langtailor.report.sweep import Sweep, Variant, sweep
 from langtailor.report.training import read_records, training_note, training_plots
+from langtailor.report.usage import Usage, usage
 from langtailor.report.vocabulary import (
     composition_plot,
     graft_rows,
@@ -38,6 +41,7 @@ from langtailor.report.vocabulary import (
 from langtailor.storage import tables
 from langtailor.storage.artifacts import Manifest, read_json, read_manifest
 from langtailor.storage.atomic import atomic_file
+from langtailor.student.retention import retained
 
 _LOG = logging.getLogger("langtailor")
 
@@ -47,11 +51,11 @@ class VariantPart:
     """What the page says of one variant; the template names each field."""
 
     name: str
-    tiles: Sequence[Tile]
+    answer: Answer
     harm: Sequence[str]
     steps: StepTable
     score_steps: Mapping[str, str]
-    scores: Sequence[Comparison]
+    scores: Sequence[Sequence[Comparison]]
     language_matrices: Sequence[LanguageMatrix]
     score_plots: Sequence[Plot]
     vocabulary_size: int
@@ -67,7 +71,6 @@ class VariantPart:
     trial_rows: Sequence[Mapping[str, Any]]
     row_trial_rows: Sequence[Mapping[str, Any]]
     checks: Sequence[Mapping[str, str]]
-    sizes: Sequence[SizeRow]
     export_columns: Sequence[str]
     export_rows: Sequence[Sequence[str]]
     trained: bool
@@ -83,6 +86,8 @@ class Page:
     title: str
     summary: str
     targets: Sequence[str]
+    usage: Usage
+    readings: Sequence[ReadingGroup]
     stages: Sequence[StageRun]
     corpus: Sequence[CorpusRow]
     corpus_plot: str
@@ -98,7 +103,7 @@ def write_report(page: Page, out: Path) -> None:
 
 
 def environment() -> jinja2.Environment:
-    """The templates of the report, with the filters ``duration`` (seconds) and ``figure``."""
+    """The templates of the report, with filters for durations, figures, shares and plots."""
     templates = jinja2.Environment(
         loader=jinja2.PackageLoader("langtailor.report", "."),
         autoescape=True,
@@ -106,7 +111,9 @@ def environment() -> jinja2.Environment:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    templates.filters |= {"duration": duration, "figure": figure}
+    templates.filters |= {"duration": duration, "figure": figure, "retained": retained, "inline": inline}
+    # Named here, and not imported by the templates, so that a change of it reruns the report.
+    templates.globals["macros"] = templates.get_template("macros.html.jinja").module
     return templates
 
 
@@ -119,6 +126,7 @@ def gather_page(
     variants: Mapping[str, Mapping[str, Any]],
     models: Mapping[str, Mapping[str, str]],
     comparisons: Mapping[str, Sequence[Comparison]],
+    prompt: str | None,
 ) -> Page:
     """Read what a run left behind.
 
@@ -131,6 +139,7 @@ def gather_page(
         variants: complete settings by variant.
         models: folders of scores by step, by variant (:meth:`langtailor.config.run.Settings.compared`).
         comparisons: evaluation by variant.
+        prompt: ``teacher.prompt`` of the settings.
 
     Raises:
         ArtifactError: an artifact is damaged.
@@ -140,13 +149,16 @@ def gather_page(
     corpus = [read_corpus_row(root / "corpus" / f"{lang}.parquet", lang) for lang in languages]
     teacher = ModelInfo.read(root / "teacher" / "model")
     parts = [
-        _variant_part(root, name, settings, teacher, targets, models[name], comparisons[name])
+        _variant_part(root, name, settings, manifest, teacher, targets, models[name], comparisons[name])
         for name, settings in variants.items()
     ]
+    sections = readings(root, languages, targets, {name: clone_name(models[name]) for name in variants})
     return Page(
-        title=title or f"{run}: {manifest.made_by['model']} tailored to {', '.join(targets)}",
+        title=title or f"{run}: {public_name(manifest.made_by['model'])} tailored to {', '.join(targets)}",
         summary=_summary(manifest, languages, parts),
         targets=targets,
+        usage=usage(sections, teacher, prompt),
+        readings=sections,
         stages=read_stages(root / "benchmarks"),
         corpus=corpus,
         corpus_plot=corpus_plot(corpus),
@@ -160,6 +172,7 @@ def _variant_part(
     root: Path,
     name: str,
     settings: Mapping[str, Any],
+    source: Manifest,
     teacher: ModelInfo,
     targets: Sequence[str],
     models: Mapping[str, str],
@@ -169,14 +182,30 @@ def _variant_part(
     vocabulary, manifest = tables.read_table(root / "vocabulary" / f"{clone}.parquet", "vocabulary", tables.VOCABULARY)
     certificate = read_json(root / "tokenizer" / clone / "certificate.json", "certificate")
     student = ModelInfo.read(list(model_folders(root, models).values())[-1])
+    exports = {made: root / "export" / name / made for made in settings["export"]["formats"]}
+    words = {
+        who: tokens_per_word(root, step, models)
+        for who, step in (("teacher", "teacher"), ("student", list(models)[-1]))
+    }
     training = _Training.read(root / "distillation" / name / "model") if "trained" in models else _Training()
     return VariantPart(
         name=name,
-        tiles=tiles(teacher, student, comparisons, targets),
+        answer=answer(
+            Tailored(
+                teacher_name=public_name(source.made_by["model"]),
+                teacher=teacher,
+                student=student,
+                new_tokens=vocabulary["teacher_id"].null_count,
+                reduction=_reduction(root / "reduction" / name / "model") if "reduced" in models else {},
+                trained="trained" in models,
+                words={lang: (words["teacher"][lang], words["student"][lang]) for lang in targets},
+            ),
+            comparisons,
+        ),
         harm=harm(comparisons),
-        steps=step_table(root, models, comparisons, targets),
+        steps=step_table(root, models, comparisons, targets, exports),
         score_steps={step: STEPS[step] for step in models},
-        scores=score_rows(comparisons),
+        scores=score_tables(comparisons),
         language_matrices=language_matrices(comparisons),
         score_plots=score_plots(comparisons),
         vocabulary_size=student.vocabulary_size,
@@ -192,14 +221,18 @@ def _variant_part(
         trial_rows=trial_rows(manifest.facts),
         row_trial_rows=row_trial_rows(read_manifest(root / "clone" / clone, "clone", verify=False)),
         checks=check_rows(certificate),
-        sizes=size_rows(teacher, student),
         export_columns=COLUMNS,
-        export_rows=export_rows({made: root / "export" / name / made for made in settings["export"]["formats"]}),
+        export_rows=export_rows(exports),
         trained="trained" in models,
         training_note=training.note,
         training_plots=training.plots,
         settings=yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True),
     )
+
+
+def _reduction(model: Path) -> Mapping[str, Any]:
+    facts: Mapping[str, Any] = read_manifest(model, "clone", verify=False).facts["reduction"]
+    return facts
 
 
 @dataclass(frozen=True)
@@ -226,8 +259,9 @@ def _sweep(
 
 def _summary(teacher: Manifest, languages: Sequence[str], parts: Sequence[VariantPart]) -> str:
     commit = f" at commit {teacher.inputs['commit']}" if teacher.inputs.get("commit") else ""
+    kept = "one language" if len(languages) == 1 else f"{len(languages)} languages"
     students = "one student" if len(parts) == 1 else f"{len(parts)} students"
-    return f"Teacher {teacher.made_by['model']}{commit}; {len(languages)} languages kept; {students}."
+    return f"Teacher {public_name(teacher.made_by['model'])}{commit}; {kept} kept; {students}."
 
 
 def _provenance(teacher: Manifest) -> list[tuple[str, str]]:

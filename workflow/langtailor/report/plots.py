@@ -10,25 +10,32 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 #: Values of both axes.
 Curve = tuple[Sequence[float], Sequence[float]]
-#: Colours that colour-blind readers tell apart (Okabe and Ito 2008).
+#: Hues that colour-blind readers tell apart (Okabe and Ito 2008), as dark or light as white and dark paper both allow.
 MODEL_COLOURS = {
     "teacher": "#7a7a7a",
-    "cut only": "#56b4e9",
-    "grafted": "#e69f00",
-    "reduced": "#cc79a7",
+    "cut only": "#009e73",
+    "grafted": "#d55e00",
+    "reduced": "#b5619a",
     "trained": "#0072b2",
 }
-_CATEGORIES = ("#0072b2", "#56b4e9", "#009e73", "#e69f00", "#d55e00", "#cc79a7", "#f0e442", "#7a7a7a")
+CATEGORIES = ("#0072b2", "#d55e00", "#009e73", "#b5619a", "#a8750a", "#7a7a7a", "#8a63d2", "#c4475a")
+_MARKERS = "osD^v"
+#: Inches; text stays legible where the page shows a plot on a phone.
+_WIDTH = 4.8
+#: Characters of a legend that stand side by side.
+_LEGEND_CHARACTERS = 56
 _STYLE: Any = {
     "svg.hashsalt": "langtailor",
     "svg.fonttype": "none",
     "font.family": "sans-serif",
-    "font.size": 10,
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
@@ -36,6 +43,7 @@ _STYLE: Any = {
     "axes.axisbelow": True,
     "grid.color": "#8884",
     "legend.frameon": False,
+    "legend.fontsize": 8.5,
 }
 
 
@@ -47,57 +55,56 @@ class Plot:
     caption: str
 
 
-def grouped_bars(labels: Sequence[str], series: Mapping[str, Sequence[float]], unit: str) -> str:
-    """Bars of several series side by side over the same labels.
+def dots(labels: Sequence[str], series: Mapping[str, Sequence[float | None]], unit: str) -> str:
+    """A row a label with a point for each series: legible for one label and for forty.
 
     Args:
-        labels: label under each group of bars.
-        series: figures by name; the names of models get their colours.
-        unit: label of the vertical axis.
+        labels: label of each row, from top to bottom.
+        series: figures by name, ``None`` where there is none; the names of models get their colours.
+        unit: label of the axis.
 
     Returns:
         An ``<svg>`` element.
     """
-    with mpl.rc_context(_STYLE):
-        figure, axes = _figure(width=max(6.0, 0.55 * len(labels) + 2))
-        positions = np.arange(len(labels))
-        width = 0.8 / max(len(series), 1)
+    with mpl.rc_context({**_STYLE, "axes.grid.axis": "both"}):
+        figure, axes = _figure(height=0.22 * len(labels) + 1.1)
         for index, (name, values) in enumerate(series.items()):
-            colour = MODEL_COLOURS.get(name, _CATEGORIES[index % len(_CATEGORIES)])
-            axes.bar(positions + (index - (len(series) - 1) / 2) * width, values, width, label=name, color=colour)
-        axes.set_xticks(positions, labels)
-        axes.set_ylabel(unit)
-        _legend_above(axes, len(series))
-        return _svg(figure)
+            known = [(value, row) for row, value in enumerate(values) if value is not None]
+            marker = _MARKERS[index % len(_MARKERS)]
+            # The first is the largest, so that of equal figures each is seen.
+            size = max(3.5, 8 - 1.5 * index)
+            axes.plot(*_columns(known), marker, color=_colour(name, index), label=name, markersize=size)
+        axes.set_yticks(range(len(labels)), labels)
+        axes.set_ylim(len(labels) - 0.5, -0.5)
+        axes.margins(x=0.06)
+        axes.set_xlabel(unit)
+        return _svg(figure, series)
 
 
 def stacked_bars(labels: Sequence[str], series: Mapping[str, Sequence[float]], unit: str) -> str:
     """Horizontal bars, one a label, each stacked from the series. Returns an ``<svg>`` element."""
     with mpl.rc_context({**_STYLE, "axes.grid.axis": "x"}):
-        figure, axes = _figure(width=8.0, height=0.45 * len(labels) + 1.2)
+        figure, axes = _figure(height=0.22 * len(labels) + 1.1)
         left = np.zeros(len(labels))
         for index, (name, values) in enumerate(series.items()):
-            axes.barh(labels, values, left=left, label=name, color=_CATEGORIES[index % len(_CATEGORIES)])
+            axes.barh(labels, values, left=left, label=name, color=_colour(name, index), height=0.7)
             left += np.asarray(values, dtype=float)
-        axes.invert_yaxis()
+        axes.set_ylim(len(labels) - 0.5, -0.5)
+        axes.locator_params(axis="x", nbins=6)
         axes.set_xlabel(unit)
-        _legend_above(axes, len(series))
-        return _svg(figure)
+        return _svg(figure, series)
 
 
 def curves(series: Mapping[str, Curve], x_label: str, y_label: str) -> str:
-    """Lines over a common axis, with markers where the name starts with ``validation``. Returns an ``<svg>`` element."""
+    """Lines over a common axis, with markers but for ``train``, which has a point a step. Returns an ``<svg>`` element."""
     with mpl.rc_context(_STYLE):
-        figure, axes = _figure(width=8.0)
+        figure, axes = _figure()
         for index, (name, (x, y)) in enumerate(series.items()):
-            marker = "o" if name.startswith("validation") else ""
-            axes.plot(
-                x, y, label=name, color=_CATEGORIES[index % len(_CATEGORIES)], marker=marker, markersize=3, lw=1.5
-            )
+            marker = "" if name == "train" else "o"
+            axes.plot(x, y, label=name, color=_colour(name, index), marker=marker, markersize=3, lw=1.5)
         axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)
-        _legend_above(axes, len(series))
-        return _svg(figure)
+        return _svg(figure, series)
 
 
 def trade_off(series: Mapping[str, Sequence[float]], x: Sequence[float], names: Sequence[str], x_label: str) -> str:
@@ -111,37 +118,58 @@ def trade_off(series: Mapping[str, Sequence[float]], x: Sequence[float], names: 
     """
     order = sorted(range(len(x)), key=x.__getitem__)
     with mpl.rc_context(_STYLE):
-        figure, axes = _figure(width=8.0, height=3.8)
+        figure, axes = _figure(height=3.4)
         for index, (name, values) in enumerate(series.items()):
-            color = _CATEGORIES[index % len(_CATEGORIES)]
-            axes.plot([x[i] for i in order], [values[i] for i in order], label=name, color=color, marker="o", lw=1.5)
+            points = [x[i] for i in order], [values[i] for i in order]
+            axes.plot(*points, label=name, color=_colour(name, index), marker="o", lw=1.5)
         low = min(min(values) for values in series.values())
-        for position, name in zip(x, names, strict=True):
-            axes.annotate(name, (position, low), xytext=(0, -14), textcoords="offset points", ha="center", fontsize=9)
-        axes.margins(x=0.1, y=0.15)
+        for place, index in enumerate(order):
+            # Neighbours stand on two lines, or they would cover each other.
+            offset = (0, -14 - 10 * (place % 2))
+            axes.annotate(names[index], (x[index], low), xytext=offset, textcoords="offset points", ha="center")
+        axes.margins(x=0.12, y=0.2)
         axes.set_xlabel(x_label)
         axes.set_ylabel("student, % of the teacher")
-        _legend_above(axes, len(series))
-        return _svg(figure)
+        return _svg(figure, series)
 
 
-def _figure(width: float, height: float = 3.2) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(width, height), layout="constrained")
+def inline(svg: str, name: str, key: str) -> Markup:
+    """A plot as the page holds it: with a name for who cannot see it, and ids that no other plot has.
+
+    Args:
+        svg: an ``<svg>`` element of this module.
+        name: what it shows, in one sentence.
+        key: begins all its ids; no other plot of the page may have it.
+    """
+    named = re.sub(r'\bid="|(?<=")#|(?<=url\()#', lambda found: found.group() + f"{key}-", svg)
+    return Markup(named.replace("<svg", f'<svg role="img" aria-label="{escape(name)}"', 1))
+
+
+def _columns(points: Sequence[tuple[float, int]]) -> tuple[list[float], list[int]]:
+    return [value for value, _ in points], [row for _, row in points]
+
+
+def _colour(name: str, index: int) -> str:
+    return MODEL_COLOURS.get(name, CATEGORIES[index % len(CATEGORIES)])
+
+
+def _figure(height: float = 2.9) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(_WIDTH, height), layout="constrained")
     return figure, figure.subplots()
 
 
-def _legend_above(axes: Axes, entries: int) -> None:
-    if entries > 1:
-        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=min(entries, 8), fontsize=9)
-
-
-def _svg(figure: Figure) -> str:
+def _svg(figure: Figure, series: Mapping[str, Any]) -> str:
+    """The figure, with a legend where there are several series."""
+    if len(series) > 1:
+        columns = max(1, min(len(series), _LEGEND_CHARACTERS // (max(map(len, series)) + 6)))
+        figure.legend(loc="outside upper left", ncols=columns, handlelength=1.2, columnspacing=1.2)
     buffer = io.StringIO()
     # Without a date the bytes depend on the data alone.
-    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     # The page sets the size, and its text colour reaches the plot's text and axes (dark mode).
     text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
     text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
-    return text.replace("#000000", "currentColor").replace("<svg", '<svg role="img"', 1)
+    return text.replace("#000000", "currentColor").replace("<svg", '<svg fill="currentColor"', 1)

@@ -26,6 +26,7 @@ ORDER = (
     "distil",
     "evaluate",
     "publish_student",
+    "export_student",
 )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from langtailor.config.variants import STEPS
 from langtailor.evaluation.comparison import Comparison, Difference
+from langtailor.export.certificate import KIND as EXPORT_CERTIFICATE
 from langtailor.models.folder import ModelInfo
 from langtailor.report.formats import figure, millions, two_decimals
 from langtailor.report.scores import FERTILITY, main_rows
@@ -32,11 +33,11 @@ class Cell:
 
 @dataclass(frozen=True)
 class StepTable:
-    """A row a step.
+    """A column a step, and one an export.
 
     Attributes:
-        columns: names of the columns.
-        rows: name of the step and its cells.
+        columns: names of the steps and exports.
+        rows: what is measured, and a cell for each column.
     """
 
     columns: Sequence[str]
@@ -68,7 +69,11 @@ def clone_name(models: Mapping[str, str]) -> str:
 
 
 def step_table(
-    root: Path, models: Mapping[str, str], comparisons: Sequence[Comparison], targets: Sequence[str]
+    root: Path,
+    models: Mapping[str, str],
+    comparisons: Sequence[Comparison],
+    targets: Sequence[str],
+    exports: Mapping[str, Path],
 ) -> StepTable:
     """Tokens, parameters, bytes, tokens a word of the target languages and the main figure of each task, by step.
 
@@ -77,26 +82,46 @@ def step_table(
         models: as for :func:`model_folders`.
         comparisons: the variant's evaluation.
         targets: target languages.
+        exports: folder of each export by format.
     """
     tasks = [row for row in main_rows(comparisons) if row.metric != FERTILITY]
-    columns = ["tokens", "parameters", "weights", *(f"tokens a word, {lang}" for lang in targets)]
-    rows = []
+    labels = ["tokens", "parameters", "of these, token embeddings", "weights"]
+    labels += [f"tokens a word, {lang}" for lang in targets]
+    labels += [f"{row.task}: {row.metric}" for row in tasks]
+    columns = {}
     for step, folder in model_folders(root, models).items():
-        info, words = ModelInfo.read(folder), _tokens_per_word(root, step, models)
-        cells = [
-            Cell(f"{info.vocabulary_size:,}"),
-            Cell(millions(info.parameters)),
-            Cell(f"{info.weight_bytes / 1e6:,.1f} MB"),
-            *(Cell(two_decimals(words[lang])) for lang in targets),
-            *(_score(row, step) for row in tasks),
-        ]
-        rows.append((STEPS[step], cells))
-    return StepTable([*columns, *(f"{row.task}: {row.metric}" for row in tasks)], rows)
+        scores = [_score(row, step) for row in tasks]
+        columns[STEPS[step]] = [*_sizes(ModelInfo.read(folder)), *_words(root, step, models, targets), *scores]
+    student = list(columns.values())[-1]
+    for name, folder in exports.items():
+        certificate = read_json(folder / "certificate.json", EXPORT_CERTIFICATE)
+        sizes = [student[0], Cell(""), Cell(""), Cell(_megabytes(certificate["bytes"])), *student[4 : 4 + len(targets)]]
+        columns[name] = sizes + [_exported(certificate["tasks"].get(row.task)) for row in tasks]
+    return StepTable(list(columns), list(zip(labels, zip(*columns.values(), strict=True), strict=True)))
 
 
-def _tokens_per_word(root: Path, step: str, models: Mapping[str, str]) -> dict[str, Any]:
+def _sizes(info: ModelInfo) -> list[Cell]:
+    table = info.vocabulary_size * info.hidden_size
+    sizes = f"{info.vocabulary_size:,}", millions(info.parameters), millions(table), _megabytes(info.weight_bytes)
+    return [Cell(size) for size in sizes]
+
+
+def _words(root: Path, step: str, models: Mapping[str, str], targets: Sequence[str]) -> list[Cell]:
+    words = tokens_per_word(root, step, models)
+    return [Cell(two_decimals(words[lang])) for lang in targets]
+
+
+def _exported(figures: Mapping[str, Any] | None) -> Cell:
+    return Cell("" if figures is None else figure(figures["export"]))
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 1e6:,.1f} MB"
+
+
+def tokens_per_word(root: Path, step: str, models: Mapping[str, str]) -> dict[str, Any]:
     """Tokens per word on the validation split, by language, as the certificate of the step's tokenizer has it."""
-    variant = models["cut" if step == "teacher" else step].partition("/")[0]
+    variant = models["cut"].partition("/")[0] if step in ("teacher", "cut") else clone_name(models)
     certificate = read_json(root / "tokenizer" / variant / "certificate.json", "certificate")
     key = "teacher" if step == "teacher" else "new"
     return {lang: facts["tokens_per_word"][key] for lang, facts in certificate["languages"].items()}

@@ -11,6 +11,7 @@ from langtailor.report import plots
 from langtailor.report.formats import figure, millions, two_decimals
 from langtailor.report.plots import Plot
 from langtailor.report.scores import FERTILITY, SPEED, main_rows
+from langtailor.student.retention import retained
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def _retained_tasks(variants: Sequence[Variant]) -> list[str]:
     return [
         task
         for task, row in variants[0].main.items()
-        if row.metric != SPEED and all(variant.main[task].retention is not None for variant in variants)
+        if row.metric != SPEED and all(retained(variant.main[task]) is not None for variant in variants)
     ]
 
 
@@ -87,12 +88,12 @@ def _cells(variant: Variant, languages: Sequence[str], tasks: Sequence[str]) -> 
 
 
 def _trade_offs(variants: Sequence[Variant], tasks: Sequence[str], speed: str | None) -> list[Plot]:
-    retained = {task: [variant.main[task].retention or 0.0 for variant in variants] for task in tasks}
+    shares = {task: [retained(variant.main[task]) or 0.0 for variant in variants] for task in tasks}
     axes = {"parameters, millions": [variant.parameters / 1e6 for variant in variants]}
     if speed:
         axes[SPEED] = [variant.student_score(speed) for variant in variants]
     caption = "Main figure of each task, student over teacher, against the student's {}."
     names = [variant.name for variant in variants]
     return [
-        Plot(plots.trade_off(retained, x, names, label), caption.format(label)) for label, x in axes.items() if retained
+        Plot(plots.trade_off(shares, x, names, label), caption.format(label)) for label, x in axes.items() if shares
     ]

@@ -7,12 +7,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from langtailor.distillation.outcome import is_untrained
 from langtailor.report import plots
 from langtailor.report.formats import percent
 from langtailor.report.plots import Plot
 
 Record = Mapping[str, Any]
+#: More lines than this cannot be told apart.
+_MOST_CURVES = 8
 
 
 def read_records(log: Path) -> list[Record]:
@@ -61,8 +65,14 @@ def training_plots(records: Sequence[Record], facts: Mapping[str, Any]) -> list[
 
 
 def _cosine_curves(validations: Sequence[Record]) -> dict[str, plots.Curve]:
+    """A curve a language, and of many languages the lowest, the median and the highest at each validation."""
     languages = sorted(validations[0]["validation"]["languages"]) if validations else []
-    return {f"validation {lang}": _curve(validations, "validation", "languages", lang, "cosine") for lang in languages}
+    found = {lang: _curve(validations, "validation", "languages", lang, "cosine") for lang in languages}
+    if len(found) <= _MOST_CURVES:
+        return found
+    steps, values = next(iter(found.values()))[0], np.array([values for _, values in found.values()])
+    kept = {"lowest": values.min(axis=0), "median": np.median(values, axis=0), "highest": values.max(axis=0)}
+    return {f"{name} of {len(found)} languages": (steps, figures.tolist()) for name, figures in kept.items()}
 
 
 def _curve(records: Sequence[Record], *keys: str) -> plots.Curve:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,9 +16,10 @@ from huggingface_hub import EvalResult, ModelCardData
 from langtailor.config.teacher import is_local
 from langtailor.config.variants import STEPS
 from langtailor.distillation.outcome import is_untrained
+from langtailor.evaluation.collection import language_pair
 from langtailor.evaluation.comparison import Comparison, harm
 from langtailor.models.folder import ModelInfo
-from langtailor.models.model_card import described_origin
+from langtailor.models.model_card import described_origin, public_name
 from langtailor.storage.artifacts import (
     MANIFEST_NAME,
     SNAKEMAKE_MARK,
@@ -30,6 +32,7 @@ from langtailor.storage.tables import MAPPING_NAME
 from langtailor.student.limits import unify_limits
 from langtailor.student.markdown import markdown_template
 from langtailor.student.prompt import TrainedPrompt
+from langtailor.student.retention import retained
 
 _LOG = logging.getLogger("langtailor")
 #: What training and cloning leave beside the model and nobody needs to load it.
@@ -40,6 +43,8 @@ _TASK_TYPES = {
     "information-retrieval": ("ndcg", "recall", "mrr", "map"),
 }
 _OTHER_TASK = "sentence-similarity"
+#: ISO 639, which is all that the Hub takes for a language.
+_LANGUAGE_CODE = re.compile("[a-z]{2,3}")
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,8 @@ class CardFacts:
         teacher: the teacher's settings as configured.
         settings: the variant's complete settings.
         steps: the steps from the teacher to the student (:mod:`langtailor.evaluation.comparison`).
+        corpus: the corpus's settings.
+        sources: source of each language, as configured.
     """
 
     run: str
@@ -63,11 +70,25 @@ class CardFacts:
     teacher: Mapping[str, Any]
     settings: Mapping[str, Any]
     steps: Sequence[str]
+    corpus: Mapping[str, Any]
+    sources: Mapping[str, Mapping[str, Any]]
 
     @property
     def is_trained(self) -> bool:
         """Whether the student is more than a clone."""
         return "trained" in self.steps
+
+    @property
+    def datasets(self) -> list[str]:
+        """The Hub's data sets that the text is from."""
+        return sorted({source["dataset"] for source in self.sources.values() if source["kind"] == "hub"})
+
+    @property
+    def configuration(self) -> dict[str, Any]:
+        """All settings that shape the student. Of a path on this machine the last part stands, which is what others can use."""
+        teacher = {**self.teacher, "model": public_name(self.teacher["model"])}
+        named: dict[str, Any] = without_folders({"teacher": teacher, "corpus": self.corpus, **self.settings})
+        return named
 
 
 def publish_student(model: Path, teacher: Path, facts: CardFacts, comparisons: Sequence[Comparison], out: Path) -> None:
@@ -95,7 +116,9 @@ def publish_student(model: Path, teacher: Path, facts: CardFacts, comparisons: S
         if facts.is_trained:
             prompt.make_default(folder)
         origin = facts.teacher["model"] if not is_local(facts.teacher["model"]) else described_origin(teacher)
-        card = _card(facts, source, trained, origin, info, teacher_info, prompt, comparisons)
+        # Of many languages, the card has the means over pairs; the report has each pair.
+        rows = [row for row in comparisons if not language_pair(row.group)]
+        card = _card(facts, source, trained, origin, info, teacher_info, prompt, rows)
         (folder / "README.md").write_text(card, encoding="utf-8")
         seal_directory(folder, Manifest("student", trained.made_by, trained.inputs, trained.facts))
     _LOG.info("published %s: %s parameters, %s tokens", out, f"{info.parameters:,}", f"{info.vocabulary_size:,}")
@@ -118,13 +141,16 @@ def _card(
         untrained=is_untrained(trained.facts),
         steps=STEPS,
         harm=harm(comparisons),
-        teacher_name=_public_name(facts.teacher["model"]),
+        teacher_name=public_name(facts.teacher["model"]),
         info=info,
         teacher_info=teacher_info,
         prompt=prompt,
         rows=comparisons,
+        main_rows=list({row.task: row for row in reversed(comparisons)}.values())[::-1],
+        retained=retained,
+        text_sources=_text_sources(facts),
         front_matter=_front_matter(facts, source, origin, comparisons).to_yaml().strip(),
-        settings=yaml.safe_dump(dict(facts.settings), sort_keys=False, allow_unicode=True).strip(),
+        settings=yaml.safe_dump(facts.configuration, sort_keys=False, allow_unicode=True),
     )
 
 
@@ -134,7 +160,9 @@ def _front_matter(
     """The card's metadata (https://huggingface.co/docs/hub/model-cards#model-card-metadata), scores included."""
     return ModelCardData(
         base_model=origin,
-        language=list(facts.languages),
+        base_model_relation="finetune" if origin else None,
+        language=[lang for lang in facts.languages if _LANGUAGE_CODE.fullmatch(lang)] or None,
+        datasets=facts.datasets or None,
         library_name="sentence-transformers",
         license=source.facts.get("license"),
         pipeline_tag="sentence-similarity",
@@ -156,6 +184,22 @@ def _eval_result(row: Comparison) -> EvalResult:
     )
 
 
-def _public_name(model: str) -> str:
-    """A model as the card names it: of a folder, which lies on somebody's machine, its own name alone."""
-    return Path(model).name if is_local(model) and not model.startswith("package:") else model
+def _text_sources(facts: CardFacts) -> list[str]:
+    """Where the text is from, in Markdown."""
+    kinds = {
+        "sample": "the sample of langtailor",
+        "files": "files of the author's",
+        "vocabulary": "none, words of the teacher's vocabulary in its place",
+    }
+    used = {source["kind"] for source in facts.sources.values()}
+    return [*(f"`{name}`" for name in facts.datasets), *(text for kind, text in kinds.items() if kind in used)]
+
+
+def without_folders(value: Any) -> Any:
+    """Settings in which of every absolute path the last part is left; prompts stay as they are."""
+    if isinstance(value, Mapping):
+        return {key: each if key == "prompt" else without_folders(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_folders(each) for each in value]
+    is_path = isinstance(value, str) and Path(value).expanduser().is_absolute()
+    return Path(value).name if is_path else value

@@ -1,0 +1,184 @@
+"""First section of the page: what a variant is, what it keeps of the teacher and what it lost, in a few sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from langtailor.evaluation.comparison import Comparison
+from langtailor.models.folder import ModelInfo
+from langtailor.report.formats import figure, millions
+from langtailor.report.scores import AGREEMENT, FERTILITY, SPEED, main_rows
+from langtailor.student.retention import retained
+
+#: More losses than this are counted instead of named.
+_MOST_NAMED = 4
+#: The same of tasks.
+_MOST_TASKS = 6
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a reader wants to know first.
+
+    Attributes:
+        what: what the variant is, how much smaller and faster, what it keeps of each task; goes on after its name.
+        lost: whether a kept language or a task lost significantly.
+        any_lost: whether one did.
+    """
+
+    what: str
+    lost: str
+    any_lost: bool
+
+
+@dataclass(frozen=True)
+class Tailored:
+    """What the answer is about.
+
+    Attributes:
+        teacher_name: the teacher's name.
+        teacher: what the teacher's folder says.
+        student: what the student's says.
+        new_tokens: tokens of the student that the teacher does not have.
+        reduction: what the student has less of, as the manifest of the reduced clone says; empty where it has no less.
+        trained: whether the student was trained.
+        words: tokens a word of the target languages, those of teacher and student.
+    """
+
+    teacher_name: str
+    teacher: ModelInfo
+    student: ModelInfo
+    new_tokens: int
+    reduction: Mapping[str, Any]
+    trained: bool
+    words: Mapping[str, tuple[float | None, float | None]]
+
+
+def answer(about: Tailored, comparisons: Sequence[Comparison]) -> Answer:
+    """The answer of one variant.
+
+    Args:
+        about: the models.
+        comparisons: the variant's evaluation.
+    """
+    what = f"{_origin(about)} {_costs(about, comparisons)} {_kept(comparisons)} {_farthest(comparisons)}"
+    lost = _lost(comparisons)
+    return Answer(" ".join(what.split()), lost or _nothing_lost(comparisons), bool(lost))
+
+
+def _origin(about: Tailored) -> str:
+    kept = about.student.vocabulary_size - about.new_tokens
+    new = f" and {about.new_tokens:,} new ones" if about.new_tokens else ""
+    parts = [f"{kept:,} of its {about.teacher.vocabulary_size:,} tokens{new}", *_reductions(about)]
+    trained = "trained on its vectors" if about.trained else "not trained"
+    return f"is {about.teacher_name} with {_listed(parts)}, {trained}."
+
+
+def _reductions(about: Tailored) -> list[str]:
+    """What the student has less of beside tokens."""
+    parts = []
+    layers = about.reduction.get("layers")
+    if layers is not None and len(layers) < about.reduction["teacher_layers"]:
+        parts.append(f"{len(layers)} of its {about.reduction['teacher_layers']} layers")
+    if about.reduction.get("dimensions") is not None:
+        parts.append(f"{about.student.dimension} dimensions instead of {about.teacher.dimension}")
+    return parts
+
+
+def _costs(about: Tailored, comparisons: Sequence[Comparison]) -> str:
+    old, new = about.teacher.parameters, about.student.parameters
+    costs = [f"has {new / old:.0%} of the parameters ({millions(new)} of {millions(old)})".replace("%", " %")]
+    speeds = [row for row in main_rows(comparisons) if row.metric == SPEED]
+    costs += [f"encodes {_times(row):.1f} times as many passages a second" for row in speeds[:1]]
+    for lang, (before, after) in about.words.items():
+        if before and after:
+            costs.append(f"reads a word of {lang} in {after:.2f} tokens instead of {before:.2f}")
+    return f"It {_listed(costs)}."
+
+
+def _times(row: Comparison) -> float:
+    return row.scores[row.student].value / row.scores["teacher"].value
+
+
+def _kept(comparisons: Sequence[Comparison]) -> str:
+    """What each task's main figure retains, and of those of which that says nothing, where it went."""
+    rows = [row for row in main_rows(comparisons) if row.metric not in (FERTILITY, SPEED)]
+    shares = {row.task: share for row in rows if (share := retained(row)) is not None}
+    moved = [row for row in rows if row.task not in shares]
+    sentences = []
+    if len(shares) > _MOST_TASKS:
+        least = min(shares, key=shares.__getitem__)
+        mean = sum(shares.values()) / len(shares)
+        sentences.append(
+            f"It keeps {mean:.1f} % of the teacher over {len(shares)} tasks, least on {least} ({shares[least]:.1f} %)."
+        )
+    elif shares:
+        sentences.append(f"It keeps {_listed([f'{share:.1f} % on {task}' for task, share in shares.items()])}.")
+    if moved:
+        sentences.append(f"It goes {_listed([_move(row) for row in moved[:_MOST_TASKS]])}.")
+    return " ".join(sentences)
+
+
+def _move(row: Comparison) -> str:
+    before, after = row.scores["teacher"].value, row.scores[row.student].value
+    return f"from {figure(before)} to {figure(after)} on {row.task} ({row.metric})"
+
+
+def _is_reference(row: Comparison) -> bool:
+    """Whether the teacher is compared with itself, so that any other model is worse."""
+    return row.metric == AGREEMENT and row.scores["teacher"].value == 1
+
+
+def _is_lost(row: Comparison) -> bool:
+    difference = row.to_teacher.get(row.student)
+    if difference is None or difference.is_noise or _is_reference(row) or row.metric in (FERTILITY, SPEED):
+        return False
+    return (difference.value < 0) != row.less_is_better
+
+
+def _lost(comparisons: Sequence[Comparison]) -> str:
+    """The sentences on what was lost; empty where nothing was lost."""
+    losses = sorted(filter(_is_lost, comparisons), key=_share)
+    harmed = [row for row in comparisons if row.student in row.harmful and row not in losses]
+    worse = {"the teacher": losses, "the model that is only cut": harmed}
+    return " ".join(
+        f"It is significantly worse than {other} on {_named(rows)}." for other, rows in worse.items() if rows
+    )
+
+
+def _nothing_lost(comparisons: Sequence[Comparison]) -> str:
+    if any(row.student in row.to_teacher and not _is_reference(row) for row in comparisons):
+        return "No kept language and no task lost more than noise."
+    return "No task was run whose differences to the teacher can be told from noise."
+
+
+def _farthest(comparisons: Sequence[Comparison]) -> str:
+    """The language whose vectors moved most, where the teacher is compared with itself."""
+    rows = [row for row in comparisons if _is_reference(row) and row.group]
+    if not rows:
+        return ""
+    least = min(rows, key=lambda row: row.scores[row.student].value)
+    return f"Its vectors are farthest from the teacher's in {least.group} (cosine {figure(least.scores[least.student].value)})."
+
+
+def _named(losses: Sequence[Comparison]) -> str:
+    named = [_loss(row) for row in losses[:_MOST_NAMED]]
+    return _listed([*named, *([f"{len(losses) - len(named)} more"] if len(losses) > len(named) else [])])
+
+
+def _loss(row: Comparison) -> str:
+    group = f" ({row.group})" if row.group else ""
+    return f"{row.task}{group}"
+
+
+def _share(row: Comparison) -> Any:
+    """What a loss leaves, so that the worst comes first."""
+    teacher = row.scores["teacher"].value
+    return row.scores[row.student].value / teacher if teacher > 0 and not row.less_is_better else 1.0
+
+
+def _listed(parts: Sequence[str]) -> str:
+    """``a``, ``a and b``, ``a; b and c``."""
+    return " and ".join(filter(None, ["; ".join(parts[:-1]), parts[-1]])) if parts else ""
