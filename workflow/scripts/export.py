@@ -8,11 +8,13 @@ from langtailor.config.export import Bounds
 from langtailor.config.teacher import TeacherSettings
 from langtailor.evaluation.task import Inputs
 from langtailor.evaluation.tasks import register_tasks
+from langtailor.export.formats import register_formats
 from langtailor.export.run import Request, export_student
 
 with job(snakemake):
     params = snakemake.params
     register_tasks()
+    register_formats()
     evaluated = list(params.evaluated)
     request = Request(
         student=Path(snakemake.input.student),
