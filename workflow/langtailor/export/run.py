@@ -31,10 +31,9 @@ from langtailor.export.format import Format, Source, find_format
 from langtailor.export.runtime import ExportEvaluator
 from langtailor.export.scripts import texts_in_many_scripts
 from langtailor.export.speed import measure
+from langtailor.export.student_files import copy_student
 from langtailor.models.loading import load_teacher
 from langtailor.storage.artifacts import (
-    MANIFEST_NAME,
-    SNAKEMAKE_MARK,
     Manifest,
     atomic_directory,
     directory_digest,
@@ -117,9 +116,7 @@ def export_student(request: Request, out: Path) -> None:
 def _write(request: Request, folder: Path, scratch: Path) -> Certificate:
     """Fill the folder and measure it."""
     made = find_format(request.format)
-    _copy_student(request.student, folder)
     file = folder / made.file
-    file.parent.mkdir(exist_ok=True)
     settings = request.teacher.model_copy(update={"dtype": "float32"})
     model = load_teacher(request.student, settings, "cpu")
     evaluator = ExportEvaluator(
@@ -132,8 +129,28 @@ def _write(request: Request, folder: Path, scratch: Path) -> Certificate:
         request.seed,
     )
     source = Source(request.student, model, evaluator.prompt, request.bounds, _chosen_by(request), scratch)
-    facts = made.write(source, file)
+    facts = write_export(made, source, folder)
     return _certify(request, made, folder, model, evaluator, facts, scratch)
+
+
+def write_export(made: Format, source: Source, folder: Path) -> dict[str, Any]:
+    """Fill an export's folder: the student's files, with the format's in place of the weights.
+
+    Args:
+        made: the format.
+        source: the student.
+        folder: the export's, which must not exist.
+
+    Returns:
+        What the certificate says beside the figures.
+
+    Raises:
+        ExportError: the format cannot hold the model.
+    """
+    copy_student(source.folder, folder)
+    file = folder / made.file
+    file.parent.mkdir(exist_ok=True)
+    return made.write(source, file)
 
 
 def _chosen_by(request: Request) -> list[str]:
@@ -170,20 +187,6 @@ def _certify(
         inputs=client.inputs,
         facts=facts,
     )
-
-
-def _copy_student(student: Path, folder: Path) -> None:
-    """All files but the transformer's weights, which the export holds, and what was sealed with them."""
-
-    def ignored(place: str, names: list[str]) -> list[str]:
-        top = Path(place) == student
-        return [
-            name
-            for name in names
-            if name in (MANIFEST_NAME, SNAKEMAKE_MARK) or (top and name.startswith("model") and "safetensors" in name)
-        ]
-
-    shutil.copytree(student, folder, ignore=ignored)
 
 
 def _cosines(evaluator: ExportEvaluator, model: SentenceTransformer, texts: list[str], label: str) -> Cosines:
