@@ -16,7 +16,6 @@ from langtailor.errors import ExportError
 from langtailor.evaluation.comparison import Difference
 from langtailor.export.certificate import Certificate, Cosines, TaskFigure
 from langtailor.export.format import find_format
-from langtailor.export.formats import register_formats
 from langtailor.export.graph import write_graph
 from langtailor.export.onnx_client import OnnxClient
 from langtailor.export.quantization import products, quantize
@@ -25,11 +24,10 @@ from langtailor.export.scripts import SCRIPTS, texts_in_many_scripts
 from langtailor.export.speed import measure
 from langtailor.models.encoder import Encoder
 from langtailor.models.loading import load_teacher
-from tests.models import make_tiny_bert_teacher, make_tiny_gemma_teacher, make_tiny_xlmr_teacher
+from tests.models import make_tiny_bert_teacher
+from tests.unit.export_world import MAKERS
 
-MAKERS = {"bert": make_tiny_bert_teacher, "xlmr": make_tiny_xlmr_teacher, "gemma": make_tiny_gemma_teacher}
 SETTINGS = TeacherSettings(model="tiny")
-register_formats()
 
 
 @pytest.fixture(scope="module", params=MAKERS)

@@ -11,20 +11,14 @@ import numpy as np
 import pytest
 
 from langtailor.config.export import export_formats
-from langtailor.config.teacher import TeacherSettings
-from langtailor.export.format import Source, find_format
-from langtailor.export.formats import register_formats
+from langtailor.export.format import find_format
 from langtailor.export.onnx_client import OnnxClient
 from langtailor.export.onnx_format import OnnxFormat
-from langtailor.export.run import write_export
 from langtailor.export.scripts import texts_in_many_scripts
-from langtailor.models.loading import load_teacher
-from langtailor.student.limits import unify_limits
-from tests.models import MAX_LENGTH, make_tiny_bert_teacher, make_tiny_gemma_teacher, make_tiny_xlmr_teacher
+from tests.models import MAX_LENGTH
+from tests.unit.export_world import MAKERS, make_export, make_student, student_ids
 
 NODE = Path(__file__).parents[1] / "node"
-MAKERS = {"bert": make_tiny_bert_teacher, "xlmr": make_tiny_xlmr_teacher, "gemma": make_tiny_gemma_teacher}
-register_formats()
 GRAPHS = [name for name, made in export_formats().items() if issubclass(made, OnnxFormat)]
 
 pytestmark = pytest.mark.skipif(
@@ -42,40 +36,25 @@ def in_node(script: str, *arguments: str, texts: list[str]) -> dict:
     return json.loads(done.stdout)
 
 
-@pytest.fixture(scope="module")
-def export(tmp_path_factory):
-    """Makes the export of a tiny model in a format: the model and the export's folder."""
-
-    def make(kind: str, name: str):
-        root = tmp_path_factory.mktemp(kind)
-        student = MAKERS[kind](root / "student")
-        unify_limits(student, MAX_LENGTH)
-        model = load_teacher(student, TeacherSettings(model="tiny"), "cpu")
-        made = find_format(name)
-        texts = ["deniz mavi", "the old ferry"]
-        write_export(made, Source(student, model, "", made.bounds, texts, root), root / "export")
-        return model, root / "export"
-
-    return make
-
-
 @pytest.mark.parametrize(
     ("kind", "name"), [(kind, "onnx") for kind in MAKERS] + [("bert", name) for name in GRAPHS[1:]]
 )
-def test_ids_are_the_students_and_vectors_those_of_onnxruntime(export, kind, name):
-    model, folder = export(kind, name)
-    made = find_format(name)
-    within = [text for text in texts_in_many_scripts() if model.preprocess([text])["input_ids"].shape[1] < MAX_LENGTH]
+def test_ids_are_the_students_and_vectors_those_of_onnxruntime(tmp_path, kind, name):
+    model, student = make_student(tmp_path, kind)
+    folder, made = make_export(model, student, name), find_format(name)
+    ids = dict(zip(texts_in_many_scripts(), student_ids(model, texts_in_many_scripts()), strict=True))
+    within = [text for text in ids if len(ids[text]) < MAX_LENGTH]
     assert len(within) > 400
     found = in_node("embed.mjs", f"{folder.parent}/", folder.name, json.dumps(made.in_browser()), texts=within)
-    assert found["ids"] == [model.preprocess([text])["input_ids"][0].tolist() for text in within]
+    assert found["ids"] == [ids[text] for text in within]
     client = OnnxClient(folder / made.file, folder, 1)
     here = np.concatenate([client(within[start : start + 16]) for start in range(0, len(within), 16)])
     np.testing.assert_allclose(found["vectors"], here, atol=1e-4)
 
 
-def test_the_cards_own_lines_run(export):
-    model, folder = export("bert", "onnx")
+def test_the_cards_own_lines_run(tmp_path):
+    model, student = make_student(tmp_path, "bert")
+    folder = make_export(model, student, "onnx")
     usage = find_format("onnx").usage(folder, [])
     code = usage.split("```js\n")[1].split("```")[0]
     code = code.replace('["...", "..."]', '["deniz mavi bir ev", "ev"]').replace('"..."', json.dumps(folder.name))
