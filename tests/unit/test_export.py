@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
-from langtailor.config.export import Bounds, ExportSettings, export_formats
+from langtailor.config.export import Bounds, ExportFormat, ExportSettings, export_format, export_formats
 from langtailor.config.teacher import TeacherSettings
 from langtailor.errors import ExportError
 from langtailor.evaluation.comparison import Difference
@@ -153,6 +154,29 @@ def test_bounds_of_the_configuration_stand_in_for_a_format_s_own():
     settings = ExportSettings(formats=("onnx-int8",), least_cosine=0.9)
     assert settings.bounds("onnx-int8") == Bounds(0.995, 0.9, 0.5)
     assert ExportSettings().bounds("onnx") == export_formats()["onnx"].bounds
+
+
+def test_a_format_that_is_not_registered_is_refused_with_those_that_are():
+    with pytest.raises(ValidationError, match=r"'gguf-f16', 'gguf-q8_0', 'onnx', .* or 'onnx-int8-weights'"):
+        ExportSettings(formats=("onnx-int4",))
+
+
+def test_two_formats_of_one_name_are_refused():
+    class Double(ExportFormat):
+        """Another one."""
+
+        name = "onnx"
+        bounds = Bounds(0, 0, 0)
+
+    with pytest.raises(ValueError, match="two formats of exports are called 'onnx'"):
+        export_format(Double)
+
+
+def test_cosines_keep_bounds_that_they_reach():
+    cosines = Cosines(0.996, 0.98, 200)
+    assert cosines.keep(Bounds(0.996, 0.98, 0))
+    assert not cosines.keep(Bounds(0.9961, 0.98, 0))
+    assert not cosines.keep(Bounds(0.996, 0.981, 0))
 
 
 def test_the_card_s_own_lines_use_an_export(exported, tmp_path, monkeypatch):

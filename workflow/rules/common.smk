@@ -129,7 +129,7 @@ pathvars:
 wildcard_constraints:
     lang="|".join(LANGUAGES),
     variant="|".join(map(re.escape, VARIANTS + CUT_VARIANTS)),
-    format="onnx[-a-z0-9]*",
+    format="|".join(map(re.escape, export_formats())),
     job=r"\d+",
     model="clone|student",
 
