@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
+from sentence_transformers import SentenceTransformer
 
 from langtailor.errors import ExportError
 from langtailor.export.certificate import Cosines
@@ -23,38 +26,55 @@ def is_hangul(text: str) -> bool:
     return any("가" <= letter <= "힣" for letter in text)
 
 
+@dataclass(frozen=True)
+class Exported:
+    """A tiny model, its kind, and its exports' folders and clients by format."""
+
+    model: SentenceTransformer
+    kind: str
+    folders: dict[str, Path]
+    clients: dict[str, LlamaClient]
+
+
 @pytest.fixture(scope="module", params=["bert", "xlmr"])
-def student(request, tmp_path_factory):
-    """A tiny model, its kind, and a client of its export by format."""
-    model, folder = make_student(tmp_path_factory.mktemp(request.param), request.param)
-    clients = {}
-    for name in ("gguf-f16", "gguf-q8_0"):
-        out = make_export(model, folder, name)
-        clients[name] = LlamaClient(out / find_format(name).file, out, threads=1)
-    return model, request.param, clients
+def exported(request, tmp_path_factory) -> Exported:
+    model, student = make_student(tmp_path_factory.mktemp(request.param), request.param)
+    folders = {name: make_export(model, student, name) for name in ("gguf-f16", "gguf-q8_0")}
+    clients = {name: LlamaClient(out / find_format(name).file, out, threads=1) for name, out in folders.items()}
+    return Exported(model, request.param, folders, clients)
 
 
 @pytest.mark.parametrize(("name", "least"), [("gguf-f16", 0.999), ("gguf-q8_0", 0.995)])
-def test_ids_and_vectors_are_the_students(student, name, least):
-    model, kind, clients = student
+def test_ids_and_vectors_are_the_students(exported, name, least):
     # Of the letters into which BERT's normalizer takes a syllable of Hangul apart, llama.cpp keeps the first alone.
-    texts = [text for text in TEXTS if kind != "bert" or not is_hangul(text)]
-    assert clients[name].ids(texts) == student_ids(model, texts)
+    texts = [text for text in TEXTS if exported.kind != "bert" or not is_hangul(text)]
+    client = exported.clients[name]
+    assert client.ids(texts) == student_ids(exported.model, texts)
     some = texts[::7]
-    assert Cosines.between(clients[name](some), model.encode(some)).least > least
+    assert Cosines.between(client(some), exported.model.encode(some)).least > least
 
 
-def test_a_wordpiece_does_not_read_hangul_as_the_student_does(student):
+def test_a_wordpiece_does_not_read_hangul_as_the_student_does(exported):
     """What the certificate is for: one such text is enough to refuse the export."""
-    model, kind, clients = student
     texts = [text for text in TEXTS if is_hangul(text)]
-    assert (clients["gguf-f16"].ids(texts) == student_ids(model, texts)) == (kind == "xlmr")
+    same = exported.clients["gguf-f16"].ids(texts) == student_ids(exported.model, texts)
+    assert same == (exported.kind == "xlmr")
 
 
-def test_vectors_are_scaled_as_the_student_scales_them(student):
-    model, _, clients = student
-    vectors = clients["gguf-f16"](["deniz mavi", "ev"])
-    np.testing.assert_allclose(vectors, model.encode(["deniz mavi", "ev"]), atol=2e-2)
+def test_vectors_are_scaled_as_the_student_scales_them(exported):
+    vectors = exported.clients["gguf-f16"](["deniz mavi", "ev"])
+    np.testing.assert_allclose(vectors, exported.model.encode(["deniz mavi", "ev"]), atol=2e-2)
+
+
+def test_the_cards_own_lines_give_the_students_vectors(exported, monkeypatch):
+    folder = exported.folders["gguf-q8_0"]
+    usage = find_format("gguf-q8_0").usage(folder, [])
+    code = usage.split("```python\n")[1].split("```")[0].replace('["...", "..."]', '["deniz mavi bir ev", "ev"]')
+    monkeypatch.chdir(folder)
+    names: dict = {}
+    exec(code, names)
+    vectors = np.array(names["vectors"], np.float32)
+    assert Cosines.between(vectors, exported.model.encode(["deniz mavi bir ev", "ev"])).least > 0.995
 
 
 def test_a_family_without_a_place_in_llama_cpp_is_refused_by_name(tmp_path):
