@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -87,6 +88,10 @@ def test_a_process_without_torch_measures_a_graph(exported, tmp_path):
     assert speed.threads == 1
     assert min(speed.sentences_per_s, speed.latency_ms, speed.load_s, speed.memory_mb) > 0
     assert speed.latency_ms <= speed.latency_95_ms
+    here = Path("/proc/self/statm").read_text(encoding="utf-8").split()
+    assert speed.memory_mb < int(here[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20, (
+        "this process has torch, that one has not"
+    )
 
 
 def test_a_pooling_that_leaves_out_the_prompt_cannot_be_exported(tmp_path):
