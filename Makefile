@@ -31,7 +31,13 @@ demo: setup ## run the whole workflow on the embedded sample (offline, CPU)
 estimate: setup ## estimate how long the teacher's vectors of CONFIG take (ESTIMATE="--help" lists the options)
 	@PYTHONPATH=workflow $(BIN)/python -m langtailor.planning.estimate --configfile $(CONFIG) $(ESTIMATE)
 
-test: setup ## run the fast tests, a whole small run among them
+# transformers.js, in which tests open exports. Without npm, or without its registry, they are skipped.
+NODE := tests/node/node_modules/.package-lock.json
+
+$(NODE): tests/node/package-lock.json
+	-npm ci --prefix tests/node --ignore-scripts --no-audit --no-fund --silent
+
+test: setup $(NODE) ## run the fast tests, a whole small run among them
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow and not slurm and not faults and not recipe and not versions and not examples" -n $(CORES) --dist loadfile
 
 test-slow: setup ## run the slower tests
@@ -119,4 +125,4 @@ lock: setup ## refresh requirements/*.txt and envs/*.yaml
 	$(BIN)/python requirements/lock.py
 
 clean: ## remove the environments and the tools' caches; results/ stays
-	rm -rf $(VENV) $(PUBLISHED) $(VERSIONS) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(PUBLISHED) $(VERSIONS) $(dir $(NODE)) .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -20,13 +20,24 @@ from transformers import (
     BertModel,
     Gemma3TextConfig,
     Gemma3TextModel,
+    ModernBertConfig,
+    ModernBertModel,
     PreTrainedConfig,
     PreTrainedModel,
+    Qwen3Config,
+    Qwen3Model,
     XLMRobertaConfig,
     XLMRobertaModel,
 )
 
-from tests.unit.surgery_teachers import TEXTS, write_json, write_unigram, write_wordpiece
+from tests.unit.surgery_teachers import (
+    TEXTS,
+    byte_level_spec,
+    write_byte_level,
+    write_json,
+    write_unigram,
+    write_wordpiece,
+)
 
 HIDDEN = 32
 MAX_LENGTH = 128
@@ -92,9 +103,57 @@ def make_tiny_gemma_teacher(folder: Path) -> Path:
     )
     _save_model(folder, Gemma3TextModel, config)
     _write_modules(folder, "Dense", "Dense", "Normalize", prompts=GEMMA_PROMPTS)
-    _write_dense(folder / "2_Dense", HIDDEN, 2 * HIDDEN, seed=2)
-    _write_dense(folder / "3_Dense", 2 * HIDDEN, HIDDEN, seed=3)
+    write_dense(folder / "2_Dense", HIDDEN, 2 * HIDDEN, seed=2)
+    write_dense(folder / "3_Dense", 2 * HIDDEN, HIDDEN, seed=3)
     return folder
+
+
+def make_tiny_qwen3_teacher(folder: Path) -> Path:
+    """Qwen3 with a byte-level BPE, padding on the left, pooling of the last token and Normalize, like Qwen3-Embedding."""
+    rows = _write_byte_level_tokenizer(folder, "left")
+    config = Qwen3Config(
+        vocab_size=rows, num_key_value_heads=1, head_dim=16, max_position_embeddings=MAX_LENGTH, **_SHAPE
+    )
+    _save_model(folder, Qwen3Model, config)
+    _write_modules(folder, "Normalize", pooling="lasttoken")
+    return folder
+
+
+def make_tiny_modernbert_teacher(folder: Path) -> Path:
+    """ModernBERT with a byte-level BPE, local attention in one of its layers, and mean pooling."""
+    rows = _write_byte_level_tokenizer(folder, "right")
+    tokenizer = Tokenizer.from_str(byte_level_spec())
+    end = dict.fromkeys(
+        ("bos_token_id", "cls_token_id", "eos_token_id", "sep_token_id"), tokenizer.token_to_id("<|end|>")
+    )
+    config = ModernBertConfig(
+        vocab_size=rows,
+        max_position_embeddings=MAX_LENGTH,
+        local_attention=16,
+        global_attn_every_n_layers=2,
+        pad_token_id=tokenizer.token_to_id("<|pad|>"),
+        **end,
+        **_SHAPE,
+    )
+    _save_model(folder, ModernBertModel, config)
+    _write_modules(folder)
+    return folder
+
+
+def _write_byte_level_tokenizer(folder: Path, padding_side: str) -> int:
+    """Write the tokenizer and return the rows of its table."""
+    write_byte_level(folder)
+    write_json(
+        folder / "tokenizer_config.json",
+        {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "model_max_length": MAX_LENGTH,
+            "padding_side": padding_side,
+            "eos_token": "<|end|>",
+            "pad_token": "<|pad|>",
+        },
+    )
+    return Tokenizer.from_str(byte_level_spec()).get_vocab_size()
 
 
 def add_tiny_model(folder: Path) -> Path:
@@ -124,7 +183,9 @@ def _save_model(folder: Path, architecture: type[PreTrainedModel], config: PreTr
         architecture(config).save_pretrained(folder)
 
 
-def _write_modules(folder: Path, *further: str, prompts: dict[str, str] | None = None) -> None:
+def _write_modules(
+    folder: Path, *further: str, prompts: dict[str, str] | None = None, pooling: str = "mean_tokens"
+) -> None:
     """What makes a transformers folder one of sentence-transformers, in the spelling of the models on the Hub."""
     kinds = ["Transformer", "Pooling", *further]
     paths = ["", *(f"{index}_{kind}" for index, kind in enumerate(kinds) if index)]
@@ -135,7 +196,8 @@ def _write_modules(folder: Path, *further: str, prompts: dict[str, str] | None =
     write_json(folder / "modules.json", modules)
     write_json(folder / "sentence_bert_config.json", {"max_seq_length": MAX_LENGTH, "do_lower_case": False})
     (folder / "1_Pooling").mkdir()
-    modes = {f"pooling_mode_{mode}": mode == "mean_tokens" for mode in ("cls_token", "mean_tokens", "max_tokens")}
+    named = dict.fromkeys(("cls_token", "mean_tokens", "max_tokens", pooling))
+    modes = {f"pooling_mode_{mode}": mode == pooling for mode in named}
     write_json(folder / "1_Pooling" / "config.json", {"word_embedding_dimension": HIDDEN, **modes})
     config: dict[str, Any] = {"__version__": {"sentence_transformers": "5.1.0"}, "similarity_fn_name": "cosine"}
     write_json(
@@ -143,7 +205,7 @@ def _write_modules(folder: Path, *further: str, prompts: dict[str, str] | None =
     )
 
 
-def _write_dense(folder: Path, inputs: int, outputs: int, seed: int) -> None:
+def write_dense(folder: Path, inputs: int, outputs: int, seed: int) -> None:
     folder.mkdir()
     activation = "torch.nn.modules.linear.Identity"
     settings = {"in_features": inputs, "out_features": outputs, "bias": False, "activation_function": activation}

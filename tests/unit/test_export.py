@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
-from langtailor.config.export import DEFAULT_BOUNDS, Bounds, ExportSettings
+from langtailor.config.export import Bounds, ExportFormat, ExportSettings, export_format, export_formats
 from langtailor.config.teacher import TeacherSettings
 from langtailor.errors import ExportError
 from langtailor.evaluation.comparison import Difference
 from langtailor.export.certificate import Certificate, Cosines, TaskFigure
-from langtailor.export.client import Client, measure
+from langtailor.export.format import find_format
 from langtailor.export.graph import write_graph
+from langtailor.export.onnx_client import OnnxClient
 from langtailor.export.quantization import products, quantize
-from langtailor.export.runtime import GraphModel
+from langtailor.export.runtime import ExportedModel
 from langtailor.export.scripts import SCRIPTS, texts_in_many_scripts
+from langtailor.export.speed import measure
 from langtailor.models.encoder import Encoder
 from langtailor.models.loading import load_teacher
-from tests.models import make_tiny_bert_teacher, make_tiny_gemma_teacher, make_tiny_xlmr_teacher
+from tests.models import make_tiny_bert_teacher
+from tests.unit.export_world import MAKERS
 
-MAKERS = {"bert": make_tiny_bert_teacher, "xlmr": make_tiny_xlmr_teacher, "gemma": make_tiny_gemma_teacher}
 SETTINGS = TeacherSettings(model="tiny")
 
 
@@ -41,21 +46,24 @@ def vectors(model, texts: list[str]) -> np.ndarray:
     return Encoder(model, "", 2_048).encode(texts, "test")
 
 
+def graph_vectors(model, folder: Path, graph: Path, texts: list[str]) -> np.ndarray:
+    return vectors(ExportedModel(model, OnnxClient(graph, folder, 1)), texts)
+
+
 @pytest.mark.timeout(300)
 def test_the_graph_is_the_model_for_batches_of_any_size_and_length(exported):
     model, folder, graph = exported
-    texts = [text for text in texts_in_many_scripts() if len(text) < 30][
-        ::7
-    ]  # a teacher's tokenizer.json may not truncate
-    np.testing.assert_allclose(vectors(GraphModel(model, graph), texts), vectors(model, texts), atol=2e-5)
-    client = Client(graph, folder, 1)
+    # A teacher's tokenizer.json may not truncate.
+    texts = [text for text in texts_in_many_scripts() if len(text) < 30][::7]
+    np.testing.assert_allclose(graph_vectors(model, folder, graph, texts), vectors(model, texts), atol=2e-5)
+    client = OnnxClient(graph, folder, 1)
     for some in ([texts[0]], texts[:2], texts[3:20]):
         np.testing.assert_allclose(client(some), model.encode(some), atol=2e-5)
 
 
 @pytest.mark.timeout(300)
 def test_eight_bits_stay_near_the_model(exported, tmp_path):
-    model, _, graph = exported
+    model, folder, graph = exported
     texts = texts_in_many_scripts()[::11]
     names = products(graph)
     assert len(names) >= 2 * 6, "two layers with query, key, value, output and two products more"
@@ -66,7 +74,7 @@ def test_eight_bits_stay_near_the_model(exported, tmp_path):
         quantize(graph, out, exact)
         assert not [*tmp_path.glob("*.partly")]
         assert out.stat().st_size < graph.stat().st_size
-        cosines[label] = Cosines.between(vectors(GraphModel(model, out), texts), plain)
+        cosines[label] = Cosines.between(graph_vectors(model, folder, out, texts), plain)
     assert cosines["products"].mean > 0.98
     assert cosines["half"].mean > 0.98
     assert cosines["weights"].mean > 0.998
@@ -76,10 +84,14 @@ def test_a_process_without_torch_measures_a_graph(exported, tmp_path):
     _, folder, graph = exported
     file = tmp_path / "texts.json"
     file.write_text(json.dumps(["deniz mavi", "ev"] * 40), encoding="utf-8")
-    speed = measure(graph, folder, file, 1)
+    speed = measure(find_format("onnx"), graph, folder, file, 1)
     assert speed.threads == 1
     assert min(speed.sentences_per_s, speed.latency_ms, speed.load_s, speed.memory_mb) > 0
     assert speed.latency_ms <= speed.latency_95_ms
+    here = Path("/proc/self/statm").read_text(encoding="utf-8").split()
+    assert speed.memory_mb < int(here[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20, (
+        "this process has torch, that one has not"
+    )
 
 
 def test_a_pooling_that_leaves_out_the_prompt_cannot_be_exported(tmp_path):
@@ -146,27 +158,40 @@ def test_cosines_are_those_of_rows():
 def test_bounds_of_the_configuration_stand_in_for_a_format_s_own():
     settings = ExportSettings(formats=("onnx-int8",), least_cosine=0.9)
     assert settings.bounds("onnx-int8") == Bounds(0.995, 0.9, 0.5)
-    assert ExportSettings().bounds("onnx") == DEFAULT_BOUNDS["onnx"]
+    assert ExportSettings().bounds("onnx") == export_formats()["onnx"].bounds
+
+
+def test_a_format_that_is_not_registered_is_refused_with_those_that_are():
+    with pytest.raises(ValidationError, match=r"'gguf-f16', 'gguf-q8_0', 'onnx', .* or 'onnx-int8-weights'"):
+        ExportSettings(formats=("onnx-int4",))
+
+
+def test_two_formats_of_one_name_are_refused():
+    class Double(ExportFormat):
+        """Another one."""
+
+        name = "onnx"
+        bounds = Bounds(0, 0, 0)
+
+    with pytest.raises(ValueError, match="two formats of exports are called 'onnx'"):
+        export_format(Double)
+
+
+def test_cosines_keep_bounds_that_they_reach():
+    cosines = Cosines(0.996, 0.98, 200)
+    assert cosines.keep(Bounds(0.996, 0.98, 0))
+    assert not cosines.keep(Bounds(0.9961, 0.98, 0))
+    assert not cosines.keep(Bounds(0.996, 0.981, 0))
 
 
 def test_the_card_s_own_lines_use_an_export(exported, tmp_path, monkeypatch):
     """The Python block of the section, run as it stands in a folder that has what an export has."""
-    import jinja2
-
-    from langtailor.export.padding import padding
-
     model, folder, graph = exported
     shutil.copytree(folder, tmp_path / "export")
     (tmp_path / "export" / "onnx").mkdir()
     shutil.copy(graph, tmp_path / "export" / "onnx" / "model.onnx")
-    template = jinja2.Environment(
-        loader=jinja2.PackageLoader("langtailor.export", "."), trim_blocks=True, lstrip_blocks=True
-    ).get_template("section.md.jinja")
-    inputs = ", ".join(f"`{name}`" for name in GraphModel(model, graph).inputs)
-    section = template.render(
-        name="onnx", graph="onnx/model.onnx", inputs=inputs, padding=padding(folder), columns=["x"], rows=[]
-    )
-    code = section.split("```python\n")[1].split("```")[0].replace('["...", "..."]', '["deniz mavi bir ev", "ev"]')
+    usage = find_format("onnx").usage(folder, OnnxClient(graph, folder, 1).inputs)
+    code = usage.split("```python\n")[1].split("```")[0].replace('["...", "..."]', '["deniz mavi bir ev", "ev"]')
     monkeypatch.chdir(tmp_path / "export")
     names: dict = {}
     exec(code, names)

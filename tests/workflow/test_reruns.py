@@ -85,7 +85,7 @@ class Edit:
 
 SETTINGS = [
     Row("report title", "report", REPORT, {"report.title": "Another title"}),
-    Row("export formats", "exports, report", REPORT | {"export_student": 1}, {"export.formats": ["onnx"]}),
+    Row("export formats", "exports, report", REPORT | {"export_student": 2}, {"export.formats": ["onnx", "gguf-q8_0"]}),
     Row("bootstrap count", "all evaluations, card, report", SCORES, {"evaluation.bootstrap": 60}),
     Row(
         "evaluation task added",

@@ -30,6 +30,7 @@ else:
 
 from langtailor.storage.checksums import restore_times
 from langtailor.config.corpus import FilesSource, SampleSource, VocabularySource
+from langtailor.config.export import export_formats
 from langtailor.config.loading import refuse_unwritable
 from langtailor.config.teacher import is_local
 from langtailor.corpus.local_files import files_corpus, sample_corpus
@@ -130,7 +131,7 @@ pathvars:
 wildcard_constraints:
     lang="|".join(LANGUAGES),
     variant="|".join(map(re.escape, VARIANTS + CUT_VARIANTS)),
-    format="onnx[-a-z0-9]*",
+    format="|".join(map(re.escape, export_formats())),
     job=r"\d+",
     model="clone|reduced|student",
 
@@ -192,6 +193,11 @@ def objective_modules(wildcards):
 def task_modules(wildcards):
     """The modules of the tasks' kinds."""
     return sorted({task.module() for task in SETTINGS.evaluation.tasks.values()})
+
+
+def export_modules(wildcards):
+    """The modules of an export's format and of the tasks that judge it."""
+    return [export_formats()[wildcards.format].module(), *task_modules(wildcards)]
 
 
 def growing(amount):

@@ -31,6 +31,6 @@ rule export_student:
         teacher=section(SETTINGS.teacher, "prompt", "max_length", "dtype", "model", "trust_remote_code"),
         bootstrap=SETTINGS.evaluation.bootstrap,
         seed=SETTINGS.seed,
-        code=script_digest("export", task_modules),
+        code=script_digest("export", export_modules),
     script:
         "../scripts/export.py"

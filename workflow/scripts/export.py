@@ -9,11 +9,13 @@ from langtailor.config.teacher import TeacherSettings
 from langtailor.evaluation.run import teacher_vectors
 from langtailor.evaluation.task import Inputs
 from langtailor.evaluation.tasks import register_tasks
+from langtailor.export.formats import register_formats
 from langtailor.export.run import Request, export_student
 
 with job(snakemake):
     params = snakemake.params
     register_tasks()
+    register_formats()
     evaluated = list(params.evaluated)
     tasks = {name: parse_task(task) for name, task in params.tasks.items()}
     request = Request(

@@ -1,15 +1,15 @@
-"""Settings of the exports."""
+"""Settings of the exports, and the registry of their formats."""
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, TypeVar
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, WithJsonSchema
+from pydantic_core import PydanticKnownError
 
 from langtailor.config.base import Distinct, Section, Share
-
-Format = Literal["onnx", "onnx-int8", "onnx-int8-weights"]
 
 
 @dataclass(frozen=True)
@@ -27,34 +27,90 @@ class Bounds:
     points: float
 
 
-#: What each format can be held to.
-DEFAULT_BOUNDS = {
-    "onnx": Bounds(0.9999, 0.999, 0.1),
-    "onnx-int8": Bounds(0.995, 0.97, 0.5),
-    "onnx-int8-weights": Bounds(0.998, 0.99, 0.3),
-}
+class ExportFormat:
+    """What the configuration knows of a format. Each is a subclass whose docstring describes it to users.
+
+    Attributes:
+        name: as ``export.formats`` names it.
+        bounds: what it can be held to.
+    """
+
+    name: ClassVar[str]
+    bounds: ClassVar[Bounds]
+
+    @classmethod
+    def module(cls) -> str:
+        """The module of the format, by its name below the package."""
+        return cls.__module__.partition(".")[2]
+
+    @classmethod
+    def description(cls) -> str:
+        """What the format is, with its bounds."""
+        bounds = f"{cls.bounds.mean_cosine}, {cls.bounds.least_cosine}, {cls.bounds.points:g}"
+        return f"`{cls.name}` ({bounds}): {inspect.getdoc(cls)}"
+
+
+FormatT = TypeVar("FormatT", bound=type[ExportFormat])
+_FORMATS: dict[str, type[ExportFormat]] = {}
+
+
+def export_format(made: FormatT) -> FormatT:
+    """Register a format; a decorator of its class.
+
+    Raises:
+        ValueError: another class has this name.
+    """
+    if made.name in _FORMATS:
+        raise ValueError(f"two formats of exports are called {made.name!r}")
+    _FORMATS[made.name] = made
+    return made
+
+
+def export_formats() -> dict[str, type[ExportFormat]]:
+    """The registered formats, by name, sorted."""
+    return dict(sorted(_FORMATS.items()))
+
+
+def _registered(name: str) -> str:
+    if name not in _FORMATS:
+        *some, last = map(repr, export_formats())
+        raise PydanticKnownError("literal_error", {"expected": f"{', '.join(some)} or {last}"})
+    return name
+
+
+#: The schema of a format's name is entered by langtailor.config.schema: none is registered yet when this module is imported.
+Format = Annotated[str, AfterValidator(_registered), WithJsonSchema({"enum": []})]
 
 
 class ExportSettings(Section):
     """To which runtimes the student is exported, and how near each export has to stay to it."""
 
     formats: Distinct[Format] = ()
-    """`onnx`: the whole model, pooling and Dense modules included, as one graph in float32. `onnx-int8`: products and
-    embedding table in 8 bits, a quarter of the bytes and faster on a CPU. `onnx-int8-weights`: only the
-    weights in 8 bits, a quarter of the bytes, nearly exact, no faster."""
+    """What to export to. In brackets what each format is held to: the three bounds below."""
     mean_cosine: Share | None = None
-    """Least mean cosine to the student's own vectors, in each language; `null` takes 0.9999, 0.995 and 0.998 for the
-    formats in the order above."""
+    """Least mean cosine to the student's own vectors, in each language; `null` takes the format's own."""
     least_cosine: Share | None = None
-    """Least cosine of any text; `null` takes 0.999, 0.97 and 0.99."""
+    """Least cosine of any text; `null` takes the format's own."""
     points: Annotated[float, Field(ge=0)] | None = None
-    """Points that an STS task may lose; `null` takes 0.1, 0.5 and 0.3."""
+    """Points that an STS task may lose; `null` takes the format's own."""
 
     def bounds(self, name: str) -> Bounds:
         """The bounds of a format."""
-        default = DEFAULT_BOUNDS[name]
+        default = _FORMATS[name].bounds
         return Bounds(
             default.mean_cosine if self.mean_cosine is None else self.mean_cosine,
             default.least_cosine if self.least_cosine is None else self.least_cosine,
             default.points if self.points is None else self.points,
         )
+
+
+def enter_formats(definitions: dict[str, Any]) -> None:
+    """Complete the JSON schema of :class:`ExportSettings` with the registered formats.
+
+    Args:
+        definitions: the schema's ``$defs``.
+    """
+    formats = definitions["ExportSettings"]["properties"]["formats"]
+    formats["items"] = {"enum": [*export_formats()], "type": "string"}
+    described = " ".join(made.description() for made in export_formats().values())
+    formats["description"] += f" {described}"

@@ -9,6 +9,7 @@ from typing import Any, get_args
 import yaml
 
 from langtailor.config.evaluation import task_kinds
+from langtailor.config.export import enter_formats
 from langtailor.config.run import Settings
 from langtailor.config.variants import Variant
 
@@ -20,6 +21,7 @@ def json_schema() -> dict[str, Any]:
     schema = Settings.model_json_schema()
     definitions = schema["$defs"]
     _enter_task_kinds(definitions)
+    enter_formats(definitions)
     for name, field in Settings.model_fields.items():
         if field.default_factory is not None:
             default = field.get_default(call_default_factory=True)

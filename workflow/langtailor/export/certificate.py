@@ -34,17 +34,21 @@ class Cosines:
         cosines = (export * student).sum(axis=1) / np.maximum(lengths, 1e-12)
         return cls(round(float(cosines.mean()), 6), round(float(cosines.min()), 6), len(cosines))
 
+    def keep(self, bounds: Bounds) -> bool:
+        """Whether they are as high as bounds ask."""
+        return self.mean >= bounds.mean_cosine and self.least >= bounds.least_cosine
+
 
 @dataclass(frozen=True)
 class ClientSpeed:
-    """How a graph runs in a process of its own.
+    """How an export runs in a process of its own.
 
     Attributes:
         threads: of each call.
         sentences_per_s: in batches of 32 of similar length.
         latency_ms: median milliseconds of a single sentence.
         latency_95_ms: their 95th percentile.
-        load_s: seconds until the graph is open.
+        load_s: seconds until the file is open.
         memory_mb: most memory of the process.
     """
 
@@ -73,14 +77,14 @@ class Certificate:
     Attributes:
         bounds: how near it has to be.
         texts: texts whose ids were compared.
-        other_ids: of these, with other ids by ``tokenizer.json`` alone than by the student's library: must be none.
+        other_ids: of these, with other ids by what reads the export than by the student's library: must be none.
         cosines: by language, and ``scripts`` for texts in many scripts.
         tasks: by name.
-        bytes: of the graph.
+        bytes: of the export's file.
         student_bytes: of the student's weights, as they are stored.
-        speed: of the graph in processes of their own, with one thread and with all.
+        speed: of the export in processes of their own, with one thread and with all.
         student_sentences_per_s: of the student under torch, by threads.
-        inputs: names of the graph's inputs.
+        inputs: names of what the export reads.
         facts: what the format has to say, such as which products are exact.
     """
 

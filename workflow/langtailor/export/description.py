@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from langtailor.export.certificate import KIND
-from langtailor.export.padding import padding
+from langtailor.export.format import Format
 from langtailor.storage.artifacts import read_json
 from langtailor.student.markdown import markdown_template
 
@@ -67,22 +67,16 @@ def _task(name: str, figure: Mapping[str, Any]) -> str:
     return f"{name} {difference['value']:+.3g}{interval}"
 
 
-def describe(folder: Path, name: str, graph: str, inputs: Sequence[str]) -> None:
+def describe(folder: Path, made: Format, inputs: Sequence[str]) -> None:
     """Add a section about the export to the card in its folder, where ``certificate.json`` is already.
 
     Args:
         folder: the export's.
-        name: of the format.
-        graph: the graph's file, relative to the folder.
-        inputs: names of the graph's inputs.
+        made: its format.
+        inputs: names of what it reads.
     """
     section = markdown_template("langtailor.export", "section.md.jinja").render(
-        name=name,
-        graph=graph,
-        inputs=", ".join(f"`{name}`" for name in inputs),
-        padding=padding(folder),
-        columns=COLUMNS,
-        rows=export_rows({name: folder}),
+        usage=made.usage(folder, inputs), columns=COLUMNS, rows=export_rows({made.name: folder})
     )
     with (folder / "README.md").open("a", encoding="utf-8") as card:
         card.write(section)

@@ -1,7 +1,8 @@
-"""A graph behind the student's own preprocessing, for the evaluation tasks."""
+"""An export behind the student's own preprocessing, for the evaluation tasks."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -11,27 +12,25 @@ from torch import Tensor
 
 from langtailor.config.teacher import TeacherSettings
 from langtailor.evaluation.evaluator import Evaluator
-from langtailor.export.client import open_graph
+from langtailor.export.client import Client
 from langtailor.storage.digests import sha256_file
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 
-class GraphModel:
-    """What :class:`langtailor.models.encoder.Encoder` asks of a model, with the arithmetic of a graph.
+class ExportedModel:
+    """What :class:`langtailor.models.encoder.Encoder` asks of a model, with the arithmetic of an export.
 
     Args:
-        student: the sentence-transformers model whose graph it is.
-        graph: the ``.onnx`` file.
+        student: the sentence-transformers model that was exported.
+        client: its export.
     """
 
     device = torch.device("cpu")
 
-    def __init__(self, student: SentenceTransformer, graph: Path) -> None:
-        self._student, self._session = student, open_graph(graph, threads=1)
-        #: Names of the graph's inputs.
-        self.inputs = [entry.name for entry in self._session.get_inputs()]
+    def __init__(self, student: SentenceTransformer, client: Client) -> None:
+        self._student, self._client = student, client
         self.tokenizer = student.tokenizer
 
     def preprocess(self, texts: list[str], **options: Any) -> dict[str, Any]:
@@ -44,18 +43,22 @@ class GraphModel:
 
     def __call__(self, features: dict[str, Any]) -> dict[str, Tensor]:
         """``sentence_embedding``: float32, shape (texts, dimension)."""
-        tensors = {name: features[name].numpy() for name in self.inputs}
-        (vectors,) = self._session.run(["sentence_embedding"], tensors)
+        vectors = self._client.run({name: features[name].numpy() for name in self._client.inputs})
         return {"sentence_embedding": torch.from_numpy(vectors)}
 
+    def as_model(self) -> SentenceTransformer:
+        """Itself, in the form in which tasks use a model."""
+        return cast("SentenceTransformer", self)
 
-class GraphEvaluator(Evaluator):
+
+class ExportEvaluator(Evaluator):
     """A student's export, evaluated as the student is.
 
     Args:
         folder: the student's folder.
         student: the student, loaded from it.
-        graph: the ``.onnx`` file.
+        file: the export's file, which may have yet to be written.
+        opened: opens it.
         teacher: how the teacher is read; the student is read the same way.
         resamples: bootstrap resamples behind each interval.
         seed: seeds the bootstrap.
@@ -65,25 +68,26 @@ class GraphEvaluator(Evaluator):
         self,
         folder: Path,
         student: SentenceTransformer,
-        graph: Path,
+        file: Path,
+        opened: Callable[[], Client],
         teacher: TeacherSettings,
         resamples: int,
         seed: int,
     ) -> None:
         super().__init__(folder, teacher, resamples, seed, "cpu")
-        self._student, self._graph = student, graph
+        self._student, self._file, self._opened = student, file, opened
 
     @cached_property
-    def exported(self) -> GraphModel:
-        """The graph, opened when first needed: it may have yet to be written."""
-        return GraphModel(self._student, self._graph)
+    def client(self) -> Client:
+        """The export, opened when first needed."""
+        return self._opened()
 
     @cached_property
     def digest(self) -> str:
-        """Digest of the graph."""
-        return sha256_file(self._graph)
+        """Digest of the file."""
+        return sha256_file(self._file)
 
     @cached_property
     def model(self) -> SentenceTransformer:
-        """The graph, in the form in which tasks use a model."""
-        return cast("SentenceTransformer", self.exported)
+        """The export, in the form in which tasks use a model."""
+        return ExportedModel(self._student, self.client).as_model()

@@ -1,4 +1,4 @@
-"""From a configuration to checked settings: the one way in, which first registers the kinds of evaluation tasks.
+"""From a configuration to checked settings: the one way in, which first registers kinds of tasks and formats of exports.
 
 Run as a module it describes the settings (``make schema``): ``python -m langtailor.planning.configuration config``.
 """
@@ -20,6 +20,7 @@ from langtailor.config.schema import schema_text
 from langtailor.config.yaml_file import ConfigFile
 from langtailor.errors import ConfigError
 from langtailor.evaluation.tasks import register_tasks
+from langtailor.export.formats import register_formats
 
 
 def load_settings(config: Any, files: Sequence[Path] = (), arguments: Mapping[str, Any] | None = None) -> Settings:
@@ -34,6 +35,7 @@ def load_settings(config: Any, files: Sequence[Path] = (), arguments: Mapping[st
         ConfigError: names the key, what was found, what is allowed and what to write.
     """
     register_tasks()
+    register_formats()
     written = [ConfigFile.read(Path(file)) for file in files]
     for file in written:
         file.refuse_repeated_keys()
@@ -56,6 +58,7 @@ def read_settings(file: Path) -> Settings:
 def descriptions() -> dict[str, str]:
     """Files that describe the settings, by name in ``config/``."""
     register_tasks()
+    register_formats()
     return {"schema.yaml": schema_text(), "README.md": reference_text()}
 
 

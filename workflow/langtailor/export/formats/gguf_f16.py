@@ -1,0 +1,16 @@
+"""A GGUF file with matrices in float16."""
+
+from __future__ import annotations
+
+from langtailor.config.export import Bounds, export_format
+from langtailor.export.gguf_format import GgufFormat
+
+
+@export_format
+class GgufF16(GgufFormat):
+    """For llama.cpp, of BERT and XLM-RoBERTa: half of the bytes."""
+
+    name = "gguf-f16"
+    bounds = Bounds(0.999, 0.998, 0.1)
+    file = "model-f16.gguf"
+    kind = "f16"

@@ -1,0 +1,16 @@
+"""A GGUF file with matrices in 8 bits."""
+
+from __future__ import annotations
+
+from langtailor.config.export import Bounds, export_format
+from langtailor.export.gguf_format import GgufFormat
+
+
+@export_format
+class GgufQ8(GgufFormat):
+    """For llama.cpp, of BERT and XLM-RoBERTa: a scale for every 32 weights, a quarter of the bytes."""
+
+    name = "gguf-q8_0"
+    bounds = Bounds(0.995, 0.99, 0.3)
+    file = "model-q8_0.gguf"
+    kind = "q8_0"

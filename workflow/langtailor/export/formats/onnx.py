@@ -1,0 +1,25 @@
+"""The graph as it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from langtailor.config.export import Bounds, export_format
+from langtailor.export.format import Source
+from langtailor.export.onnx_format import OnnxFormat
+
+
+@export_format
+class Onnx(OnnxFormat):
+    """The whole model, pooling and Dense modules included, as one graph in float32."""
+
+    name = "onnx"
+    bounds = Bounds(0.9999, 0.999, 0.1)
+    file = "onnx/model.onnx"
+
+    def write(self, source: Source, out: Path) -> dict[str, Any]:
+        from langtailor.export.graph import write_graph
+
+        write_graph(source.model, source.prompt, out)
+        return {}

@@ -1,0 +1,29 @@
+"""The graph with weights in 8 bits and arithmetic in float32."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from langtailor.config.export import Bounds, export_format
+from langtailor.export.format import Source
+from langtailor.export.onnx_format import OnnxFormat
+
+
+@export_format
+class OnnxInt8Weights(OnnxFormat):
+    """Only the weights in 8 bits, a quarter of the bytes, nearly exact, no faster."""
+
+    name = "onnx-int8-weights"
+    bounds = Bounds(0.998, 0.99, 0.3)
+    file = "onnx/model_int8_weights.onnx"
+
+    def write(self, source: Source, out: Path) -> dict[str, Any]:
+        from langtailor.export.graph import write_graph
+        from langtailor.export.quantization import products, quantize
+
+        plain = source.scratch / "model.onnx"
+        write_graph(source.model, source.prompt, plain)
+        names = products(plain)
+        quantize(plain, out, exact=names)
+        return {"products": len(names), "exact_products": len(names)}

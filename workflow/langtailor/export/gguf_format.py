@@ -1,0 +1,43 @@
+"""What all formats have in common that are a GGUF file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from langtailor.export.format import Format, Source
+
+if TYPE_CHECKING:
+    from langtailor.export.client import Client
+
+
+class GgufFormat(Format):
+    """A format that llama.cpp reads.
+
+    Attributes:
+        kind: of the file's matrices.
+    """
+
+    kind: ClassVar[str]
+
+    def write(self, source: Source, out: Path) -> dict[str, Any]:
+        """The transformer, its pooling and its tokenizer in one file."""
+        from langtailor.export.gguf_file import write_gguf
+
+        write_gguf(source.folder, source.model, self.kind, out)
+        return {}
+
+    def client(self) -> type[Client]:
+        """The client in llama.cpp."""
+        from langtailor.export.llama_client import LlamaClient
+
+        return LlamaClient
+
+    def usage(self, folder: Path, inputs: Sequence[str]) -> str:
+        """Lines for llama.cpp's server."""
+        from langtailor.export.llama_client import length_limit
+        from langtailor.student.markdown import markdown_template
+
+        template = markdown_template("langtailor.export", "gguf.md.jinja")
+        return template.render(name=self.name, file=self.file, limit=length_limit(folder))

@@ -1,0 +1,40 @@
+"""What all formats have in common that are an ONNX graph."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from langtailor.export.format import Format
+
+if TYPE_CHECKING:
+    from langtailor.export.client import Client
+
+#: What transformers.js calls a graph (``dtype``), by the name of its file. It finds others by their name.
+_DTYPES = {"model": "fp32", "model_fp16": "fp16", "model_quantized": "q8"}
+
+
+class OnnxFormat(Format):
+    """A format that onnxruntime reads."""
+
+    def client(self) -> type[Client]:
+        """The client in onnxruntime."""
+        from langtailor.export.onnx_client import OnnxClient
+
+        return OnnxClient
+
+    def in_browser(self) -> dict[str, str]:
+        """Options by which transformers.js finds the graph."""
+        name = Path(self.file).stem
+        return {"dtype": _DTYPES[name]} if name in _DTYPES else {"dtype": "fp32", "model_file_name": name}
+
+    def usage(self, folder: Path, inputs: Sequence[str]) -> str:
+        """Lines for Python and for transformers.js."""
+        from langtailor.export.padding import padding
+        from langtailor.student.markdown import markdown_template
+
+        template = markdown_template("langtailor.export", "onnx.md.jinja")
+        return template.render(
+            name=self.name, graph=self.file, inputs=inputs, padding=padding(folder), options=self.in_browser()
+        )
