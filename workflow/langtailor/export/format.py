@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from langtailor.config.export import Bounds, ExportFormat, export_formats
+from langtailor.errors import ExportError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,6 +33,7 @@ class Source:
         bounds: how near the export has to be.
         texts: what choices are made by.
         scratch: a folder for what is needed on the way.
+        corpora: corpus by language, for formats that learn from its training split.
     """
 
     folder: Path
@@ -39,6 +42,23 @@ class Source:
     bounds: Bounds
     texts: Sequence[str]
     scratch: Path
+    corpora: Mapping[str, Path] = field(default_factory=dict)
+
+    def training_texts(self, most: int) -> list[str]:
+        """Texts of the training split, at most so many of each language, the languages in turn.
+
+        Raises:
+            ExportError: there is none.
+        """
+        from langtailor.corpus.reading import read_texts
+
+        by_language = [read_texts(corpus, "train", most) for _, corpus in sorted(self.corpora.items())]
+        texts = [text for row in zip_longest(*by_language) for text in row if text is not None]
+        if not texts:
+            raise ExportError(
+                "a static model is fitted on the training split, which has no passage: raise corpus.quotas.train"
+            )
+        return texts
 
     @cached_property
     def vectors(self) -> NDArray[np.float32]:
@@ -62,9 +82,27 @@ class Format(ExportFormat, ABC):
 
     Attributes:
         file: where the export's folder holds it.
+        reads_as_student: whether it reads the student's tokens: the prompt, special ones, and those up to its limit.
     """
 
     file: ClassVar[str]
+    reads_as_student: ClassVar[bool] = True
+
+    def prepare(self, source: Source, folder: Path) -> None:
+        """Fill a folder, which must not exist, with what the export takes over from the student."""
+        from langtailor.export.student_files import copy_student
+
+        copy_student(source.folder, folder)
+
+    def as_model(self, student: SentenceTransformer, client: Client) -> SentenceTransformer:
+        """An export in the form in which tasks use a model."""
+        from langtailor.export.runtime import ExportedModel
+
+        return ExportedModel(student, client).as_model()
+
+    def compared(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The student's vectors as those of the export are compared with them."""
+        return vectors
 
     @abstractmethod
     def write(self, source: Source, out: Path) -> dict[str, Any]:

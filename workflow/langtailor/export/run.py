@@ -31,7 +31,6 @@ from langtailor.export.format import Format, Source, find_format
 from langtailor.export.runtime import ExportEvaluator
 from langtailor.export.scripts import texts_in_many_scripts
 from langtailor.export.speed import measure
-from langtailor.export.student_files import copy_student
 from langtailor.models.loading import load_teacher
 from langtailor.storage.artifacts import (
     Manifest,
@@ -123,12 +122,14 @@ def _write(request: Request, folder: Path, scratch: Path) -> Certificate:
         request.student,
         model,
         file,
+        made,
         lambda: made.client()(file, folder, threads=1),
         settings,
         request.resamples,
         request.seed,
     )
-    source = Source(request.student, model, evaluator.prompt, request.bounds, _chosen_by(request), scratch)
+    chosen_by = _chosen_by(request)
+    source = Source(request.student, model, evaluator.prompt, request.bounds, chosen_by, scratch, request.corpora)
     facts = write_export(made, source, folder)
     return _certify(request, made, folder, model, evaluator, facts, scratch)
 
@@ -147,7 +148,7 @@ def write_export(made: Format, source: Source, folder: Path) -> dict[str, Any]:
     Raises:
         ExportError: the format cannot hold the model.
     """
-    copy_student(source.folder, folder)
+    made.prepare(source, folder)
     file = folder / made.file
     file.parent.mkdir(exist_ok=True)
     return made.write(source, file)
@@ -177,8 +178,8 @@ def _certify(
     return Certificate(
         bounds=request.bounds,
         texts=len(everything),
-        other_ids=_other_ids(model, client, prompt, everything),
-        cosines={name: _cosines(evaluator, model, found, name) for name, found in texts.items()},
+        other_ids=_other_ids(model, client, prompt, everything) if made.reads_as_student else 0,
+        cosines={name: _cosines(made, evaluator, model, found, name) for name, found in texts.items()},
         tasks={name: figure for name, figure in tasks.items() if figure is not None},
         bytes=(folder / made.file).stat().st_size,
         student_bytes=sum(file.stat().st_size for file in request.student.rglob("*.safetensors")),
@@ -189,13 +190,14 @@ def _certify(
     )
 
 
-def _cosines(evaluator: ExportEvaluator, model: SentenceTransformer, texts: list[str], label: str) -> Cosines:
+def _cosines(
+    made: Format, evaluator: ExportEvaluator, model: SentenceTransformer, texts: list[str], label: str
+) -> Cosines:
     """Cosines of the export's vectors of some texts to the student's."""
-    exported, student = (
-        encode_texts(encoder, texts, evaluator.prompt, f"{label}, {which}")
-        for which, encoder in (("export", evaluator.model), ("student", model))
-    )
-    return Cosines.between(exported, student)
+    prompt = evaluator.prompt if made.reads_as_student else ""
+    exported = encode_texts(evaluator.model, texts, prompt, f"{label}, export")
+    student = encode_texts(model, texts, evaluator.prompt, f"{label}, student")
+    return Cosines.between(exported, made.compared(student))
 
 
 def _other_ids(model: SentenceTransformer, client: Client, prompt: str, texts: Sequence[str]) -> int:

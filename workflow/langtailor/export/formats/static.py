@@ -1,0 +1,74 @@
+"""The student without its encoder: a vector a token."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from langtailor.config.export import Bounds, export_format
+from langtailor.export.format import Format, Source
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from sentence_transformers import SentenceTransformer
+
+    from langtailor.export.client import Client
+
+#: Texts of the training split that the rows are fitted on, of each language.
+_TEXTS = 20_000
+
+
+@export_format
+class Static(Format):
+    """One vector a token, the mean of which is the vector of a text: far faster and far less exact, with vectors of its own."""
+
+    name = "static"
+    bounds = Bounds(0.0, -1.0, 100.0)
+    file = "model.safetensors"
+    reads_as_student = False
+
+    def prepare(self, source: Source, folder: Path) -> None:
+        """The tokenizer without limits, the card, and what says that the model is static."""
+        from langtailor.export.static_files import write_static_files
+
+        write_static_files(source.folder, folder, source.model.get_embedding_dimension())
+
+    def write(self, source: Source, out: Path) -> dict[str, Any]:
+        from safetensors.numpy import save_file
+
+        from langtailor.evaluation.encoding import encode_texts
+        from langtailor.export.static_client import TABLE
+        from langtailor.export.static_rows import fit_rows
+        from langtailor.models.tokenizer_file import open_tokenizer
+
+        texts = source.training_texts(_TEXTS)
+        vectors = encode_texts(source.model, texts, source.prompt, "training texts, student")
+        found = fit_rows(open_tokenizer(source.folder), texts, vectors)
+        save_file({TABLE: found.rows}, out, {"format": "pt"})
+        tried = [{"ridge": ridge, "held_out_cosine": cosine} for ridge, cosine in found.tried.items()]
+        return {"texts": len(texts), "ridge": found.ridge, "tried": tried}
+
+    def client(self) -> type[Client]:
+        """The client in numpy."""
+        from langtailor.export.static_client import StaticClient
+
+        return StaticClient
+
+    def as_model(self, student: SentenceTransformer, client: Client) -> SentenceTransformer:
+        """The export with its own tokens: without prompt, special tokens and limit."""
+        from langtailor.export.static_model import StaticModel
+
+        return StaticModel(student, client).as_model()
+
+    def compared(self, vectors: NDArray[Any]) -> NDArray[Any]:
+        """The student's vectors less their mean, as the rows were fitted to them."""
+        from langtailor.export.static_rows import centred
+
+        return centred(vectors)
+
+    def usage(self, folder: Path, inputs: Sequence[str]) -> str:
+        """Lines for sentence-transformers and model2vec."""
+        from langtailor.student.markdown import markdown_template
+
+        return markdown_template("langtailor.export", "static.md.jinja").render()
