@@ -13,9 +13,9 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from langtailor.config.teacher import TeacherSettings
 from langtailor.errors import ExportError
+from langtailor.export.evaluator import ExportEvaluator
 from langtailor.export.format import Source, find_format
 from langtailor.export.run import write_export
-from langtailor.export.runtime import ExportEvaluator
 from langtailor.export.static_client import StaticClient
 from langtailor.export.static_rows import centred, fit_rows, token_shares
 from langtailor.storage import tables

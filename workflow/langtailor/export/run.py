@@ -27,8 +27,8 @@ from langtailor.evaluation.task import EvaluationTask, Inputs
 from langtailor.export.certificate import KIND, SCRIPTS, Certificate, ClientSpeed, Cosines, TaskFigure
 from langtailor.export.client import Client
 from langtailor.export.description import describe
+from langtailor.export.evaluator import ExportEvaluator
 from langtailor.export.format import Format, Source, find_format
-from langtailor.export.runtime import ExportEvaluator
 from langtailor.export.scripts import texts_in_many_scripts
 from langtailor.export.speed import measure
 from langtailor.models.loading import load_teacher
