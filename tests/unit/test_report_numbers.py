@@ -12,6 +12,7 @@ import pytest
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from langtailor.config.report import ReportSettings
 from langtailor.evaluation.comparison import Comparison, Difference
 from langtailor.evaluation.scores import Score
 from langtailor.report import plots
@@ -181,7 +182,7 @@ def page_of(root, comparisons, out, shares=0.5):
     models = {
         name: {"teacher": "teacher", "cut": f"{name}/clone", "trained": f"{name}/student"} for name in comparisons
     }
-    page = gather_page(root, "a run", None, ["de", "tr"], ["tr"], variants, models, comparisons, None)
+    page = gather_page(root, "a run", ReportSettings(), ["de", "tr"], ["tr"], variants, models, comparisons, None)
     write_report(page, out)
     return Page(out.read_text(encoding="utf-8"))
 
@@ -453,7 +454,7 @@ def test_variants_stand_side_by_side_with_their_own_figures(two, tmp_path):
     assert table.head == ["variant", "tokens", "parameters", "tokens a word, tr", "agreement", "bitext"]
     assert table.rows == [
         ["small", "40", millions, "1.50", "0.750", "60.00"],
-        ["large", "40", millions, "1.25", "0.875", "70.00"],
+        ["large ◆", "40", millions, "1.25", "0.875", "70.00"],
     ]
 
 

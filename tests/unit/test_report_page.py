@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 import pyarrow as pa
 import pytest
 
+from langtailor.config.report import ReportSettings
 from langtailor.evaluation.comparison import Comparison
 from langtailor.report import plots
 from langtailor.report.page import gather_page, write_report
@@ -54,7 +55,7 @@ def write_page(folder, languages, variants=("tailored",), sentence="Bugün hava 
     page = gather_page(
         root,
         "a run",
-        f"Title {sentence}",
+        ReportSettings(title=f"Title {sentence}"),
         languages,
         [],
         dict.fromkeys(variants, settings),

@@ -345,12 +345,15 @@ def test_variants_stand_side_by_side_by_cost_and_what_they_retain(drawn):
         compared("shape", "uniformity", None, -2.0, -1.0, -2.5),
     ]
     table = sweep(
-        [Variant("small", 250, 500_000, COMPARISONS), Variant("large", 1_000, 1_500_000, larger)], ["tr", "de"]
+        [Variant("small", 250, 500_000, COMPARISONS), Variant("large", 1_000, 1_500_000, larger)], ["tr", "de"], 10
+    )
+    assert table.verdict.startswith(
+        "large is the smallest variant (1.5 M) that loses no more than 10 % of the teacher on any"
     )
     assert table.columns == ["tokens", "parameters", "tokens a word, tr", "agreement", "sts", "speed"]
     assert table.rows == [
-        {"name": "small", "cells": ["250", "0.5 M", "1.50", "0.750", "60.00", "200.00"]},
-        {"name": "large", "cells": ["1,000", "1.5 M", "1.25", "0.900", "72.00", "120.00"]},
+        {"name": "small", "cells": ["250", "0.5 M", "1.50", "0.750", "60.00", "200.00"], "on_front": True},
+        {"name": "large", "cells": ["1,000", "1.5 M", "1.25", "0.900", "72.00", "120.00"], "on_front": True},
     ]
     retained = {"agreement": [75.0, 90.0], "sts": [75.0, 90.0]}
     names = ["small", "large"]
@@ -363,5 +366,22 @@ def test_variants_stand_side_by_side_by_cost_and_what_they_retain(drawn):
 
 def test_a_sweep_without_tasks_to_retain_draws_nothing(drawn):
     only = [compared("shape", "uniformity", None, -2.0, -1.0, -3.0)]
-    assert sweep([Variant("a", 1, 1, only), Variant("b", 1, 1, only)], ["tr"]).plots == []
-    assert drawn == []
+    table = sweep([Variant("a", 1, 1, only), Variant("b", 1, 1, only)], ["tr"], 3)
+    assert (table.plots, table.verdict, drawn) == ([], "", [])
+    assert not any(row["on_front"] for row in table.rows)
+
+
+@pytest.mark.parametrize(
+    ("tolerance", "verdict"),
+    [
+        (25, "small is the smallest variant (0.5 M)"),
+        (9, "Every variant loses more than 9 % of the teacher on any task"),
+    ],
+)
+def test_the_smallest_variant_that_keeps_enough_is_named(tolerance, verdict, drawn):
+    better = [compared("sts", "spearman", None, 80.0, 40.0, 72.0)]
+    worse = [compared("sts", "spearman", None, 80.0, 40.0, 60.0)]
+    variants = [Variant("large", 9, 1_500_000, better), Variant("wasteful", 9, 2_000_000, worse)]
+    table = sweep([*variants, Variant("small", 9, 500_000, worse)], [], tolerance)
+    assert table.verdict.startswith(verdict)
+    assert {row["name"]: row["on_front"] for row in table.rows} == {"large": True, "wasteful": False, "small": True}

@@ -43,7 +43,7 @@ rule write_report:
         config=section(SETTINGS, *set(type(SETTINGS).model_fields) - {"publish"}),
         run=SETTINGS.run,
         # A function, as Snakemake would look for wildcards in the text.
-        title=lambda wildcards: SETTINGS.report.title,
+        settings=lambda wildcards: section(SETTINGS.report),
         # A function for the same reason.
         prompt=lambda wildcards: SETTINGS.teacher.prompt,
         targets=SETTINGS.targets,

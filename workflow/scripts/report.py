@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from job import job
+from langtailor.config.report import ReportSettings
 from langtailor.evaluation.comparison import read_comparisons
 from langtailor.report.page import gather_page, write_report
 from langtailor.report.parts import write_parts
@@ -19,7 +20,7 @@ with job(snakemake):
     page = gather_page(
         root,
         params.run,
-        params.title,
+        ReportSettings(**params.settings),
         params.languages,
         params.targets,
         params.variants,

@@ -11,6 +11,7 @@ from typing import Any
 import jinja2
 import yaml
 
+from langtailor.config.report import ReportSettings
 from langtailor.config.variants import STEPS
 from langtailor.evaluation.comparison import Comparison, harm
 from langtailor.export.description import COLUMNS, export_rows
@@ -120,7 +121,7 @@ def environment() -> jinja2.Environment:
 def gather_page(
     root: Path,
     run: str,
-    title: str | None,
+    settings: ReportSettings,
     languages: Sequence[str],
     targets: Sequence[str],
     variants: Mapping[str, Mapping[str, Any]],
@@ -133,7 +134,7 @@ def gather_page(
     Args:
         root: the run's folder.
         run: its name.
-        title: heading of the page; ``None`` makes one.
+        settings: heading of the page, and what counts as enough.
         languages: languages of the corpus.
         targets: target languages.
         variants: complete settings by variant.
@@ -154,7 +155,7 @@ def gather_page(
     ]
     sections = readings(root, languages, targets, {name: clone_name(models[name]) for name in variants})
     return Page(
-        title=title or f"{run}: {public_name(manifest.made_by['model'])} tailored to {', '.join(targets)}",
+        title=settings.title or f"{run}: {public_name(manifest.made_by['model'])} tailored to {', '.join(targets)}",
         summary=_summary(manifest, languages, parts),
         targets=targets,
         usage=usage(sections, teacher, prompt),
@@ -162,7 +163,7 @@ def gather_page(
         stages=read_stages(root / "benchmarks"),
         corpus=corpus,
         corpus_plot=corpus_plot(corpus),
-        sweep=_sweep(parts, comparisons, targets),
+        sweep=_sweep(parts, comparisons, targets, settings.tolerance),
         variants=parts,
         provenance=_provenance(manifest),
     )
@@ -249,12 +250,15 @@ class _Training:
 
 
 def _sweep(
-    parts: Sequence[VariantPart], comparisons: Mapping[str, Sequence[Comparison]], targets: Sequence[str]
+    parts: Sequence[VariantPart],
+    comparisons: Mapping[str, Sequence[Comparison]],
+    targets: Sequence[str],
+    tolerance: float,
 ) -> Sweep | None:
     if len(parts) < 2:
         return None
     variants = [Variant(part.name, part.vocabulary_size, part.parameters, comparisons[part.name]) for part in parts]
-    return sweep(variants, targets)
+    return sweep(variants, targets, tolerance)
 
 
 def _summary(teacher: Manifest, languages: Sequence[str], parts: Sequence[VariantPart]) -> str:

@@ -48,21 +48,70 @@ class Variant:
 
 @dataclass(frozen=True)
 class Sweep:
-    """The table and the plots of the section."""
+    """The section.
 
+    Attributes:
+        verdict: names the smallest variant that keeps enough of the teacher.
+        columns: heads of the table.
+        rows: ``name``, ``cells``, and ``on_front``: whether no other variant is as small and keeps as much.
+        plots: what is kept against what it costs.
+    """
+
+    verdict: str
     columns: Sequence[str]
     rows: Sequence[Mapping[str, Any]]
     plots: Sequence[Plot]
 
 
-def sweep(variants: Sequence[Variant], targets: Sequence[str]) -> Sweep:
-    """What each variant costs and what it keeps of the teacher."""
+def sweep(variants: Sequence[Variant], targets: Sequence[str], tolerance: float) -> Sweep:
+    """What each variant costs and what it keeps of the teacher.
+
+    Args:
+        variants: two or more.
+        targets: target languages.
+        tolerance: percent of the teacher's figure that may be lost on each task.
+    """
     tasks, speed = _retained_tasks(variants), _speed_task(variants[0])
     languages = [lang for lang in targets if all(lang in variant.fertility for variant in variants)]
     compared = [*tasks, *([speed] if speed else [])]
     columns = ["tokens", "parameters", *(f"tokens a word, {lang}" for lang in languages), *compared]
-    rows = [{"name": variant.name, "cells": _cells(variant, languages, compared)} for variant in variants]
-    return Sweep(columns, rows, _trade_offs(variants, tasks, speed))
+    shares = {variant.name: [retained(variant.main[task]) or 0.0 for task in tasks] for variant in variants}
+    front = _front(variants, shares) if tasks else set()
+    rows = [
+        {"name": variant.name, "cells": _cells(variant, languages, compared), "on_front": variant.name in front}
+        for variant in variants
+    ]
+    return Sweep(_verdict(variants, shares, tolerance), columns, rows, _trade_offs(variants, tasks, speed))
+
+
+def _verdict(variants: Sequence[Variant], shares: Mapping[str, Sequence[float]], tolerance: float) -> str:
+    """Which variant is the smallest that keeps enough; empty where no task says what is kept."""
+    if not any(shares.values()):
+        return ""
+    enough = [variant for variant in variants if min(shares[variant.name]) >= 100 - tolerance]
+    loss = f"{tolerance:g} % of the teacher on any task"
+    if not enough:
+        return f"Every variant loses more than {loss} (`report.tolerance`)."
+    smallest = min(enough, key=lambda variant: variant.parameters)
+    return (
+        f"{smallest.name} is the smallest variant ({millions(smallest.parameters)}) that loses no more than {loss} "
+        "(`report.tolerance`)."
+    )
+
+
+def _front(variants: Sequence[Variant], shares: Mapping[str, Sequence[float]]) -> set[str]:
+    """The variants of which none is smaller, or as small, and keeps more in the mean over tasks (Pareto)."""
+    kept = {name: sum(values) / len(values) for name, values in shares.items()}
+
+    def is_beaten(variant: Variant) -> bool:
+        return any(
+            other.parameters <= variant.parameters
+            and kept[other.name] >= kept[variant.name]
+            and (other.parameters, kept[other.name]) != (variant.parameters, kept[variant.name])
+            for other in variants
+        )
+
+    return {variant.name for variant in variants if not is_beaten(variant)}
 
 
 def _retained_tasks(variants: Sequence[Variant]) -> list[str]:
