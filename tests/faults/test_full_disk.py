@@ -40,7 +40,7 @@ STAGES = [
     Stage("distillation/tailored/tokens/en.arrow", "tokenize_corpora"),
     Stage("distillation/tailored/model", "distil"),
     Stage("evaluation/tailored/student", "evaluate"),
-    Stage("student/tailored", "publish_student"),
+    Stage("student/tailored", "assemble_student"),
     Stage("report.html", "write_report"),
 ]
 

@@ -40,7 +40,7 @@ _VICTIMS = {
         ("fetch_teacher", "count_tokens", "teacher_vectors", "select_vocabulary", "write_tokenizer", "clone_model"),
         ("job", "snakemake"),
     ),
-    **dict.fromkeys(("tokenize_corpora", "publish_student", "write_report"), ("snakemake", "job")),
+    **dict.fromkeys(("tokenize_corpora", "assemble_student", "write_report"), ("snakemake", "job")),
     "distil": ("job", "snakemake", "job", "snakemake"),
     "evaluate": ("snakemake", "job", "job", "snakemake"),
 }

@@ -14,7 +14,7 @@ from langtailor.evaluation.comparison import Comparison, Difference
 from langtailor.evaluation.scores import Score
 from langtailor.models.folder import ModelInfo
 from langtailor.storage.artifacts import Manifest, read_manifest, seal_directory
-from langtailor.student.card import CardFacts, publish_student
+from langtailor.student.card import CardFacts, assemble_student
 from tests.models import make_tiny_bert_teacher, make_tiny_gemma_teacher
 from tests.reading import front_matter, markdown_tables
 
@@ -61,7 +61,7 @@ def publish(root, model="who/what", facts=(), inputs=(), comparisons=(), variant
     settings = {"model": model, "prompt": None, "reads": "text", **teacher}
     corpus = {**CORPUS, "sources": {**CORPUS["sources"], "own": OWN}}
     told = CardFacts("a run", "tailored", ["tr"], ["de", "tr"], settings, variant, steps, corpus, SOURCES)
-    publish_student(root / "distilled", root / "teacher", told, comparisons or COMPARISONS, root / "student")
+    assemble_student(root / "distilled", root / "teacher", told, comparisons or COMPARISONS, root / "student")
     return (root / "student" / "README.md").read_text(encoding="utf-8")
 
 

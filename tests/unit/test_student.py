@@ -20,7 +20,7 @@ from langtailor.config.teacher import TeacherSettings
 from langtailor.evaluation.comparison import Comparison
 from langtailor.evaluation.scores import Score
 from langtailor.storage.artifacts import Manifest, read_manifest, seal_directory
-from langtailor.student.card import CardFacts, publish_student
+from langtailor.student.card import CardFacts, assemble_student
 from langtailor.teacher.fetch import fetch_teacher
 from tests.models import make_tiny_bert_teacher, make_tiny_gemma_teacher, make_tiny_xlmr_teacher
 
@@ -66,7 +66,7 @@ class Press:
         facts = CardFacts(
             "run", "variant", ["tr"], ["en", "tr"], told, {"vocabulary": {"size": 9}}, list(SHIFTS), {}, {}
         )
-        publish_student(distilled, teacher, facts, comparisons, out)
+        assemble_student(distilled, teacher, facts, comparisons, out)
         read_manifest(out, "student")
         return out
 

@@ -12,7 +12,7 @@ from langtailor.report.steps import StepTable
 from langtailor.report.training import training_note
 from langtailor.report.usage import Usage
 from langtailor.storage.artifacts import Manifest, seal_directory
-from langtailor.student.card import CardFacts, publish_student
+from langtailor.student.card import CardFacts, assemble_student
 from tests.models import make_tiny_bert_teacher
 
 
@@ -35,7 +35,7 @@ def test_the_card_says_whether_the_model_is_the_untrained_clone(tmp_path, kept_s
         {},
         {},
     )
-    publish_student(tmp_path / "model", tmp_path / "teacher", facts, [], tmp_path / "student")
+    assemble_student(tmp_path / "model", tmp_path / "teacher", facts, [], tmp_path / "student")
     card = (tmp_path / "student" / "README.md").read_text(encoding="utf-8")
     assert ("Training did not help: " in card) is untrained
     assert ("this model is the untrained clone" in card) is untrained

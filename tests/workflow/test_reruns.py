@@ -29,7 +29,7 @@ Jobs = dict[str, int]
 
 NOTHING: Jobs = {}
 REPORT: Jobs = {"write_report": 1}
-CARD_AND_REPORT = REPORT | {"publish_student": 1}
+CARD_AND_REPORT = REPORT | {"assemble_student": 1}
 SCORES = CARD_AND_REPORT | {"evaluate": 3, "evaluate_teacher": 1}
 STUDENT = CARD_AND_REPORT | {"distil": 1, "evaluate": 1}
 REDUCTION = STUDENT | {"reduce_clone": 1, "evaluate": 2}
@@ -300,10 +300,10 @@ CODE = [
     Edit(
         "code of the card",
         "card",
-        {"publish_student": 1},
+        {"assemble_student": 1},
         tuple(f"langtailor/student/{name}.py" for name in ("card", "limits", "markdown")),
     ),
-    Edit("template of the card", "card", {"publish_student": 1}, ("langtailor/student/*.jinja",), added("\nMore.\n")),
+    Edit("template of the card", "card", {"assemble_student": 1}, ("langtailor/student/*.jinja",), added("\nMore.\n")),
     Edit("code of the report", "report", REPORT, ("langtailor/report/*.py",)),
     Edit("template of the report", "report", REPORT, ("langtailor/report/*.jinja",), added("\nMore.\n")),
     Edit(

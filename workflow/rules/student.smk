@@ -2,7 +2,7 @@
 # it is and how good it is.
 
 
-rule publish_student:
+rule assemble_student:
     """Give {wildcards.variant} its model card."""
     input:
         model=student_model,
@@ -11,9 +11,9 @@ rule publish_student:
     output:
         student=directory("<results>/student/{variant}"),
     log:
-        "<logs>/publish_student/{variant}.log",
+        "<logs>/assemble_student/{variant}.log",
     benchmark:
-        "<benchmarks>/publish_student/{variant}.tsv"
+        "<benchmarks>/assemble_student/{variant}.tsv"
     conda:
         "../../envs/cpu.yaml"
     threads: 1

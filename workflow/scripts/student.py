@@ -4,13 +4,13 @@ from pathlib import Path
 
 from job import job
 from langtailor.evaluation.comparison import read_comparisons
-from langtailor.student.card import CardFacts, publish_student
+from langtailor.student.card import CardFacts, assemble_student
 
 with job(snakemake):
     params = snakemake.params
     variant = snakemake.wildcards.variant
     model = Path(snakemake.input.model)
-    publish_student(
+    assemble_student(
         model,
         teacher=Path(snakemake.input.teacher),
         facts=CardFacts(

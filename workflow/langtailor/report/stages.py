@@ -25,7 +25,7 @@ ORDER = (
     "tokenize_corpora",
     "distil",
     "evaluate",
-    "publish_student",
+    "assemble_student",
     "export_student",
 )
 

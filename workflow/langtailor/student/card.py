@@ -36,7 +36,7 @@ from langtailor.student.retention import retained
 
 _LOG = logging.getLogger("langtailor")
 #: What training and cloning leave beside the model and nobody needs to load it.
-_NOT_PUBLISHED = (MANIFEST_NAME, SNAKEMAKE_MARK, MAPPING_NAME)
+_NOT_TAKEN = (MANIFEST_NAME, SNAKEMAKE_MARK, MAPPING_NAME)
 #: What the Hub calls a task, by the beginnings of its metrics' names.
 _TASK_TYPES = {
     "semantic-similarity": ("spearman", "pearson"),
@@ -91,7 +91,9 @@ class CardFacts:
         return named
 
 
-def publish_student(model: Path, teacher: Path, facts: CardFacts, comparisons: Sequence[Comparison], out: Path) -> None:
+def assemble_student(
+    model: Path, teacher: Path, facts: CardFacts, comparisons: Sequence[Comparison], out: Path
+) -> None:
     """Copy a distilled model, or a clone that nothing trains, to ``out`` and give it a model card.
 
     Args:
@@ -109,7 +111,7 @@ def publish_student(model: Path, teacher: Path, facts: CardFacts, comparisons: S
     for sentence in harm(comparisons):
         _LOG.warning("%s", sentence)
     with atomic_directory(out) as folder:
-        shutil.copytree(model, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*_NOT_PUBLISHED))
+        shutil.copytree(model, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*_NOT_TAKEN))
         info, teacher_info = ModelInfo.read(folder), ModelInfo.read(teacher)
         unify_limits(folder, info.max_length)
         prompt = TrainedPrompt.of(info, facts.teacher["prompt"])
@@ -121,7 +123,7 @@ def publish_student(model: Path, teacher: Path, facts: CardFacts, comparisons: S
         card = _card(facts, source, trained, origin, info, teacher_info, prompt, rows)
         (folder / "README.md").write_text(card, encoding="utf-8")
         seal_directory(folder, Manifest("student", trained.made_by, trained.inputs, trained.facts))
-    _LOG.info("published %s: %s parameters, %s tokens", out, f"{info.parameters:,}", f"{info.vocabulary_size:,}")
+    _LOG.info("assembled %s: %s parameters, %s tokens", out, f"{info.parameters:,}", f"{info.vocabulary_size:,}")
 
 
 def _card(
