@@ -191,7 +191,7 @@ def remove_variant(finished, name: str) -> None:
 
 
 def test_exports_come_with_certificates_that_report_and_card_show(finished):
-    config = changed(finished.config, {"export": {"formats": ["onnx", "onnx-int8-weights"]}})
+    config = changed(finished.config, {"export": {"formats": ["onnx", "onnx-int8-weights", "static"]}})
     folder = finished.results / "export" / "tailored"
     done = finished.snakemake("exports", config=config)
     assert done.returncode == 0, done.stdout[-3_000:] + done.stderr[-3_000:]
@@ -204,6 +204,9 @@ def test_exports_come_with_certificates_that_report_and_card_show(finished):
         assert "## This export" in card
         assert f"| {name} |" in card
     assert read_json(folder / "onnx" / "certificate.json", "export certificate")["cosines"]["tr"]["least"] > 0.9999
+    static = read_json(folder / "static" / "certificate.json", "export certificate")
+    assert (static["broken"], static["tasks"].keys()) == ([], {"bitext"}), "its vectors are not the teacher's"
+    assert SentenceTransformer(str(folder / "static"), device="cpu").encode(["kapı"]).shape == (1, 32)
 
     strict = changed(config, {"export.formats": ["onnx-int8"], "export.mean_cosine": 1.0})
     refused = finished.snakemake("exports", config=strict)

@@ -82,7 +82,8 @@ class Format(ExportFormat, ABC):
 
     Attributes:
         file: where the export's folder holds it.
-        reads_as_student: whether it reads the student's tokens: the prompt, special ones, and those up to its limit.
+        reads_as_student: whether it reads the student's tokens (the prompt, special ones, and those up to its limit) and gives
+            vectors of the student's space.
     """
 
     file: ClassVar[str]

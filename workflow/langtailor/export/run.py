@@ -173,7 +173,7 @@ def _certify(
     texts = {lang: read_texts(corpus, "test", _CERTIFIED_ON) for lang, corpus in sorted(request.corpora.items())}
     texts = {lang: found for lang, found in texts.items() if found} | {SCRIPTS: texts_in_many_scripts()}
     everything = [text for found in texts.values() for text in found]
-    tasks = {name: _task(request, name, evaluator, scratch) for name in sorted(request.tasks)}
+    tasks = {name: _task(request, made, name, evaluator, scratch) for name in sorted(request.tasks)}
     speed, student_speed = _speeds(request, made, model, folder, prompt, everything[:_TIMED], scratch)
     return Certificate(
         bounds=request.bounds,
@@ -209,10 +209,11 @@ def _other_ids(model: SentenceTransformer, client: Client, prompt: str, texts: S
     )
 
 
-def _task(request: Request, name: str, evaluator: ExportEvaluator, scratch: Path) -> TaskFigure | None:
-    """A task's main figure beside the student's; nothing for tasks that ask for more than vectors."""
+def _task(request: Request, made: Format, name: str, evaluator: ExportEvaluator, scratch: Path) -> TaskFigure | None:
+    """A task's main figure beside the student's; nothing where more is asked for than vectors, or the teacher's space."""
     task = request.tasks[name]
-    if not task.of_vectors:
+    needs = task.needs(list(request.inputs.corpora))
+    if not task.of_vectors or ((needs.vectors or needs.teacher) and not made.reads_as_student):
         return None
     student = Evaluation.read(request.scores / f"{name}.json")
     found = run_task(name, task, evaluator, request.inputs, scratch / f"{name}.json")
