@@ -24,8 +24,11 @@ from langtailor.evaluation.evaluator import Evaluator
 from langtailor.evaluation.run import run_task, teacher_vectors
 from langtailor.evaluation.task import Inputs
 from langtailor.evaluation.tasks.retrieval import RetrievalTask
+from langtailor.export.evaluator import ExportEvaluator
+from langtailor.export.format import find_format
+from langtailor.export.formats import register_formats
 from langtailor.export.graph import write_graph
-from langtailor.export.runtime import GraphEvaluator
+from langtailor.export.onnx_client import OnnxClient
 from langtailor.models.loading import load_teacher
 from langtailor.report.language_matrix import language_matrices
 from langtailor.report.page import environment
@@ -287,8 +290,10 @@ def test_an_export_is_measured_against_the_same_vectors(scored, student, tmp_pat
     task, root, results = scored
     settings = TeacherSettings(model="tiny")
     model = load_teacher(student, settings, "cpu")
-    write_graph(model, "", tmp_path / "model.onnx")
-    evaluator = GraphEvaluator(student, model, tmp_path / "model.onnx", settings, 20, 1)
+    register_formats()
+    made, file = find_format("onnx"), tmp_path / "model.onnx"
+    write_graph(model, "", file)
+    evaluator = ExportEvaluator(student, model, file, made, lambda: OnnxClient(file, student, 1), settings, 20, 1)
     inputs = Inputs(teacher=teacher_vectors({"search": task}, [], str(root / "teacher")))
     found = run_task("search", task, evaluator, inputs, tmp_path / "export" / "search.json")
     assert ndcg(found) == pytest.approx(ndcg(results["cut"]), abs=1e-3)
