@@ -102,9 +102,10 @@ def test_a_lower_figure_is_no_harm_where_less_is_better(tmp_path):
     assert Comparison("t", "x", None, scores, {}, {"grafted": difference}).harmful == ["grafted"]
 
 
-def test_a_model_that_was_only_reduced_harms_where_no_training_follows():
-    difference = Difference(-9.0, -9.5, -8.5)
-    score = Score("x", 1.0, None, None, 9)
-    start = dict.fromkeys(("teacher", "cut", "reduced"), score)
-    assert Comparison("t", "x", None, start, {}, {"reduced": difference}).harmful == ["reduced"]
-    assert Comparison("t", "x", None, start | {"trained": score}, {}, {"reduced": difference}).harmful == []
+def test_what_fewer_layers_cost_is_no_harm():
+    worse, score = Difference(-9.0, -9.5, -8.5), Score("x", 1.0, None, None, 9)
+    scores = dict.fromkeys(("teacher", "cut", "grafted", "reduced", "trained"), score)
+    to_cut = dict.fromkeys(("grafted", "reduced", "trained"), worse)
+    assert Comparison("t", "x", None, scores, {}, to_cut).harmful == ["grafted"]
+    del to_cut["reduced"]
+    assert Comparison("t", "x", None, scores, {}, to_cut).harmful == ["grafted", "trained"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
@@ -71,10 +72,11 @@ class Comparison:
     def harmful(self) -> list[str]:
         """The steps after cutting that are worse than cutting alone by more than noise.
 
-        A model that was only reduced is, as its training starts there: it counts where there is none.
+        Up to the one that takes layers or dimensions away: what that costs is its price and no harm.
         """
-        steps = {step: d for step, d in self.to_cut.items() if step != "reduced" or step == self.student}
-        return [step for step, d in steps.items() if not d.is_noise and (d.value > 0) == self.less_is_better]
+        steps = list(takewhile(lambda step: step != "reduced", self.to_cut))
+        worse = [step for step in steps if (self.to_cut[step].value > 0) == self.less_is_better]
+        return [step for step in worse if not self.to_cut[step].is_noise]
 
     @property
     def retention(self) -> float | None:

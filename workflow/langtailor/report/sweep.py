@@ -91,11 +91,11 @@ def _verdict(variants: Sequence[Variant], shares: Mapping[str, Sequence[float]],
     enough = [variant for variant in variants if min(shares[variant.name]) >= 100 - tolerance]
     loss = f"{tolerance:g} % of the teacher on any task"
     if not enough:
-        return f"Every variant loses more than {loss} (`report.tolerance`)."
+        return f"Every variant loses more than {loss} (report.tolerance)."
     smallest = min(enough, key=lambda variant: variant.parameters)
     return (
         f"{smallest.name} is the smallest variant ({millions(smallest.parameters)}) that loses no more than {loss} "
-        "(`report.tolerance`)."
+        "(report.tolerance)."
     )
 
 
