@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from langtailor.config.run import Settings
-from langtailor.config.vectors import job_folder
 from langtailor.errors import LangtailorError
 from langtailor.planning.configuration import read_settings
 from langtailor.progress import clock
@@ -140,7 +139,7 @@ def explain(work: Work, rate: float | None, workers: int, price: float | None) -
 
 
 def _vectors(settings: Settings, job: Job) -> Path:
-    return settings.root / "vectors" / job_folder(job.number)
+    return settings.root / "vectors" / f"{job.number:04d}"
 
 
 def _rate(settings: Settings, job: Job) -> list[float]:
@@ -150,7 +149,7 @@ def _rate(settings: Settings, job: Job) -> list[float]:
     """
     if settings.vectors.source is not None:
         return []
-    times = settings.root / "benchmarks" / "teacher_vectors" / f"{job_folder(job.number)}.tsv"
+    times = settings.root / "benchmarks" / "teacher_vectors" / f"{job.number:04d}.tsv"
     shards = sorted(_vectors(settings, job).rglob("*.arrow"))
     tokens = sum(VectorShard.open(path, verify=False).manifest.facts["tokens"] for path in shards)
     if not times.is_file() or not tokens:
