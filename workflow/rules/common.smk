@@ -33,6 +33,7 @@ from langtailor.config.corpus import FilesSource, SampleSource, VocabularySource
 from langtailor.config.export import export_formats
 from langtailor.config.loading import refuse_unwritable
 from langtailor.config.teacher import is_local
+from langtailor.config.vectors import job_folder
 from langtailor.corpus.local_files import files_corpus, sample_corpus
 from langtailor.vocabulary.donor import donor_file
 from langtailor.errors import ConfigError, LangtailorError, SourceError
@@ -253,7 +254,7 @@ def published_vectors(wildcards):
 def vectors(langs):
     """Folders of the jobs that make the vectors of some languages."""
     jobs = enumerate(SETTINGS.vector_jobs)
-    return [f"<results>/vectors/{job:04d}" for job, made in jobs if any(shard.lang in langs for shard in made)]
+    return [f"<results>/vectors/{job_folder(job)}" for job, made in jobs if any(shard.lang in langs for shard in made)]
 
 
 def all_vectors(wildcards):
@@ -275,15 +276,27 @@ def per_language(pattern, langs=LANGUAGES):
     return expand(pattern, lang=langs, allow_missing=True)
 
 
-def source_files(wildcards):
+def language_files(lang):
     """The user's own files of a language, so that a change of them is seen. Where some are missing, the job says so."""
-    source = SETTINGS.source(wildcards.lang)
+    source = SETTINGS.source(lang)
     if not isinstance(source, FilesSource):
         return []
     try:
-        return own(files_corpus(source, SETTINGS.name_in_source(wildcards.lang)).paths.values())
+        return own(files_corpus(source, SETTINGS.name_in_source(lang)).paths.values())
     except SourceError:
         return []
+
+
+def source_files(wildcards):
+    """The same for a job."""
+    return language_files(wildcards.lang)
+
+
+def refuse_odd_names():
+    """End the plan where a name cannot be told from a pattern: of a file that exists Snakemake would not say why it is kept."""
+    if workflow.is_main_process:
+        for lang in LANGUAGES:
+            language_files(lang)
 
 
 def graft_files(wildcards):

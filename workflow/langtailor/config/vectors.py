@@ -34,6 +34,11 @@ class VectorSettings(Section):
     passages whose text is not among them. `null` computes all."""
 
 
+def job_folder(number: int) -> str:
+    """Name of the folder with the shards of a job of vectors."""
+    return f"{number:04d}"
+
+
 class Shard(NamedTuple):
     """A shard as it is planned, from the quotas alone.
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from langtailor.config.run import Settings
+from langtailor.config.vectors import job_folder
 from langtailor.errors import LangtailorError
 from langtailor.planning.configuration import read_settings
 from langtailor.progress import clock
@@ -139,7 +140,7 @@ def explain(work: Work, rate: float | None, workers: int, price: float | None) -
 
 
 def _vectors(settings: Settings, job: Job) -> Path:
-    return settings.root / "vectors" / f"{job.number:04d}"
+    return settings.root / "vectors" / job_folder(job.number)
 
 
 def _rate(settings: Settings, job: Job) -> list[float]:
@@ -149,7 +150,7 @@ def _rate(settings: Settings, job: Job) -> list[float]:
     """
     if settings.vectors.source is not None:
         return []
-    times = settings.root / "benchmarks" / "teacher_vectors" / f"{job.number:04d}.tsv"
+    times = settings.root / "benchmarks" / "teacher_vectors" / f"{job_folder(job.number)}.tsv"
     shards = sorted(_vectors(settings, job).rglob("*.arrow"))
     tokens = sum(VectorShard.open(path, verify=False).manifest.facts["tokens"] for path in shards)
     if not times.is_file() or not tokens:
