@@ -7,13 +7,13 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from langtailor.evaluation.comparison import Comparison
+from langtailor.evaluation.comparison import Comparison, main_rows
 from langtailor.evaluation.scores import Score
 from langtailor.report import plots
 from langtailor.report.certificate import TOKEN_COLUMNS, check_rows, fertility_plot, token_rows
 from langtailor.report.corpus import CorpusRow, corpus_plot, corpus_row
 from langtailor.report.formats import duration, figure, millions, percent, two_decimals
-from langtailor.report.scores import main_rows, score_plots, score_tables
+from langtailor.report.scores import score_plots, score_tables
 from langtailor.report.sweep import Variant, sweep
 from langtailor.report.training import training_plots
 from langtailor.report.vocabulary import composition_plot, graft_rows, share_plot, share_rows

@@ -10,7 +10,6 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
@@ -23,6 +22,7 @@ from langtailor.distillation.schedule import Trainable
 from langtailor.distillation.tokens import Ids
 from langtailor.errors import ArtifactError
 from langtailor.models.attention import keep_attention_in_float32
+from langtailor.models.length_batches import padded
 from langtailor.models.loading import load_sentence_transformer
 from langtailor.models.precision import computes_bfloat16
 from langtailor.models.safetensors_file import stored_dtype
@@ -155,13 +155,7 @@ class Student:
 
     def _features(self, ids: Sequence[Ids]) -> dict[str, Any]:
         tokenizer = self.model.tokenizer
-        width = max(map(len, ids))
-        tokens = np.full((len(ids), width), tokenizer.pad_token_id or 0, np.int64)
-        mask = np.zeros((len(ids), width), np.int64)
-        for row, passage in enumerate(ids):
-            part = slice(width - len(passage), width) if tokenizer.padding_side == "left" else slice(len(passage))
-            tokens[row, part] = passage
-            mask[row, part] = 1
+        tokens, mask = padded(ids, tokenizer.pad_token_id or 0, tokenizer.padding_side)
         features: dict[str, Any] = {
             "input_ids": to_device(tokens, self._device),
             "attention_mask": to_device(mask, self._device),

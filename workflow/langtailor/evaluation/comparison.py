@@ -98,6 +98,14 @@ def harm(comparisons: Sequence[Comparison]) -> list[str]:
     ]
 
 
+def main_rows(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """The main figure of each task: its first."""
+    first: dict[str, Comparison] = {}
+    for row in comparisons:
+        first.setdefault(row.task, row)
+    return list(first.values())
+
+
 def read_comparisons(
     root: Path, models: Mapping[str, str], tasks: Sequence[str], *, resamples: int, seed: int
 ) -> list[Comparison]:

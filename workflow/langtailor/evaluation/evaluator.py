@@ -109,10 +109,14 @@ class Evaluator:
                 "evaluation.tasks",
                 f"truncate_dim {width} is more than the {self.dimension} dimensions of {self.folder}",
             )
-        text_before = self.prompt if prompt is None else find_prompt(self._info, prompt, "evaluation.tasks")
+        text_before = self.text_before(prompt)
         if text_before:
             _LOG.info("%s behind %r", label, text_before)
         return self.prepared(encode_texts(self.model, texts, text_before, label), width, similarity)
+
+    def text_before(self, prompt: str | None) -> str:
+        """What stands before each text, empty for nothing; for ``prompt`` see :meth:`vectors`."""
+        return self.prompt if prompt is None else find_prompt(self._info, prompt, "evaluation.tasks")
 
     def prepared(
         self, vectors: NDArray[np.float32], width: int | None = None, similarity: Similarity | None = None

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import numpy as np
-from numpy.typing import NDArray
 
 from langtailor.config.teacher import TeacherSettings
 from langtailor.evaluation.evaluator import Evaluator
 from langtailor.export.client import Client
 from langtailor.export.format import Format
-from langtailor.models.similarity import Similarity
 from langtailor.storage.digests import sha256_file
 
 if TYPE_CHECKING:
@@ -64,13 +60,6 @@ class ExportEvaluator(Evaluator):
         """The export, in the form in which tasks use a model."""
         return self._made.as_model(self._student, self.client)
 
-    def vectors(
-        self,
-        texts: Sequence[str],
-        label: str,
-        prompt: str | None = None,
-        width: int | None = None,
-        similarity: Similarity | None = None,
-    ) -> NDArray[np.float32]:
-        """As for any model, but without a prompt where the format reads none."""
-        return super().vectors(texts, label, prompt if self._made.reads_as_student else "", width, similarity)
+    def text_before(self, prompt: str | None) -> str:
+        """As for any model, but nothing where the format reads no prompt."""
+        return super().text_before(prompt) if self._made.reads_as_student else ""

@@ -56,7 +56,7 @@ class Source:
         texts = [text for row in zip_longest(*by_language) for text in row if text is not None]
         if not texts:
             raise ExportError(
-                "a static model is fitted on the training split, which has no passage: raise corpus.quotas.train"
+                "the export is fitted on the training split, which has no passage: raise corpus.quotas.train"
             )
         return texts
 

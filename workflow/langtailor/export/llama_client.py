@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from langtailor.errors import ExportError
 from langtailor.export.client import Client, Features
+from langtailor.models.folder import scales_to_unit_length
 from langtailor.storage.json_files import load_json, load_json_object
 
 #: How the server scales a vector: to length 1, or not at all.
@@ -27,8 +28,8 @@ class LlamaClient(Client):
     def __init__(self, file: Path, folder: Path, threads: int) -> None:
         self.inputs = ["input_ids", "attention_mask"]
         self._limit = length_limit(folder)
-        normalizes = any(module["type"].endswith("Normalize") for module in load_json(folder / "modules.json"))
-        self._scaling = _TO_LENGTH_ONE if normalizes else _AS_IT_IS
+        scaled = scales_to_unit_length(load_json(folder / "modules.json"))
+        self._scaling = _TO_LENGTH_ONE if scaled else _AS_IT_IS
         settings = xllamacpp.CommonParams()
         settings.model.path = str(file)
         settings.embedding, settings.warmup, settings.verbosity = True, False, 0

@@ -196,8 +196,7 @@ def _cosines(
     made: Format, evaluator: ExportEvaluator, model: SentenceTransformer, texts: list[str], label: str
 ) -> Cosines:
     """Cosines of the export's vectors of some texts to the student's."""
-    prompt = evaluator.prompt if made.reads_as_student else ""
-    exported = encode_texts(evaluator.model, texts, prompt, f"{label}, export")
+    exported = encode_texts(evaluator.model, texts, evaluator.text_before(None), f"{label}, export")
     student = encode_texts(model, texts, evaluator.prompt, f"{label}, student")
     return Cosines.between(exported, made.compared(student))
 

@@ -11,6 +11,7 @@ from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 
 from langtailor.export.client import Client, Features
+from langtailor.models.similarity import unit
 
 #: Name of the table, as model2vec and sentence-transformers look for it.
 TABLE = "embeddings"
@@ -33,14 +34,9 @@ class StaticClient(Client):
         """The mean of the rows of each text's tokens, scaled to length 1; of a text without tokens zeros."""
         mask = features["attention_mask"].astype(np.float32)[:, :, None]
         means = (self._rows[features["input_ids"]] * mask).sum(axis=1) / np.maximum(mask.sum(axis=1), 1)
-        return _unit(means)
+        return unit(means)
 
     def __call__(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Tokenize and average, text by text."""
         means = [self._rows[ids].mean(axis=0) if ids else np.zeros(self._rows.shape[1]) for ids in self.ids(texts)]
-        return _unit(np.asarray(means, np.float32))
-
-
-def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.asarray(vectors / np.maximum(lengths, np.finfo(np.float32).tiny), np.float32)
+        return unit(np.asarray(means, np.float32))

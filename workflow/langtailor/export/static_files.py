@@ -9,8 +9,6 @@ from typing import Any
 from langtailor.models.tokenizer_file import open_tokenizer
 from langtailor.storage.json_files import format_json
 
-_MODULES = ("StaticEmbedding", "Normalize")
-
 
 def write_static_files(student: Path, folder: Path, dimension: int | None) -> None:
     """Fill a folder with all but the table.
@@ -23,10 +21,10 @@ def write_static_files(student: Path, folder: Path, dimension: int | None) -> No
     folder.mkdir(parents=True)
     shutil.copyfile(student / "README.md", folder / "README.md")
     open_tokenizer(student).save(str(folder / "tokenizer.json"))
-    paths = [".", *(f"{index}_{kind}" for index, kind in enumerate(_MODULES) if index)]
+    kinds = {".": "StaticEmbedding", "1_Normalize": "Normalize"}
     modules = [
         {"idx": index, "name": str(index), "path": path, "type": f"sentence_transformers.models.{kind}"}
-        for index, (kind, path) in enumerate(zip(_MODULES, paths, strict=True))
+        for index, (path, kind) in enumerate(kinds.items())
     ]
     (folder / "modules.json").write_bytes(format_json(modules))
     library: dict[str, Any] = {"prompts": {}, "default_prompt_name": None, "similarity_fn_name": "cosine"}

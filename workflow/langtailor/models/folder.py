@@ -7,7 +7,7 @@ Transformer, a Pooling and possibly Dense and Normalize modules. Teacher, clone 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,6 +99,11 @@ def weight_files(folder: Path) -> list[Path]:
 def module_kind(module: Mapping[str, Any]) -> str:
     """Class name of a module that ``modules.json`` lists."""
     return str(module["type"]).rpartition(".")[2]
+
+
+def scales_to_unit_length(modules: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the last module of a folder's ``modules.json`` scales vectors to length 1."""
+    return module_kind(modules[-1]) == "Normalize"
 
 
 def _path_of(modules: list[dict[str, Any]], kind: str, folder: Path) -> str:

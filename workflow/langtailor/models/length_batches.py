@@ -1,7 +1,8 @@
-"""Batches of texts of similar length.
+"""Batches of texts of similar length, and their padding.
 
-Both functions cut texts, sorted by falling length, into consecutive batches whose padded size (the longest text's tokens
-times the number of texts) stays within a budget; a single longer text is a batch of its own. They differ in what they know:
+Both functions that make batches cut texts, sorted by falling length, into consecutive batches whose padded size (the longest
+text's tokens times the number of texts) stays within a budget; a single longer text is a batch of its own. They differ in what
+they know:
 
 - :func:`greedy_batches` decides one batch at a time, in linear time, and asks for the budget before each. It is for
   encoding: there are many texts, and the budget falls when the device runs out of memory.
@@ -90,3 +91,22 @@ def _traced_back(start_of: Rows) -> list[slice]:
         slices.append(slice(start, end))
         end = start
     return slices[::-1]
+
+
+def padded(ids: Sequence[Sequence[int] | NDArray[np.int32]], pad: int, side: str) -> tuple[Rows, Rows]:
+    """Token ids of several texts as one array.
+
+    Args:
+        ids: of each text.
+        pad: id of the padding.
+        side: ``left`` puts the padding before a text, anything else behind it.
+
+    Returns:
+        Ids, and a mask that is 1 where there is a text; int64, shape (texts, longest).
+    """
+    width = max(1, *map(len, ids))
+    tokens, mask = np.full((len(ids), width), pad, np.int64), np.zeros((len(ids), width), np.int64)
+    for row, text in enumerate(ids):
+        part = slice(width - len(text), width) if side == "left" else slice(len(text))
+        tokens[row, part], mask[row, part] = text, 1
+    return tokens, mask

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 from langtailor.errors import ConfigError
-from langtailor.models.folder import module_kind
+from langtailor.models.folder import module_kind, scales_to_unit_length
 from langtailor.models.safetensors_file import read_tensor
 from langtailor.models.similarity import unit
 from langtailor.storage.artifacts import Manifest, atomic_directory, read_manifest, seal_directory
@@ -94,11 +94,6 @@ def _moved(folder: Path, module: Mapping[str, Any], place: int) -> dict[str, Any
     if (folder / module["path"]).is_dir():
         (folder / module["path"]).rename(folder / path)
     return {**module, "path": path}
-
-
-def scales_to_unit_length(modules: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether the last module of a folder's ``modules.json`` scales vectors to length 1."""
-    return module_kind(modules[-1]) == "Normalize"
 
 
 def read_projection(folder: Path) -> NDArray[np.float32]:

@@ -62,10 +62,16 @@ def reduce_clone(
     """
     source = read_manifest(clone, "clone")
     trusted = TeacherSettings(model=str(clone), trust_remote_code=trust_remote_code)
+    count = layer_count(load_json_object(clone / "config.json"), clone / "config.json")
+    layers = chosen_layers(settings, count)
+    facts: dict[str, Any] = {"layers": layers, "teacher_layers": count, "identical_tensors": None}
     with atomic_directory(out) as folder:
-        ignored = shutil.ignore_patterns(MANIFEST_NAME, SNAKEMAKE_MARK)
-        shutil.copytree(clone, folder, dirs_exist_ok=True, ignore=ignored)
-        facts = _keep_layers(clone, folder, settings, trusted) | _shorten_vectors(folder, vectors, settings)
+        if len(layers) == count:
+            _copy(clone, folder)
+        else:
+            _copy(clone, folder, "*.safetensors")
+            facts["identical_tensors"] = _copy_layers(clone, folder, layers, count, trusted)
+        facts |= _shorten_vectors(folder, vectors, settings)
         _accept(folder, trusted, facts)
         info = ModelInfo.read(folder)
         sizes = {"parameters": info.parameters, "bytes": info.weight_bytes}
@@ -76,14 +82,14 @@ def reduce_clone(
     _LOG.info("%s parameters, layers %s, %d dimensions", f"{info.parameters:,}", facts["layers"], info.dimension)
 
 
-def _keep_layers(clone: Path, folder: Path, settings: StudentSettings, trusted: TeacherSettings) -> dict[str, Any]:
-    """Leave the chosen layers in the folder's weights and configuration; returns the facts about it."""
-    config = load_json_object(folder / "config.json")
-    count = layer_count(config, folder / "config.json")
-    layers = chosen_layers(settings, count)
-    facts = {"layers": layers, "teacher_layers": count, "identical_tensors": None}
-    if len(layers) == count:
-        return facts
+def _copy(clone: Path, folder: Path, *left_out: str) -> None:
+    """Copy a clone's files but those of some patterns, and what was sealed with them."""
+    ignored = shutil.ignore_patterns(MANIFEST_NAME, SNAKEMAKE_MARK, *left_out)
+    shutil.copytree(clone, folder, dirs_exist_ok=True, ignore=ignored)
+
+
+def _copy_layers(clone: Path, folder: Path, layers: Sequence[int], count: int, trusted: TeacherSettings) -> int:
+    """Copy the clone's weights with these layers alone, and configure them; returns the number of tensors."""
     names = reduced_names(clone, layers, count)
     for file in weight_files(clone):
         target = folder / file.relative_to(clone)
@@ -93,9 +99,9 @@ def _keep_layers(clone: Path, folder: Path, settings: StudentSettings, trusted: 
             raise RuntimeError(f"{target}: a tensor changed in copying")
     for index in folder.rglob("model.safetensors.index.json"):
         update_index(index, names)
-    config = reduced_config(config, layers, _layer_types(folder, trusted))
+    config = reduced_config(load_json_object(folder / "config.json"), layers, _layer_types(folder, trusted))
     (folder / "config.json").write_bytes(format_json(config))
-    return {**facts, "identical_tensors": len(names)}
+    return len(names)
 
 
 def _layer_types(folder: Path, trusted: TeacherSettings) -> Sequence[str] | None:

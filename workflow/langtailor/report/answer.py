@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from langtailor.evaluation.comparison import Comparison
+from langtailor.evaluation.comparison import Comparison, main_rows
 from langtailor.models.folder import ModelInfo
 from langtailor.report.formats import figure, millions
-from langtailor.report.scores import AGREEMENT, FERTILITY, SPEED, main_rows
+from langtailor.report.scores import AGREEMENT, FERTILITY, SPEED
 from langtailor.student.retention import retained
 
 #: More losses than this are counted instead of named.

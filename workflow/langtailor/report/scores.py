@@ -6,21 +6,13 @@ from collections.abc import Sequence
 
 from langtailor.config.variants import STEPS
 from langtailor.evaluation.collection import language_pair
-from langtailor.evaluation.comparison import Comparison
+from langtailor.evaluation.comparison import Comparison, main_rows
 from langtailor.report import plots
 from langtailor.report.plots import Plot
 
 FERTILITY, AGREEMENT, SPEED = "tokens per word", "cosine", "passages per second"
 #: Rows of a task in the first table of scores: twelve languages and all together.
 _MOST_ROWS = 13
-
-
-def main_rows(comparisons: Sequence[Comparison]) -> list[Comparison]:
-    """The main figure of each task: its first."""
-    first: dict[str, Comparison] = {}
-    for row in comparisons:
-        first.setdefault(row.task, row)
-    return list(first.values())
 
 
 def score_tables(comparisons: Sequence[Comparison]) -> list[list[Comparison]]:

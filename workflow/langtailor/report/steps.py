@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from langtailor.config.variants import STEPS
-from langtailor.evaluation.comparison import Comparison, Difference
+from langtailor.evaluation.comparison import Comparison, Difference, main_rows
 from langtailor.export.certificate import KIND as EXPORT_CERTIFICATE
 from langtailor.models.folder import ModelInfo
 from langtailor.report.formats import figure, millions, two_decimals
-from langtailor.report.scores import FERTILITY, main_rows
+from langtailor.report.scores import FERTILITY
 from langtailor.storage.artifacts import read_json
 
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from langtailor.evaluation.comparison import Comparison
+from langtailor.evaluation.comparison import Comparison, main_rows
 from langtailor.report import plots
 from langtailor.report.formats import figure, millions, two_decimals
 from langtailor.report.plots import Plot
-from langtailor.report.scores import FERTILITY, SPEED, main_rows
+from langtailor.report.scores import FERTILITY, SPEED
 from langtailor.student.retention import retained
 
 

@@ -17,7 +17,7 @@ from langtailor.config.teacher import is_local
 from langtailor.config.variants import STEPS
 from langtailor.distillation.outcome import is_untrained
 from langtailor.evaluation.collection import language_pair
-from langtailor.evaluation.comparison import Comparison, harm
+from langtailor.evaluation.comparison import Comparison, harm, main_rows
 from langtailor.models.folder import ModelInfo
 from langtailor.models.model_card import described_origin, public_name
 from langtailor.storage.artifacts import (
@@ -148,7 +148,7 @@ def _card(
         teacher_info=teacher_info,
         prompt=prompt,
         rows=comparisons,
-        main_rows=list({row.task: row for row in reversed(comparisons)}.values())[::-1],
+        main_rows=main_rows(comparisons),
         retained=retained,
         text_sources=_text_sources(facts),
         front_matter=_front_matter(facts, source, origin, comparisons).to_yaml().strip(),
