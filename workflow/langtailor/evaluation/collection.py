@@ -61,8 +61,8 @@ def pair_group(asking: str, answering: str) -> str:
 
 def language_pair(group: str | None) -> tuple[str, str] | None:
     """Inverse of :func:`pair_group`; nothing for other groups."""
-    found = re.fullmatch(pair_group(r"(\S+)", r"(\S+)"), group or "")
-    return (found[1], found[2]) if found else None
+    match = re.fullmatch(pair_group(r"(\S+)", r"(\S+)"), group or "")
+    return (match[1], match[2]) if match else None
 
 
 def read_beir(corpus: Path, queries: Path, qrels: Path) -> Collection:

@@ -55,11 +55,11 @@ def ranking_figures(ranked: NDArray[np.int64], relevant: Sequence[Mapping[int, f
     figures = np.empty((len(METRICS), len(relevant)))
     for query, (judged, rows) in enumerate(zip(relevant, ranked, strict=True)):
         gains = np.array([judged.get(row, 0.0) for row in rows.tolist()])
-        found = np.flatnonzero(gains > 0)
+        ranks = np.flatnonzero(gains > 0)
         figures[:, query] = (
             _dcg(gains) / _dcg(_ideal(judged)),
-            len(found) / len(judged),
-            1 / (1 + found[0]) if len(found) else 0,
+            len(ranks) / len(judged),
+            1 / (1 + ranks[0]) if len(ranks) else 0,
         )
     return 100 * figures
 

@@ -171,17 +171,17 @@ def _certify(
 ) -> Certificate:
     prompt, client = evaluator.prompt, evaluator.client
     texts = {lang: read_texts(corpus, "test", _CERTIFIED_ON) for lang, corpus in sorted(request.corpora.items())}
-    texts = {lang: found for lang, found in texts.items() if found}
+    texts = {lang: some for lang, some in texts.items() if some}
     if made.reads_as_student or not texts:  # random words tell ids apart, and nothing else
         texts[SCRIPTS] = texts_in_many_scripts()
-    everything = [text for found in texts.values() for text in found]
+    everything = [text for some in texts.values() for text in some]
     tasks = {name: _task(request, made, name, evaluator, scratch) for name in sorted(request.tasks)}
     speed, student_speed = _speeds(request, made, model, folder, prompt, everything[:_TIMED], scratch)
     return Certificate(
         bounds=request.bounds,
         texts=len(everything),
         other_ids=_other_ids(model, client, prompt, everything) if made.reads_as_student else 0,
-        cosines={name: _cosines(made, evaluator, model, found, name) for name, found in texts.items()},
+        cosines={name: _cosines(made, evaluator, model, some, name) for name, some in texts.items()},
         tasks={name: figure for name, figure in tasks.items() if figure is not None},
         bytes=(folder / made.file).stat().st_size,
         student_bytes=sum(file.stat().st_size for file in request.student.rglob("*.safetensors")),

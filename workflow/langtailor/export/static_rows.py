@@ -65,8 +65,8 @@ def fit_rows(tokenizer: Tokenizer, texts: Sequence[str], vectors: Vectors) -> St
     tried = {}
     for ridge in _RIDGES:
         rows = _least_squares(shares[held_out:], targets[held_out:], ridge)
-        found = COSINE.pairs(unit(shares[:held_out] @ rows), unit(targets[:held_out]))
-        tried[ridge] = round(float(found.mean()), 6)
+        cosines = COSINE.pairs(unit(shares[:held_out] @ rows), unit(targets[:held_out]))
+        tried[ridge] = round(float(cosines.mean()), 6)
         _LOG.info("ridge %g: mean cosine %.4f on %s texts held out", ridge, tried[ridge], f"{held_out:,}")
     best = max(tried, key=tried.__getitem__)
     return StaticRows(_least_squares(shares, targets, best), best, tried)

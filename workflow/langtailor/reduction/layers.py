@@ -107,7 +107,7 @@ def _stack(folder: Path, matches: Iterable[re.Match[str]], count: int) -> str:
     numbers: dict[str, set[int]] = {}
     for match in matches:
         numbers.setdefault(match["stack"], set()).add(int(match["number"]))
-    stacks = [stack for stack, found in numbers.items() if found == set(range(count))]
+    stacks = [stack for stack, layers in numbers.items() if layers == set(range(count))]
     if len(stacks) != 1:
         raise LangtailorError(
             f"{folder}: expected the tensors of {count} numbered layers, found {stacks or sorted(numbers) or 'none'}; "
@@ -120,8 +120,8 @@ def _parts(
     tensors: Iterable[StoredTensor], in_stack: Mapping[str, re.Match[str]], layer: int
 ) -> dict[str, tuple[int, ...]]:
     """Shapes of a layer's tensors by their names within it."""
-    own = {name: match["rest"] for name, match in in_stack.items() if int(match["number"]) == layer}
-    return {own[tensor.name]: tensor.shape for tensor in tensors if tensor.name in own}
+    parts = {name: match["rest"] for name, match in in_stack.items() if int(match["number"]) == layer}
+    return {parts[tensor.name]: tensor.shape for tensor in tensors if tensor.name in parts}
 
 
 def _check_alike(layers: Sequence[int], parts: Sequence[Mapping[str, tuple[int, ...]]]) -> None:

@@ -69,11 +69,11 @@ def dots(labels: Sequence[str], series: Mapping[str, Sequence[float | None]], un
     with mpl.rc_context({**_STYLE, "axes.grid.axis": "both"}):
         figure, axes = _figure(height=0.22 * len(labels) + 1.1)
         for index, (name, values) in enumerate(series.items()):
-            known = [(value, row) for row, value in enumerate(values) if value is not None]
+            points = [(value, row) for row, value in enumerate(values) if value is not None]
             marker = _MARKERS[index % len(_MARKERS)]
             # The first is the largest, so that of equal figures each is seen.
             size = max(3.5, 8 - 1.5 * index)
-            axes.plot(*_columns(known), marker, color=_colour(name, index), label=name, markersize=size)
+            axes.plot(*_columns(points), marker, color=_colour(name, index), label=name, markersize=size)
         axes.set_yticks(range(len(labels)), labels)
         axes.set_ylim(len(labels) - 0.5, -0.5)
         axes.margins(x=0.06)

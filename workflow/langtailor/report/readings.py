@@ -117,17 +117,17 @@ def readings(
     """
     readers = _readers(root, variants)
     count = 2 if len(languages) <= _FEW else 1
-    found = []
+    languages_shown = []
     for lang in sorted(languages, key=lambda lang: (lang not in targets, lang)):
         sentences = shown_sentences(root / "corpus" / f"{lang}.parquet", count)
         code = lang if re.fullmatch("[a-z]{2,3}", lang) else ""
-        found.append(
+        languages_shown.append(
             LanguageReadings(
                 lang, code, [Example(text, [reader.read(text) for reader in readers]) for text in sentences]
             )
         )
-    found = [language for language in found if language.examples]
-    groups = [ReadingGroup(found[:_SHOWN], False), ReadingGroup(found[_SHOWN:], True)]
+    languages_shown = [language for language in languages_shown if language.examples]
+    groups = [ReadingGroup(languages_shown[:_SHOWN], False), ReadingGroup(languages_shown[_SHOWN:], True)]
     return [group for group in groups if group.languages]
 
 

@@ -67,12 +67,12 @@ def training_plots(records: Sequence[Record], facts: Mapping[str, Any]) -> list[
 def _cosine_curves(validations: Sequence[Record]) -> dict[str, plots.Curve]:
     """A curve a language, and of many languages the lowest, the median and the highest at each validation."""
     languages = sorted(validations[0]["validation"]["languages"]) if validations else []
-    found = {lang: _curve(validations, "validation", "languages", lang, "cosine") for lang in languages}
-    if len(found) <= _MOST_CURVES:
-        return found
-    steps, values = next(iter(found.values()))[0], np.array([values for _, values in found.values()])
+    curves = {lang: _curve(validations, "validation", "languages", lang, "cosine") for lang in languages}
+    if len(curves) <= _MOST_CURVES:
+        return curves
+    steps, values = next(iter(curves.values()))[0], np.array([values for _, values in curves.values()])
     kept = {"lowest": values.min(axis=0), "median": np.median(values, axis=0), "highest": values.max(axis=0)}
-    return {f"{name} of {len(found)} languages": (steps, figures.tolist()) for name, figures in kept.items()}
+    return {f"{name} of {len(curves)} languages": (steps, figures.tolist()) for name, figures in kept.items()}
 
 
 def _curve(records: Sequence[Record], *keys: str) -> plots.Curve:

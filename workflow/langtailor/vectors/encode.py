@@ -204,9 +204,9 @@ class _Reading:
     def _facts_of_no_text(self, passages: _Passages, vectors: NDArray[np.float16], lang: str) -> dict[str, Any]:
         """Those of a shard for which nothing was encoded: where it comes out as one that was published, the facts of that."""
         published = self._published.get(lang)
-        known = {} if published is None else published.manifest.facts["shards"]
+        facts = {} if published is None else published.manifest.facts["shards"]
         checksum = shard_checksum(passages.ids, passages.splits, passages.digests, vectors)
-        return dict(known.get(checksum, {"tokens": 0, "padding_share": 0.0}))
+        return dict(facts.get(checksum, {"tokens": 0, "padding_share": 0.0}))
 
     def remember(self, digests: pa.FixedSizeBinaryArray, vectors: NDArray[np.float16]) -> None:
         """Keep a finished shard's vectors, which are mapped and not copied, for the texts that later shards share."""

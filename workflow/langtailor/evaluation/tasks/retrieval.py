@@ -78,13 +78,13 @@ class RetrievalTask(VectorTask):
 
     def evaluate(self, evaluator: Evaluator, inputs: Inputs) -> TaskResult:
         collection = self._collection()
-        own = self._vectors(evaluator, collection, is_teacher=inputs.teacher is None)
-        groups = _grouped(pair_figures(own, own, collection, evaluator.similarity))
+        vectors = self._vectors(evaluator, collection, is_teacher=inputs.teacher is None)
+        groups = _grouped(pair_figures(vectors, vectors, collection, evaluator.similarity))
         if not self.asymmetric:
             return TaskResult(*retrieval_scores(groups, evaluator.resamples, evaluator.seed))
-        left = TextVectors.of(collection.texts, own) if inputs.teacher is None else None
-        teacher = _teacher_vectors(inputs, collection) if left is None else own
-        for group, queries, documents in ((_TO_TEACHER, own, teacher), (_FROM_TEACHER, teacher, own)):
+        left = TextVectors.of(collection.texts, vectors) if inputs.teacher is None else None
+        teacher = _teacher_vectors(inputs, collection) if left is None else vectors
+        for group, queries, documents in ((_TO_TEACHER, vectors, teacher), (_FROM_TEACHER, teacher, vectors)):
             groups[group] = _mean(pair_figures(queries, documents, collection, evaluator.similarity))
         return TaskResult(*retrieval_scores(groups, evaluator.resamples, evaluator.seed), vectors=left)
 
@@ -167,10 +167,10 @@ def _grouped(figures: Mapping[tuple[str, str], Floats]) -> dict[str, Floats]:
     """Figures by group, the main one first: the only one, or means over languages before those of each pair."""
     if len(figures) == 1:
         return {_ALL_QUERIES: next(iter(figures.values()))}
-    within = {pair: found for pair, found in figures.items() if pair[0] == pair[1]}
-    across = {pair: found for pair, found in figures.items() if pair not in within}
+    within = {pair: values for pair, values in figures.items() if pair[0] == pair[1]}
+    across = {pair: values for pair, values in figures.items() if pair not in within}
     means = {_ALL_PAIRS: _mean(figures), _WITHIN: _mean(within), _ACROSS: _mean(across)}
-    return means | {pair_group(*pair): found for pair, found in figures.items()}
+    return means | {pair_group(*pair): values for pair, values in figures.items()}
 
 
 def _mean(figures: Mapping[tuple[str, str], Floats]) -> Floats:

@@ -44,10 +44,10 @@ class Static(Format):
 
         texts = source.training_texts(_TEXTS)
         vectors = encode_texts(source.model, texts, source.prompt, "training texts, student")
-        found = fit_rows(open_tokenizer(source.folder), texts, vectors)
-        save_file({TABLE: found.rows}, out, {"format": "pt"})
-        tried = [{"ridge": ridge, "held_out_cosine": cosine} for ridge, cosine in found.tried.items()]
-        return {"texts": len(texts), "ridge": found.ridge, "tried": tried}
+        fitted = fit_rows(open_tokenizer(source.folder), texts, vectors)
+        save_file({TABLE: fitted.rows}, out, {"format": "pt"})
+        tried = [{"ridge": ridge, "held_out_cosine": cosine} for ridge, cosine in fitted.tried.items()]
+        return {"texts": len(texts), "ridge": fitted.ridge, "tried": tried}
 
     def client(self) -> type[Client]:
         """The client in numpy."""
