@@ -36,7 +36,7 @@ from langtailor.config.distillation import DistillationSettings
 from langtailor.config.teacher import TeacherSettings
 from langtailor.config.vectors import Shard
 from langtailor.distillation.tokens import tokenize_corpora
-from langtailor.distillation.train import distil
+from langtailor.distillation.train import Training, distil
 from langtailor.models.precision import allow_tf32, computes_bfloat16
 from langtailor.storage.artifacts import Manifest, seal_directory
 from langtailor.storage.tables import CORPUS, MAPPING, MAPPING_NAME, write_table
@@ -318,15 +318,9 @@ def _training(world: World, size: Size, device: Device) -> Stage:
     vectors = {_LANGUAGE: sorted((world.root / "vectors" / _LANGUAGE).glob("*.arrow"))}
     checkpoints = world.root / "checkpoints"
     with _clocked(device) as stage:
+        student = world.root / "student"
         distil(
-            world.clone,
-            {_LANGUAGE: world.tokens},
-            vectors,
-            settings,
-            SEED,
-            device.kind,
-            checkpoints,
-            world.root / "student",
+            Training(world.clone, {_LANGUAGE: world.tokens}, vectors, settings, SEED, checkpoints, student), device.kind
         )
     lines = (checkpoints / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     steps = [line for line in map(json.loads, lines) if "loss" in line][_SETTLED:]

@@ -24,7 +24,7 @@ from langtailor.config.distillation import DistillationSettings
 from langtailor.config.teacher import TeacherSettings
 from langtailor.config.vectors import Shard
 from langtailor.distillation.tokens import tokenize_corpora
-from langtailor.distillation.train import distil
+from langtailor.distillation.train import Training, distil
 from langtailor.storage.artifacts import Manifest, atomic_directory, seal_directory
 from langtailor.storage.tables import CORPUS, MAPPING, write_table
 from langtailor.vectors.encode import encode_shards
@@ -63,17 +63,20 @@ class World:
 
     def distil(self, out: Path, checkpoints: Path | None = None, seed: int = 7, **settings: Any) -> Path:
         """Train on the CPU; returns ``out``."""
-        distil(
+        distil(self.training(out, checkpoints, seed, **settings), "cpu")
+        return out
+
+    def training(self, out: Path, checkpoints: Path | None = None, seed: int = 7, **settings: Any) -> Training:
+        """A training of its clone."""
+        return Training(
             self.clone,
             self.tokens,
             self.vectors,
             DistillationSettings(**{**DEFAULTS, **settings}),
             seed,
-            "cpu",
             checkpoints or out.with_name(f"{out.name}.checkpoints"),
             out,
         )
-        return out
 
 
 def make_world(

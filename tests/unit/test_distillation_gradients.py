@@ -15,6 +15,7 @@ from langtailor.distillation.objectives import Objective
 from langtailor.distillation.student import Student
 from langtailor.distillation.tokens import Ids
 from langtailor.errors import TrainingError
+from langtailor.objectives.term import Targets
 from tests.models import make_tiny_bert_teacher
 from tests.unit.distillation_world import DEFAULTS, make_world
 
@@ -87,8 +88,8 @@ def test_it_is_the_gradient_of_the_objective_on_the_padded_batch(world):
     student, passages = compute._student, compute._passages
     student.model.zero_grad()
     vectors = student(passages.tokens(ROWS))
-    targets = [torch.from_numpy(read(ROWS)) for read in (passages.targets, passages.texts)]
-    Objective(ObjectiveSettings(**ACROSS))(vectors, *targets)["loss"].backward()
+    targets = Targets(*(torch.from_numpy(read(ROWS)) for read in (passages.targets, passages.texts)))
+    Objective(ObjectiveSettings(**ACROSS))(vectors, targets)["loss"].backward()
     student.densify_gradient("everything")
     plain = torch.cat([p.grad.flatten() for p in student.parameters().values() if p.grad is not None])
     assert torch.allclose(gradient, plain, rtol=1e-4, atol=1e-6)

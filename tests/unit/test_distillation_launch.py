@@ -14,11 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from langtailor.config.distillation import DistillationSettings
 from langtailor.distillation.launch import Processes, distil_in_processes
 from langtailor.errors import ConfigError, TrainingError
 from tests.models import make_tiny_bert_teacher
-from tests.unit.distillation_world import DEFAULTS, World, make_world
+from tests.unit.distillation_world import World, make_world
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 TWO = Processes(2, 1)
@@ -30,8 +29,7 @@ def world(tmp_path_factory):
 
 
 def distil_in_two(world: World, out: Path, **settings) -> Path:
-    settings = DistillationSettings(**{**DEFAULTS, **settings})
-    distil_in_processes(TWO, world.clone, world.tokens, world.vectors, settings, 7, out.with_name("checkpoints"), out)
+    distil_in_processes(world.training(out, out.with_name("checkpoints"), **settings), TWO)
     return out
 
 

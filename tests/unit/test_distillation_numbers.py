@@ -12,6 +12,7 @@ from langtailor.distillation.objectives import Objective
 from langtailor.distillation.optimizer import make_optimizer, set_rates
 from langtailor.distillation.student import Student
 from langtailor.distillation.validation import measure
+from langtailor.objectives.term import Targets
 from tests.models import make_tiny_bert_teacher
 from tests.unit.distillation_world import DEFAULTS, make_world
 
@@ -83,7 +84,7 @@ def test_every_passage_of_a_look_counts_alike():
     student = turned(1.0, 0.0, 0.0, 0.5)
     teacher = torch.tensor([[1.0, 0.0]] * 4)
     objective = Objective(ObjectiveSettings(cosine=1.0))
-    found = measure(student, teacher, torch.arange(4), {"de": slice(0, 3), "tr": slice(3, 4)}, objective, 2)
+    found = measure(student, Targets(teacher, torch.arange(4)), {"de": slice(0, 3), "tr": slice(3, 4)}, objective, 2)
     assert found.languages["de"].loss == pytest.approx(2 / 3)
     assert found.languages["de"].cosine == pytest.approx(1 / 3)
     assert (found.overall.loss, found.overall.cosine) == pytest.approx((2.5 / 4, 1.5 / 4))

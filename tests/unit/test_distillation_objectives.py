@@ -12,11 +12,13 @@ from langtailor.config.distillation import ObjectiveSettings
 from langtailor.distillation.objectives import Objective
 from langtailor.errors import ConfigError
 from langtailor.models.similarity import Similarity
+from langtailor.objectives.answer import Answer
 from langtailor.objectives.contrastive import Contrastive
 from langtailor.objectives.cosine import Cosine
+from langtailor.objectives.listwise import Listwise
 from langtailor.objectives.mse import MeanSquaredError
 from langtailor.objectives.relational import Relational
-from langtailor.objectives.term import Term, objective_term, objective_terms
+from langtailor.objectives.term import Targets, Term, objective_term, objective_terms
 
 #: Two passages in two dimensions, as easy to compute with as vectors get.
 STUDENT = tensor([[1.0, 0.0], [0.0, 2.0]])
@@ -31,28 +33,30 @@ def objective(**settings) -> Objective:
 
 
 def test_cosine_is_one_minus_the_mean_cosine():
-    assert Cosine().loss(STUDENT, TEACHER, TEXTS).item() == pytest.approx(1 - (HALF_ROOT + 1) / 2)
+    assert Cosine().loss(STUDENT, Targets(TEACHER, TEXTS)).item() == pytest.approx(1 - (HALF_ROOT + 1) / 2)
 
 
 def test_mse_is_the_mean_over_passages_and_dimensions():
-    assert MeanSquaredError().loss(STUDENT, TEACHER, TEXTS).item() == pytest.approx((0 + 1 + 0 + 1) / 4)
+    assert MeanSquaredError().loss(STUDENT, Targets(TEACHER, TEXTS)).item() == pytest.approx((0 + 1 + 0 + 1) / 4)
 
 
 def test_relational_compares_the_similarity_matrices():
     # The student's two passages are orthogonal, the teacher's have the cosine √½; the diagonals agree.
-    assert Relational().loss(STUDENT, TEACHER, TEXTS).item() == pytest.approx(2 * 0.5 / 4)
+    assert Relational().loss(STUDENT, Targets(TEACHER, TEXTS)).item() == pytest.approx(2 * 0.5 / 4)
 
 
 def test_relational_takes_vectors_of_another_width():
     wide = tensor([[1.0, 1.0, 0.0], [0.0, 1.0, 0.0]])
-    assert Relational().loss(STUDENT, wide, TEXTS).item() == pytest.approx(2 * 0.5 / 4)
+    assert Relational().loss(STUDENT, Targets(wide, TEXTS)).item() == pytest.approx(2 * 0.5 / 4)
 
 
 def test_contrastive_is_infonce_against_the_stored_vectors():
     # Logits at τ = 0.5: student 1 sees (√½, 0), student 2 sees (√½, 1), each divided by τ.
     first = math.log(1 + math.exp((0 - HALF_ROOT) / 0.5))
     second = math.log(1 + math.exp((HALF_ROOT - 1) / 0.5))
-    assert Contrastive(temperature=0.5).loss(STUDENT, TEACHER, TEXTS).item() == pytest.approx((first + second) / 2)
+    assert Contrastive(temperature=0.5).loss(STUDENT, Targets(TEACHER, TEXTS)).item() == pytest.approx(
+        (first + second) / 2
+    )
 
 
 def test_contrastive_does_not_hold_translations_of_one_text_against_each_other():
@@ -60,33 +64,33 @@ def test_contrastive_does_not_hold_translations_of_one_text_against_each_other()
     teacher = tensor([[1.0, 1.0], [0.0, 1.0], [1.0, 1.0]])
     first = math.log(1 + math.exp((0 - HALF_ROOT) / 0.5))
     second = math.log(1 + 2 * math.exp((HALF_ROOT - 1) / 0.5))
-    assert Contrastive(temperature=0.5).loss(student, teacher, tensor([5, 3, 5])).item() == pytest.approx(
+    assert Contrastive(temperature=0.5).loss(student, Targets(teacher, tensor([5, 3, 5]))).item() == pytest.approx(
         (2 * first + second) / 3
     )
 
 
 def test_contrastive_holds_two_texts_against_each_other_even_where_the_teacher_gives_them_one_vector():
     student, teacher = tensor([[1.0, 0.0], [0.0, 2.0]]), tensor([[1.0, 0.0], [1.0, 0.0]])
-    assert Contrastive().loss(student, teacher, tensor([5, 3])).item() == pytest.approx(math.log(2))
-    assert Contrastive().loss(student, teacher, tensor([5, 5])).item() == pytest.approx(0)
+    assert Contrastive().loss(student, Targets(teacher, tensor([5, 3]))).item() == pytest.approx(math.log(2))
+    assert Contrastive().loss(student, Targets(teacher, tensor([5, 5]))).item() == pytest.approx(0)
 
 
 def test_the_loss_is_the_weighted_sum_of_its_terms():
-    found = objective(cosine=10, relational=200)(STUDENT, TEACHER, TEXTS)
+    found = objective(cosine=10, relational=200)(STUDENT, Targets(TEACHER, TEXTS))
     assert set(found) == {"loss", "cosine", "relational"}
     assert found["loss"].item() == pytest.approx(10 * (1 - (HALF_ROOT + 1) / 2) + 200 * 0.25)
 
 
 def test_a_matryoshka_dimension_counts_as_much_as_the_whole_vector():
     # On the first dimension alone the student's second passage is the zero vector; the teacher's too.
-    found = objective(cosine=1, matryoshka=(1,))(STUDENT, TEACHER, TEXTS)
+    found = objective(cosine=1, matryoshka=(1,))(STUDENT, Targets(TEACHER, TEXTS))
     whole, truncated = 1 - (HALF_ROOT + 1) / 2, 1 - (1 + 0) / 2
     assert found["loss"].item() == pytest.approx((whole + truncated) / 2)
 
 
 def test_truncated_vectors_are_scaled_to_length_one():
     student, teacher = tensor([[3.0, 4.0, 0.0]]), tensor([[1.0, 0.0, 7.0]])
-    found = objective(mse=1, matryoshka=(2,))(student, teacher, TEXTS)
+    found = objective(mse=1, matryoshka=(2,))(student, Targets(teacher, TEXTS))
     whole, truncated = (4 + 16 + 49) / 3, ((0.6 - 1) ** 2 + 0.8**2) / 2
     assert found["mse"].item() == pytest.approx((whole + truncated) / 2)
 
@@ -95,7 +99,9 @@ def test_truncated_vectors_are_scaled_to_length_one():
 def test_similarities_of_a_truncated_student_are_compared_with_those_asked_for(similarities, share):
     # The student's similarity is 1, the teacher's √½; of their first dimensions alone both are 1.
     student, teacher = tensor([[1.0, 0.0], [1.0, 0.0]]), tensor([[1.0, 0.0], [1.0, 1.0]])
-    found = objective(relational=1, matryoshka=(1,), matryoshka_similarities=similarities)(student, teacher, TEXTS)
+    found = objective(relational=1, matryoshka=(1,), matryoshka_similarities=similarities)(
+        student, Targets(teacher, TEXTS)
+    )
     assert found["loss"].item() == pytest.approx(share * 2 * (1 - HALF_ROOT) ** 2 / 4)
 
 
@@ -110,7 +116,14 @@ def test_an_objective_knows_whether_it_compares_passages(terms, across):
 
 
 def test_terms_have_their_keys_in_the_configuration_in_one_order():
-    assert [term.name for term in objective_terms()] == ["cosine", "mse", "relational", "contrastive"]
+    assert [term.name for term in objective_terms()] == [
+        "cosine",
+        "mse",
+        "relational",
+        "contrastive",
+        "answer",
+        "listwise",
+    ]
     keys = [*ObjectiveSettings().model_dump()]
     assert keys == [
         "cosine",
@@ -118,6 +131,10 @@ def test_terms_have_their_keys_in_the_configuration_in_one_order():
         "relational",
         "contrastive",
         "temperature",
+        "answer",
+        "answer_temperature",
+        "listwise",
+        "listwise_temperature",
         "matryoshka",
         "matryoshka_similarities",
     ]
@@ -182,9 +199,9 @@ def test_only_mse_sees_the_length_of_a_vector(rows, factor):
     teacher = tensor(rows).flip(1) + 2
     for term in ("cosine", "relational", "contrastive"):
         loss = objective(**{term: 1})
-        texts = torch.arange(len(rows))
-        expected = loss(student, teacher, texts)["loss"].item()
-        assert loss(factor * student, teacher, texts)["loss"].item() == pytest.approx(expected, abs=1e-4)
+        targets = Targets(teacher, torch.arange(len(rows)))
+        expected = loss(student, targets)["loss"].item()
+        assert loss(factor * student, targets)["loss"].item() == pytest.approx(expected, abs=1e-4)
 
 
 @settings(deadline=None)
@@ -192,8 +209,48 @@ def test_only_mse_sees_the_length_of_a_vector(rows, factor):
 def test_a_student_that_is_the_teacher_has_nothing_to_learn(rows):
     vectors = tensor(rows) + 2
     found = objective(cosine=1, mse=1, relational=1, matryoshka=(2,))(
-        vectors.requires_grad_(), vectors.detach(), torch.arange(len(vectors))
+        vectors.requires_grad_(), Targets(vectors.detach(), torch.arange(len(vectors)))
     )
     assert found["loss"].item() == pytest.approx(0, abs=1e-6)
     (gradient,) = torch.autograd.grad(found["loss"], [vectors])
     assert gradient.abs().max().item() < 1e-3
+
+
+#: Two candidates of the first passage; one of the second, whose right one is not known.
+CANDIDATES = tensor([[[1.0, 0.0], [0.0, 3.0]], [[0.0, 0.0], [1.0, 0.0]]])
+PRESENT = tensor([[True, True], [False, True]])
+RANKING = Targets(TEACHER, TEXTS, CANDIDATES, PRESENT)
+
+
+def test_listwise_is_the_divergence_from_the_teachers_scores_of_the_candidates():
+    # The teacher's first passage is as near to both, so that p = (½, ½); the student sees cosines of (1, 0) at τ = 0.5.
+    q = math.exp(1 / 0.5) / (math.exp(1 / 0.5) + 1)
+    first = 0.5 * math.log(0.5 / q) + 0.5 * math.log(0.5 / (1 - q))
+    assert Listwise(listwise_temperature=0.5).loss(STUDENT, RANKING).item() == pytest.approx((first + 0) / 2)
+
+
+def test_listwise_is_zero_where_the_student_ranks_as_the_teacher_does():
+    assert Listwise().loss(3 * TEACHER, RANKING).item() == pytest.approx(0, abs=1e-7)
+
+
+def test_answer_is_infonce_of_the_right_candidate_where_it_is_known():
+    expected = math.log(1 + math.exp((0 - 1) / 0.5))
+    assert Answer(answer_temperature=0.5).loss(STUDENT, RANKING).item() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("term", [Listwise(), Answer()], ids=["listwise", "answer"])
+def test_what_is_not_there_gives_no_gradient(term):
+    student = STUDENT.clone().requires_grad_()
+    nothing = Targets(TEACHER, TEXTS, CANDIDATES, torch.zeros(2, 2, dtype=torch.bool))
+    term.loss(student, nothing).backward()
+    assert term.loss(student, nothing).item() == pytest.approx(0)
+    assert torch.equal(student.grad, torch.zeros_like(student))
+
+
+def test_candidates_of_truncated_vectors_are_truncated():
+    # On the first dimension alone both candidates of the first passage are as near to student and teacher as can be told.
+    found = objective(listwise=1, matryoshka=(1,), listwise_temperature=0.5)
+    near = Targets(TEACHER[:1], TEXTS[:1], tensor([[[1.0, 0.0], [2.0, 5.0]]]), tensor([[True, True]]))
+    whole = Listwise(listwise_temperature=0.5).loss(STUDENT[:1], near).item()
+    assert whole > 0.01
+    assert found(STUDENT[:1], near)["loss"].item() == pytest.approx(whole / 2)

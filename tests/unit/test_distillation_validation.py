@@ -11,6 +11,7 @@ from langtailor.distillation.data import load_data
 from langtailor.distillation.objectives import Objective
 from langtailor.distillation.student import Student
 from langtailor.distillation.validation import SplitMetrics, Validation, Validator, measure
+from langtailor.objectives.term import Targets
 from tests.models import make_tiny_bert_teacher
 from tests.unit.distillation_world import DEFAULTS, make_world
 
@@ -24,8 +25,7 @@ def measured(batch_size: int) -> Validation:
     student = torch.tensor([[1.0, error] for error in ERRORS])
     return measure(
         student,
-        teacher,
-        torch.arange(len(teacher)),
+        Targets(teacher, torch.arange(len(teacher))),
         LANGUAGES,
         Objective(ObjectiveSettings(cosine=0, mse=1)),
         batch_size,

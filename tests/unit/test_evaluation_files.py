@@ -9,10 +9,10 @@ import pytest
 
 from langtailor.config.sentence_pairs import StsPairs
 from langtailor.errors import SourceError
-from langtailor.evaluation.collection import UNNAMED, read_beir
 from langtailor.evaluation.task import Inputs
 from langtailor.evaluation.tasks.bitext import BitextTask
 from langtailor.evaluation.tasks.clustering import ClusteringTask
+from langtailor.sources.collection import UNNAMED, read_beir
 from langtailor.sources.sentence_pairs import read_pairs
 from langtailor.sources.table_files import read_table, table_of
 

@@ -12,7 +12,6 @@ from sklearn.linear_model import LogisticRegression
 
 from langtailor.config.teacher import TeacherSettings
 from langtailor.errors import ConfigError, SourceError
-from langtailor.evaluation.collection import read_beir
 from langtailor.evaluation.evaluator import Evaluator
 from langtailor.evaluation.ranking import nearest, ranking_figures
 from langtailor.evaluation.task import Inputs
@@ -22,6 +21,7 @@ from langtailor.evaluation.tasks.mteb import MtebTask, mteb_scores, scores_of
 from langtailor.evaluation.tasks.retrieval import RetrievalTask
 from langtailor.models.loading import load_sentence_transformer
 from langtailor.models.similarity import unit
+from langtailor.sources.collection import read_beir
 from tests.models import make_tiny_bert_teacher
 from tests.unit.surgery_teachers import TARGET, TEXTS
 

@@ -13,7 +13,7 @@ WORKFLOW = ROOT / "workflow"
 PACKAGE = WORKFLOW / "langtailor"
 STAGES = (
     *("teacher", "corpus", "counts", "vocabulary", "tokenizer", "clone"),
-    *("vectors", "reduction", "distillation", "evaluation", "student", "export", "report", "publish"),
+    *("vectors", "reduction", "distillation", "retrieval", "evaluation", "student", "export", "report", "publish"),
 )
 #: A room imports from itself and from those before it.
 ROOMS = ("errors", "progress", "objectives", "config", "storage", "sources", "models", "surgery", *STAGES, "planning")

@@ -9,10 +9,10 @@ import yaml
 from huggingface_hub import ModelCard
 from huggingface_hub.repocard_data import model_index_to_eval_results
 
-from langtailor.evaluation.collection import pair_group
 from langtailor.evaluation.comparison import Comparison, Difference
 from langtailor.evaluation.scores import Score
 from langtailor.models.folder import ModelInfo
+from langtailor.sources.collection import pair_group
 from langtailor.storage.artifacts import Manifest, read_manifest, seal_directory
 from langtailor.student.card import CardFacts, assemble_student
 from tests.models import make_tiny_bert_teacher, make_tiny_gemma_teacher

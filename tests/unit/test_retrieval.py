@@ -18,7 +18,6 @@ from sentence_transformers.sentence_transformer.evaluation import InformationRet
 from langtailor.config.evaluation import parse_task
 from langtailor.config.teacher import TeacherSettings
 from langtailor.errors import ArtifactError, SourceError
-from langtailor.evaluation.collection import language_pair, pair_group, read_squad
 from langtailor.evaluation.comparison import read_comparisons
 from langtailor.evaluation.evaluator import Evaluator
 from langtailor.evaluation.run import run_task, teacher_vectors
@@ -33,6 +32,7 @@ from langtailor.models.loading import load_teacher
 from langtailor.report.language_matrix import language_matrices
 from langtailor.report.page import environment
 from langtailor.report.scores import score_tables
+from langtailor.sources.collection import language_pair, pair_group, read_squad
 from langtailor.storage.artifacts import Manifest, seal_directory
 from tests.models import GEMMA_PROMPTS, make_tiny_bert_teacher, make_tiny_gemma_teacher
 from tests.reading import Page

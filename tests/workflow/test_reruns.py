@@ -326,7 +326,7 @@ CODE = [
         "its rule and what follows",
         STUDENT,
         ("scripts/distillation.py",),
-        lambda source: source.replace('"seed": params.seed', '"seed": params.seed + 0'),
+        lambda source: source.replace("seed=params.seed", "seed=params.seed + 0"),
     ),
     Edit(
         "comments, docstrings, layout and import statements",
@@ -350,14 +350,22 @@ CODE = [
     ),
 ]
 
-#: Rows of the document that the tests at the end of this file hold.
+#: Rows of the document that the tests at the end of this file hold, and those of test_retrieval_stage.py.
 FURTHER = {
     "new checkout of the same code": "nothing",
     "code moved to another module": "nothing",
     "asymmetric retrieval added": "this task for the teacher, then for each model; card, report",
     "own file touched, not changed": "nothing",
     "own file of text changed, added or removed": "the documents of its language, and what follows",
-    "own file of an evaluation task changed": "this task for each model, card, report",
+    "own file of an evaluation task changed": "this task for each model, card, report; where a variant is trained for "
+    "retrieval, queries and what follows",
+    "own file of queries and documents changed": "queries, their vectors, candidates and tokens; training for retrieval "
+    "and what follows",
+    "training for retrieval added": "queries, their vectors, candidates and tokens; this training and what follows; not the "
+    "distillation",
+    "training for retrieval changed": "this training and what follows; not the distillation",
+    "candidates of retrieval": "candidates, this training and what follows",
+    "made queries": "queries, their vectors, candidates and tokens; this training and what follows",
     "own teacher folder changed": "everything but the documents",
     "intermediate file deleted": "nothing, until a job that reads it runs; then its rule, and what follows from it",
 }

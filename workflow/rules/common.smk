@@ -66,6 +66,10 @@ CUT_VARIANTS = list(SETTINGS.cut_variants)
 #: Of variants that share vocabulary, tokenizer and clone the one under whose name these lie.
 CLONED_VARIANTS = SETTINGS.cloned_variants
 TASKS = sorted(SETTINGS.evaluation.tasks)
+#: Languages with queries and documents, where a variant is trained for retrieval.
+QUERY_LANGUAGES = SETTINGS.query_languages
+#: What retrieval has in each language.
+SIDES = ("queries", "documents")
 
 #: Threads of a job that has a model to itself.
 MODEL_THREADS = 8
@@ -134,7 +138,8 @@ wildcard_constraints:
     variant="|".join(map(re.escape, VARIANTS + CUT_VARIANTS)),
     format="|".join(map(re.escape, export_formats())),
     job=r"\d+",
-    model="clone|reduced|student",
+    model="clone|reduced|distilled|student",
+    side="|".join(SIDES),
 
 
 #: The run's folder as rules see it: a workflow that uses this one as a module may put a prefix before it.
@@ -189,6 +194,11 @@ def script_digest(name, registered=None):
 def objective_modules(wildcards):
     """Modules of the terms of a variant's loss."""
     return SETTINGS.variant(wildcards.variant).training.objective.modules()
+
+
+def retrieval_modules(wildcards):
+    """The same of a variant's training for retrieval."""
+    return SETTINGS.variant(wildcards.variant).retrieval.objective.modules()
 
 
 def task_modules(wildcards):
@@ -399,10 +409,34 @@ def evaluation_threads(wildcards):
     return device_threads() if last or any(needs.alone for needs in NEEDS) else model_threads(wildcards)
 
 
-def student_model(wildcards):
-    """The model that a variant ends with: the trained one, or the clone."""
+def distilled_model(wildcards):
+    """The model that a variant has after distillation: the trained one, or the clone."""
     trained = SETTINGS.variant(wildcards.variant).distillation is not None
     return "<results>/distillation/{variant}/model" if trained else untrained_model(wildcards)
+
+
+def student_model(wildcards):
+    """The model that a variant ends with."""
+    retrieval = SETTINGS.variant(wildcards.variant).retrieval is not None
+    return "<results>/retrieval/students/{variant}/model" if retrieval else distilled_model(wildcards)
+
+
+def evaluated_model(wildcards):
+    """The model that an evaluation is of."""
+    models = {"clone": "<results>/clone/{variant}", "reduced": "<results>/reduction/{variant}/model"}
+    if wildcards.model in models:
+        return models[wildcards.model]
+    return distilled_model(wildcards) if wildcards.model == "distilled" else student_model(wildcards)
+
+
+def pair_files(wildcards):
+    """The user's own files with the queries and documents of a language."""
+    return own(SETTINGS.queries.files(wildcards.lang))
+
+
+def query_corpus(wildcards):
+    """The corpus that queries are made of, where the user has none."""
+    return [] if wildcards.lang in SETTINGS.queries.pairs else "<results>/corpus/{lang}.parquet"
 
 
 def evaluations(variants, *steps):

@@ -6,11 +6,7 @@ rule evaluate:
     input:
         **evaluation_inputs(),
         **teacher_evaluation(),
-        model=lambda wildcards: {
-            "clone": "<results>/clone/{variant}",
-            "reduced": "<results>/reduction/{variant}/model",
-            "student": "<results>/distillation/{variant}/model",
-        }[wildcards.model],
+        model=evaluated_model,
     output:
         scores=directory("<results>/evaluation/{variant}/{model}"),
     log:

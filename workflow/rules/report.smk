@@ -14,6 +14,10 @@ rule write_report:
             "<results>/distillation/{variant}/model",
             variant=[name for name in VARIANTS if SETTINGS.variant(name).distillation is not None],
         ),
+        retrieval=expand(
+            "<results>/retrieval/students/{variant}/model",
+            variant=[name for name in VARIANTS if SETTINGS.variant(name).retrieval is not None],
+        ),
         scores=evaluations(VARIANTS),
         exports=all_exports,
     output:

@@ -32,8 +32,10 @@ rule assemble_student:
         teacher=section(SETTINGS.teacher),
         corpus=section(SETTINGS.corpus),
         sources={lang: section(SETTINGS.source(lang)) for lang in LANGUAGES},
+        queries=lambda wildcards: section(SETTINGS.queries) if SETTINGS.variant(wildcards.variant).retrieval else {},
         variant=lambda wildcards: section(
-            SETTINGS.variant(wildcards.variant), "vocabulary", "initialisation", "student", "distillation"
+            SETTINGS.variant(wildcards.variant),
+            *("vocabulary", "initialisation", "student", "distillation", "retrieval"),
         ),
         code=script_digest("student"),
     script:

@@ -2,25 +2,22 @@
 
 from pathlib import Path
 
-from job import by_language, device, job, processes, shards_by_language
+from job import by_language, job, shards_by_language, train
 from langtailor.config.distillation import DistillationSettings
-from langtailor.distillation.launch import distil_in_processes
-from langtailor.distillation.train import distil
+from langtailor.distillation.train import Training
 
 with job(snakemake):
     params = snakemake.params
-    training = {
-        "clone": Path(snakemake.input.clone),
-        "tokens": by_language(params.languages, snakemake.input.tokens),
-        "vectors": shards_by_language(params.languages, snakemake.input.vectors),
-        "settings": DistillationSettings(**params.settings),
-        "seed": params.seed,
-        "checkpoints": Path(params.checkpoints),
-        "out": Path(snakemake.output.model),
-        "trust_remote_code": params.trust_remote_code,
-    }
-    several = processes(snakemake)
-    if several is None:
-        distil(**training, device=device(snakemake))
-    else:
-        distil_in_processes(several, **training)
+    train(
+        Training(
+            clone=Path(snakemake.input.clone),
+            tokens=by_language(params.languages, snakemake.input.tokens),
+            vectors=shards_by_language(params.languages, snakemake.input.vectors),
+            settings=DistillationSettings(**params.settings),
+            seed=params.seed,
+            checkpoints=Path(params.checkpoints),
+            out=Path(snakemake.output.model),
+            trust_remote_code=params.trust_remote_code,
+        ),
+        snakemake,
+    )

@@ -33,6 +33,7 @@ from langtailor.storage.checksums import modified, verify_checksum, write_checks
 
 if TYPE_CHECKING:
     from langtailor.distillation.launch import Processes
+    from langtailor.distillation.train import Training
 
 _LOG = logging.getLogger("langtailor")
 #: Seconds after which a job says in the terminal that it is running.
@@ -140,6 +141,18 @@ def _lock(path: Path) -> bool:
         os.close(lock)
         return False
     return True  # the open file is the lock
+
+
+def train(training: Training, snakemake: Any) -> None:
+    """Run a training on the device, or the devices, that the job was given."""
+    from langtailor.distillation.launch import distil_in_processes
+    from langtailor.distillation.train import distil
+
+    several = processes(snakemake)
+    if several is None:
+        distil(training, device(snakemake))
+    else:
+        distil_in_processes(training, several)
 
 
 def processes(snakemake: Any) -> Processes | None:

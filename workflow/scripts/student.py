@@ -23,6 +23,7 @@ with job(snakemake):
             list(params.models),
             params.corpus,
             params.sources,
+            params.queries,
         ),
         comparisons=read_comparisons(
             Path(snakemake.output.student).parents[1] / "evaluation",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, create_model, model_validator
 
@@ -52,6 +52,9 @@ class ObjectiveSettings(create_model("TermSettings", __base__=Section, **_weight
 
 class DistillationSettings(Section):
     """How the student is trained on the stored vectors."""
+
+    #: Whether there are candidates to rank.
+    ranks_candidates: ClassVar[bool] = False
 
     objective: ObjectiveSettings = ObjectiveSettings()
     """The terms of the loss."""
@@ -115,6 +118,11 @@ class DistillationSettings(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        for term, _ in self.objective.weighted_terms():
+            if term.ranks_candidates and not self.ranks_candidates:
+                raise problem(
+                    f"objective.{term.name}", "it ranks candidates, which `retrieval` has; give it a weight there"
+                )
         if self.keep == "last" and self.patience is not None:
             raise problem("patience", "it counts validations by what `keep` names; with `keep: last` it must be null")
         if self.keep == "sts" and self.validation_sts is None:

@@ -37,6 +37,8 @@ def validated_settings(config: Any, files: Sequence[ConfigFile] = ()) -> Setting
     for name in settings.variants:
         variant = _validated(Variant, settings.merged_variant(name), ("variants", name), files)
         _refuse_other_dimensions(settings, name, variant)
+        if variant.retrieval is not None:
+            _refuse_unreadable_queries(settings, name, variant)
     return settings
 
 
@@ -51,6 +53,26 @@ def _refuse_other_dimensions(settings: Settings, name: str, variant: Variant) ->
                 f"variant {name!r} has {variant.student.dimensions} dimensions (student.dimensions), so that its vectors "
                 "cannot be compared with the teacher's; leave one of the two out",
             )
+
+
+def _refuse_unreadable_queries(settings: Settings, name: str, variant: Variant) -> None:
+    """Refuse to train on queries and documents of which there are none, or none whose vectors the student can give."""
+    if not settings.query_languages:
+        raise ConfigError(
+            "queries.pairs", f"variant {name!r} has `retrieval`, but no language has pairs, and `made` is 0"
+        )
+    if settings.teacher.reads != "text":
+        raise ConfigError(
+            f"variants.{name}.retrieval",
+            f"the teacher reads aligned texts (teacher.reads: {settings.teacher.reads}), which queries and documents have not; "
+            "leave `retrieval` out",
+        )
+    if variant.student.dimensions is not None:
+        raise ConfigError(
+            f"variants.{name}.retrieval",
+            f"the student has {variant.student.dimensions} dimensions (student.dimensions), the teacher's vectors of queries "
+            "and documents have others; leave one of the two out",
+        )
 
 
 def refuse_unwritable(root: Path) -> None:

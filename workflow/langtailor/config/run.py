@@ -16,7 +16,9 @@ from langtailor.config.evaluation import EvaluationSettings, TaskNeeds
 from langtailor.config.export import ExportSettings
 from langtailor.config.initialisation import InitialisationSettings
 from langtailor.config.publish import PublishSettings
+from langtailor.config.queries import QuerySettings
 from langtailor.config.report import ReportSettings
+from langtailor.config.retrieval import RetrievalSettings
 from langtailor.config.student import StudentSettings
 from langtailor.config.teacher import TeacherSettings, is_local, is_prompt_name
 from langtailor.config.variants import CUT, Variant, VariantOverrides, clone_owner, compared_models, cut_variant, merged
@@ -54,6 +56,10 @@ class Settings(Section):
     distillation: DistillationSettings | None = DistillationSettings()
     """How the student is trained on the stored vectors. `null` trains none: the student is the clone, cut and perhaps
     with new tokens."""
+    queries: QuerySettings = QuerySettings()
+    """Queries and the documents that answer them, for `retrieval`."""
+    retrieval: RetrievalSettings | None = None
+    """How the student is then trained for retrieval on `queries`. `null` leaves it as it is."""
     export: ExportSettings = ExportSettings()
     """Exports of the student to other runtimes."""
     # Not a default value: the kinds of its tasks are not registered yet.
@@ -83,6 +89,12 @@ class Settings(Section):
             )
         for lang in self.corpus.languages:
             self.source(lang)
+        for lang in self.queries.pairs:
+            if lang not in self.corpus.languages:
+                raise problem(
+                    f"queries.pairs.{lang}",
+                    f"there is no such language in corpus.languages {sorted(self.corpus.languages)}",
+                )
         for name in self.evaluation.tasks:
             try:
                 self.task_needs(name)
@@ -194,7 +206,16 @@ class Settings(Section):
     def written_prompts(self) -> tuple[str, ...]:
         """Prompts that the configuration writes out, sorted. Those that it names are among the model's own."""
         prompts = {self.teacher.prompt or ""}.union(*(self.task_needs(name).prompts for name in self.evaluation.tasks))
+        if self.query_languages:
+            prompts |= {self.queries.query_prompt or "", self.queries.document_prompt or ""}
         return tuple(sorted(prompt for prompt in prompts if prompt and not is_prompt_name(prompt)))
+
+    @property
+    def query_languages(self) -> list[str]:
+        """Languages with queries and documents, where a variant is trained on these; sorted."""
+        if not any(variant.retrieval for variant in self.complete_variants.values()):
+            return []
+        return sorted(lang for lang in self.corpus.languages if lang in self.queries.pairs or self.queries.made)
 
     def variant(self, name: str) -> Variant:
         """A variant's complete sections: the top-level ones with its overrides; or one of :attr:`cut_variants`."""

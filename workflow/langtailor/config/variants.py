@@ -9,6 +9,7 @@ from langtailor.config.base import Section
 from langtailor.config.distillation import DistillationSettings
 from langtailor.config.export import ExportSettings
 from langtailor.config.initialisation import InitialisationSettings
+from langtailor.config.retrieval import RetrievalSettings
 from langtailor.config.student import StudentSettings
 from langtailor.config.vocabulary import GraftSettings, VocabularySettings
 
@@ -19,6 +20,7 @@ STEPS = {
     "grafted": "grafted",
     "reduced": "reduced",
     "trained": "trained",
+    "retrieval": "trained for retrieval",
 }
 #: What the name of a variant that is only cut ends with, where no variant of the configuration is that one. No name in a
 #: configuration has a dot.
@@ -36,6 +38,8 @@ class VariantOverrides(Section):
     """Overrides of `student`."""
     distillation: dict[str, Any] | None = {}
     """Overrides of `distillation`; `null` leaves this student untrained."""
+    retrieval: dict[str, Any] | None = {}
+    """Overrides of `retrieval`; `null` leaves this student without it."""
     export: dict[str, Any] = {}
     """Overrides of `export`."""
 
@@ -47,6 +51,7 @@ class Variant(Section):
     initialisation: InitialisationSettings
     student: StudentSettings = StudentSettings()
     distillation: DistillationSettings | None
+    retrieval: RetrievalSettings | None = None
     export: ExportSettings = ExportSettings()
 
     @property
@@ -100,7 +105,8 @@ def compared_models(name: str, variants: Mapping[str, Variant]) -> dict[str, str
     """The models that a variant is judged by: the folder below ``evaluation/`` by step.
 
     The steps are ``teacher``, ``cut`` (only cut), ``grafted`` where there may be new tokens, ``reduced`` where it has fewer
-    layers or dimensions, and ``trained`` where it is trained. The last one is the student.
+    layers or dimensions, ``trained`` where it is trained, and ``retrieval`` where it is then trained for that. The last one
+    is the student.
     """
     variant = variants[name]
     models = {"teacher": "teacher", "cut": f"{cut_variant(name, variants)}/clone"}
@@ -109,7 +115,9 @@ def compared_models(name: str, variants: Mapping[str, Variant]) -> dict[str, str
     if variant.student.is_reduced:
         models["reduced"] = f"{name}/reduced"
     if variant.distillation is not None:
-        models["trained"] = f"{name}/student"
+        models["trained"] = f"{name}/distilled" if variant.retrieval else f"{name}/student"
+    if variant.retrieval is not None:
+        models["retrieval"] = f"{name}/student"
     return models
 
 

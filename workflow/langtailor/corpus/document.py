@@ -22,7 +22,7 @@ class Document:
     pair: str | None = None
 
 
-def document_hash(purpose: Literal["order", "split", "short"], seed: int, document_id: str) -> int:
+def document_hash(purpose: Literal["order", "split", "short", "part"], seed: int, document_id: str) -> int:
     """A 64-bit number drawn from a document's id; numbers of different purposes are independent."""
     data = f"{seed}\0{document_id}".encode()
     return int.from_bytes(hashlib.blake2b(data, digest_size=8, person=purpose.encode()).digest(), "big")

@@ -24,10 +24,12 @@ from torch import Tensor
 
 from langtailor.distillation.data import Passages
 from langtailor.distillation.objectives import Objective
-from langtailor.distillation.student import Student, to_device
+from langtailor.distillation.student import Student
+from langtailor.distillation.targets import targets_of
 from langtailor.errors import TrainingError
 from langtailor.models.cpu_workers import each_core
 from langtailor.models.length_batches import Rows, cheapest_batches, longest_first
+from langtailor.objectives.term import Targets
 
 _LOG = logging.getLogger("langtailor")
 Terms = dict[str, Tensor]
@@ -127,7 +129,7 @@ class BatchGradient:
 
         def differentiate(index: int) -> tuple[Terms, Gradients]:
             share = len(batches[index]) / batch
-            terms = self._objective(forward[index](), *targets[index])
+            terms = self._objective(forward[index](), targets[index])
             gradients = torch.autograd.grad(terms["loss"] * share, parameters, allow_unused=True)
             return {name: share * term.detach() for name, term in terms.items()}, gradients
 
@@ -144,7 +146,7 @@ class BatchGradient:
         with each_core() as run:
             vectors = list(run(lambda forward_pass: forward_pass(), forward))
             all_vectors = torch.cat([part.detach() for part in vectors]).requires_grad_()
-            terms = self._objective(all_vectors, *self._targets(rows))
+            terms = self._objective(all_vectors, self._targets(rows))
             (gradient,) = torch.autograd.grad(terms["loss"], [all_vectors])
 
             def differentiate(index: int) -> Gradients:
@@ -162,7 +164,7 @@ class BatchGradient:
         for index, (forward_pass, rows) in enumerate(zip(forward, batches, strict=True)):
             with self._sync_if(index == len(batches) - 1):
                 targets = self._targets(rows)  # on their way while the device computes
-                terms = self._objective(forward_pass(), *targets)
+                terms = self._objective(forward_pass(), targets)
                 share = len(rows) / batch
                 # Over processes gradients are averaged, not added.
                 torch.autograd.backward(terms["loss"] * share * self._world)
@@ -174,7 +176,7 @@ class BatchGradient:
     def _one_graph(self, forward: list[ForwardPass], rows: Rows) -> Terms:
         targets = self._targets(rows)
         vectors = torch.cat([forward_pass() for forward_pass in forward])
-        terms = self._objective(vectors, *targets)
+        terms = self._objective(vectors, targets)
         torch.autograd.backward(terms["loss"])
         return {name: term.detach() for name, term in terms.items()}
 
@@ -183,7 +185,7 @@ class BatchGradient:
             vectors = torch.cat([forward_pass() for forward_pass in forward])
         all_vectors = self._accelerator.gather(vectors).requires_grad_()
         all_rows = np.concatenate([order[rank :: self._world] for rank in range(self._world)])
-        terms = self._objective(all_vectors, *self._targets(all_rows))
+        terms = self._objective(all_vectors, self._targets(all_rows))
         (gradients,) = torch.autograd.grad(terms["loss"], [all_vectors])
         gradient = gradients.chunk(self._world)[self._rank] * self._world
         for index, (forward_pass, part) in enumerate(zip(forward, parts, strict=True)):
@@ -201,10 +203,9 @@ class BatchGradient:
 
         return forward_pass
 
-    def _targets(self, rows: Rows) -> tuple[Tensor, Tensor]:
-        """The teacher's vectors of some rows, and the numbers of the texts that it read."""
-        device = self._accelerator.device
-        return to_device(self._passages.targets(rows), device), to_device(self._passages.texts(rows), device)
+    def _targets(self, rows: Rows) -> Targets:
+        """What the student's vectors of some rows are compared with."""
+        return targets_of(self._passages, rows, self._accelerator.device)
 
     def _sync_if(self, last: bool) -> AbstractContextManager[None]:
         """Processes exchange gradients once, in the last backward pass."""

@@ -6,7 +6,6 @@ to the process that has started them, and they end when it does.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import subprocess
@@ -15,10 +14,10 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from langtailor.config.distillation import DistillationSettings
-from langtailor.distillation.train import distil
+from pydantic import TypeAdapter
+
+from langtailor.distillation.train import Training, distil
 from langtailor.errors import LangtailorError, TrainingError
 from langtailor.models.child_process import child_environment
 from langtailor.models.precision import allow_tf32
@@ -42,40 +41,27 @@ class Processes:
     gpus: Sequence[str] = ()
 
 
-def distil_in_processes(
-    processes: Processes,
-    clone: Path,
-    tokens: Mapping[str, Path],
-    vectors: Mapping[str, Sequence[Path]],
-    settings: DistillationSettings,
-    seed: int,
-    checkpoints: Path,
-    out: Path,
-    *,
-    trust_remote_code: bool = False,
-) -> None:
-    """:func:`langtailor.distillation.train.distil` in several processes; the other arguments are those of that function.
+#: A training as a file has it.
+_TRAINING = TypeAdapter(Training)
+
+
+def distil_in_processes(training: Training, processes: Processes) -> None:
+    """:func:`langtailor.distillation.train.distil` in several processes.
+
+    Args:
+        training: what is trained, on what and how.
+        processes: where.
 
     Raises:
         TrainingError: a process has failed; says what it said.
     """
-    arguments = {
-        "clone": str(clone),
-        "tokens": {lang: str(path) for lang, path in tokens.items()},
-        "vectors": {lang: list(map(str, paths)) for lang, paths in vectors.items()},
-        "settings": settings.model_dump(mode="json"),
-        "seed": seed,
-        "device": "cuda" if processes.gpus else "cpu",
-        "checkpoints": str(checkpoints),
-        "out": str(out),
-        "trust_remote_code": trust_remote_code,
-    }
-    with scratch_directory(out) as folder:
+    with scratch_directory(training.out) as folder:
         file = folder / "training.json"
-        file.write_text(json.dumps(arguments), encoding="utf-8")
+        file.write_bytes(_TRAINING.dump_json(training))
         _LOG.info("training in %d processes", processes.count)
         launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", str(processes.count)]
-        status = _run([sys.executable, "-m", *launcher, "-m", __name__, str(file)], _environment(processes))
+        device = "cuda" if processes.gpus else "cpu"
+        status = _run([sys.executable, "-m", *launcher, "-m", __name__, str(file), device], _environment(processes))
         if status:
             said = _error_file(file)
             raise TrainingError(
@@ -118,26 +104,16 @@ def _error_file(file: Path) -> Path:
     return file.with_suffix(".error")
 
 
-def _work(file: Path) -> None:
+def _work(file: Path, device: str) -> None:
     """What each process does."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     first = os.environ["RANK"] == "0"
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stderr, force=True)
     _LOG.setLevel(logging.INFO if first else logging.ERROR)
     allow_tf32()
-    arguments: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    training = _TRAINING.validate_json(file.read_bytes())
     try:
-        distil(
-            Path(arguments["clone"]),
-            {lang: Path(path) for lang, path in arguments["tokens"].items()},
-            {lang: list(map(Path, paths)) for lang, paths in arguments["vectors"].items()},
-            DistillationSettings(**arguments["settings"]),
-            arguments["seed"],
-            arguments["device"],
-            Path(arguments["checkpoints"]),
-            Path(arguments["out"]),
-            trust_remote_code=arguments["trust_remote_code"],
-        )
+        distil(training, device)
     except LangtailorError as error:
         _error_file(file).write_text(str(error), encoding="utf-8")
         sys.exit(1)
@@ -150,4 +126,4 @@ def _end_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    _work(Path(sys.argv[1]))
+    _work(Path(sys.argv[1]), sys.argv[2])

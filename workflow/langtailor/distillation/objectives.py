@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from torch.nn import functional
 from langtailor.config.distillation import ObjectiveSettings
 from langtailor.errors import ConfigError
 from langtailor.models.similarity import Similarity
-from langtailor.objectives.term import objective_terms
+from langtailor.objectives.term import Targets, objective_terms
 
 _LOG = logging.getLogger("langtailor")
 
@@ -57,29 +57,29 @@ class Objective:
                     f"found {width}; the vectors have {dimension} dimensions, give smaller ones",
                 )
 
-    def __call__(self, student: Tensor, teacher: Tensor, texts: Tensor) -> dict[str, Tensor]:
+    def __call__(self, student: Tensor, targets: Targets) -> dict[str, Tensor]:
         """The loss and its unweighted terms.
 
         Args:
             student: float32, shape (n, d).
-            teacher: float32, shape (n, d).
-            texts: numbers of the texts that the teacher read; int64, shape (n,).
+            targets: what these vectors are compared with.
 
         Returns:
             Scalars: ``loss``, which carries gradients, and each term with a weight, averaged over the dimensions.
         """
-        parts = [self._losses(student, teacher, teacher, texts)]
+        parts = [self._losses(student, targets, targets.teacher)]
         for width in self.settings.matryoshka:
-            small, small_teacher = (functional.normalize(vectors[:, :width]) for vectors in (student, teacher))
+            small, small_targets = functional.normalize(student[:, :width]), targets.truncated(width)
             whole = self.settings.matryoshka_similarities == "full"
-            parts.append(self._losses(small, small_teacher, teacher if whole else small_teacher, texts))
+            parts.append(self._losses(small, small_targets, targets.teacher if whole else small_targets.teacher))
         losses = {name: torch.stack([part[name] for part in parts]).mean() for name in parts[0]}
         return {"loss": self._weighted(losses), **{name: loss.detach() for name, loss in losses.items()}}
 
-    def _losses(self, student: Tensor, teacher: Tensor, any_width: Tensor, texts: Tensor) -> dict[str, Tensor]:
+    def _losses(self, student: Tensor, targets: Targets, any_width: Tensor) -> dict[str, Tensor]:
         """Each term's value; terms that allow another width are given the teacher's vectors ``any_width``."""
+        other = replace(targets, teacher=any_width)
         return {
-            term.name: term.loss(student, any_width if term.allows_other_width else teacher, texts)
+            term.name: term.loss(student, other if term.allows_other_width else targets)
             for term, _ in self.settings.weighted_terms()
         }
 

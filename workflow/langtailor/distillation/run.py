@@ -260,16 +260,17 @@ def check_fit(data: Data, student: Student, settings: DistillationSettings, proc
         ConfigError: names the setting.
     """
     languages = sorted(data.inputs["tokens"])
+    section = "retrieval" if "candidates" in data.inputs else "distillation"
     if unknown := sorted(set(settings.language_weights) - set(languages)):
-        raise ConfigError("distillation.language_weights", f"found {unknown[0]!r}, which is not one of {languages}")
+        raise ConfigError(f"{section}.language_weights", f"found {unknown[0]!r}, which is not one of {languages}")
     if settings.keep != "last" and not len(data.validation):
         raise ConfigError(
-            "distillation.keep",
+            f"{section}.keep",
             f"found {settings.keep!r}, but the validation split is empty; take `last` or raise the validation quotas",
         )
     if settings.batch_size % processes:
         raise ConfigError(
-            "distillation.batch_size",
+            f"{section}.batch_size",
             f"found {settings.batch_size}, which {processes} processes cannot divide evenly; take a multiple",
         )
     width, stored_width = student.model.get_embedding_dimension(), data.train.dimension

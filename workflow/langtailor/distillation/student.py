@@ -26,7 +26,7 @@ from langtailor.models.length_batches import padded
 from langtailor.models.loading import load_sentence_transformer
 from langtailor.models.precision import computes_bfloat16
 from langtailor.models.safetensors_file import stored_dtype
-from langtailor.storage.artifacts import MANIFEST_NAME
+from langtailor.storage.artifacts import MANIFEST_NAME, manifest_in
 from langtailor.storage.tables import MAPPING, MAPPING_NAME, read_table
 
 if TYPE_CHECKING:
@@ -81,10 +81,7 @@ class Student:
         # A dense gradient of the table would be allocated, zeroed and added for each micro-batch, which takes a CPU longer
         # than a layer. A GPU does that in no time, and processes exchange dense gradients.
         self._table.sparse = device.type == "cpu" and not torch.distributed.is_initialized()
-        self.new_rows = read_new_rows(clone).to(device)
-        if len(self.new_rows) != len(self.embedding):
-            mapped, rows = len(self.new_rows), len(self.embedding)
-            raise ArtifactError(clone / MAPPING_NAME, f"has {mapped:,} rows for an embedding table of {rows:,}")
+        self.new_rows = read_new_rows(clone, len(self.embedding)).to(device)
         self._device, self._settings, self._prompt_length = device, settings, prompt_length
         self._forward: torch.nn.Module = self.model
         if settings.gradient_checkpointing:
@@ -171,16 +168,24 @@ def to_device(array: NDArray[Any], device: torch.device) -> Tensor:
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
-def read_new_rows(clone: Path) -> Tensor:
+def read_new_rows(clone: Path, rows: int) -> Tensor:
     """Which rows of a clone's embedding table belong to tokens that the teacher does not have; bool, shape (V,).
 
+    Args:
+        clone: a clone, or a model that has been trained already, whose new rows are like all others.
+        rows: of its embedding table.
+
     Raises:
-        ArtifactError: the mapping is missing or damaged.
+        ArtifactError: the mapping is missing or damaged, or has another number of rows.
     """
+    if manifest_in(clone).kind == "distilled":
+        return torch.zeros(rows, dtype=torch.bool)
     table, manifest = read_table(clone / MAPPING_NAME, "mapping", MAPPING, ["new_id"])
     new = torch.zeros(len(table), dtype=torch.bool)
     for first, last in manifest.facts["new_rows"]:
         new[first : last + 1] = True
+    if len(new) != rows:
+        raise ArtifactError(clone / MAPPING_NAME, f"has {len(new):,} rows for an embedding table of {rows:,}")
     return new
 
 

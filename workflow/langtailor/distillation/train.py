@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 
 from langtailor.config.distillation import DistillationSettings, ObjectiveSettings
 from langtailor.distillation.checkpoints import Checkpoints
-from langtailor.distillation.data import load_data
+from langtailor.distillation.data import CandidateFile, Data, load_data
 from langtailor.distillation.objectives import Objective
 from langtailor.distillation.run import Run
 from langtailor.distillation.student import Student, write_student
@@ -34,35 +35,49 @@ NON_SEMANTIC_SETTINGS = ("checkpoint_minutes", "tensorboard")
 COMPUTE_LIBRARIES = ("torch", "transformers", "sentence-transformers")
 
 
-def distil(
-    clone: Path,
-    tokens: Mapping[str, Path],
-    vectors: Mapping[str, Sequence[Path]],
-    settings: DistillationSettings,
-    seed: int,
-    device: str,
-    checkpoints: Path,
-    out: Path,
-    *,
-    trust_remote_code: bool = False,
-) -> None:
-    """Train a clone to give the teacher's vectors.
+@dataclass(frozen=True)
+class Training:
+    """What is trained, on what and how, and where the result goes.
 
-    Runs in one process, or in each of several that ``accelerate launch`` or ``torchrun`` started.
-
-    Args:
-        clone: the clone (kind ``clone``).
+    Attributes:
+        clone: the model to start from: a clone (kind ``clone``), or one that is trained already (kind ``distilled``).
         tokens: token file by language, made with the clone's tokenizer and ``settings.max_length``.
         vectors: vector shards by language, in order.
         settings: the objective and the training schedule.
         seed: of the order of passages and of dropout.
-        device: ``cpu`` or ``cuda``.
         checkpoints: folder of this run's checkpoints and live metrics. An interrupted run with the same inputs and
             settings resumes from there; the checkpoints are removed once ``out`` is written.
         out: the trained model (kind ``distilled``): the clone's files with new weights, and ``training.jsonl``. Its
             facts give ``steps`` done of ``planned_steps``, ``kept_step``, and the validations ``before`` and ``after``
             (that of the student), each with ``loss`` and ``cosine`` over all and by language, and ``interpolation``.
+        candidates: in retrieval, those of queries and documents, which there take the place of languages.
         trust_remote_code: run Python code that comes with the model.
+    """
+
+    clone: Path
+    tokens: Mapping[str, Path]
+    vectors: Mapping[str, Sequence[Path]]
+    settings: DistillationSettings
+    seed: int
+    checkpoints: Path
+    out: Path
+    candidates: Mapping[str, CandidateFile] = field(default_factory=dict)
+    trust_remote_code: bool = False
+
+    def data(self) -> Data:
+        """Open and check what it reads; see :func:`~langtailor.distillation.data.load_data`."""
+        trust = self.trust_remote_code
+        return load_data(self.clone, self.tokens, self.vectors, self.settings, self.candidates, trust_remote_code=trust)
+
+
+def distil(training: Training, device: str) -> None:
+    """Train a model to give the teacher's vectors.
+
+    Runs in one process, or in each of several that ``accelerate launch`` or ``torchrun`` started.
+
+    Args:
+        training: what is trained, on what and how.
+        device: ``cpu`` or ``cuda``.
 
     Raises:
         ArtifactError: an input is damaged or the inputs do not belong together.
@@ -77,19 +92,20 @@ def distil(
         # Modules that the pooling does not read (BERT's own pooler) take no gradient; buffers are constants.
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=False)],
     )
-    data = load_data(clone, tokens, vectors, settings, trust_remote_code=trust_remote_code)
-    student = Student(clone, settings, accelerator.device, data.prompt_length, trust_remote_code=trust_remote_code)
+    data, clone, settings = training.data(), training.clone, training.settings
+    trust = training.trust_remote_code
+    student = Student(clone, settings, accelerator.device, data.prompt_length, trust_remote_code=trust)
     Objective(settings.objective).warn_of_free_length(Similarity(ModelInfo.read(clone).similarity))
-    made_by = {**settings.model_dump(mode="json"), "seed": seed}
-    store = Checkpoints(checkpoints, _fingerprint(made_by, data.inputs, settings.objective))
-    run = Run(accelerator, student, data, settings, seed, store, checkpoints)
+    made_by = {**settings.model_dump(mode="json"), "seed": training.seed}
+    store = Checkpoints(training.checkpoints, _fingerprint(made_by, data.inputs, settings.objective))
+    run = Run(accelerator, student, data, settings, training.seed, store, training.checkpoints)
     try:
         facts = run.finish()
     finally:
         store.wait()
     if accelerator.is_main_process:
         _LOG.info("writing the student")
-        with atomic_directory(out) as folder:
+        with atomic_directory(training.out) as folder:
             write_student(student, clone, folder)
             (folder / "training.jsonl").write_text(run.metrics.text(), encoding="utf-8")
             seal_directory(folder, Manifest("distilled", made_by, data.inputs, facts))

@@ -17,10 +17,12 @@ from langtailor.distillation.data import Passages
 from langtailor.distillation.objectives import Objective
 from langtailor.distillation.sts_pairs import StsDevSet
 from langtailor.distillation.student import Student
+from langtailor.distillation.targets import targets_of
 from langtailor.distillation.tokens import Ids
 from langtailor.errors import TrainingError
 from langtailor.models.cpu_workers import each_core
 from langtailor.models.length_batches import Rows, cheapest_batches, longest_first
+from langtailor.objectives.term import Targets
 
 _LOG = logging.getLogger("langtailor")
 
@@ -95,9 +97,7 @@ class Validator:
         self._accelerator, self._student, self._objective = accelerator, student, objective
         self._passages, self._batch_size, self._sts_dev_set = passages, batch_size, sts_dev_set
         self._languages, self._rows = _first_of_each(passages.languages, most)
-        self._targets, self._texts = (
-            torch.from_numpy(read(self._rows)).to(accelerator.device) for read in (passages.targets, passages.texts)
-        )
+        self._targets = targets_of(passages, self._rows, accelerator.device)
 
     def __call__(self, budget: int) -> Validation:
         """Measure the student as it is, in micro-batches of at most ``budget`` tokens."""
@@ -108,7 +108,7 @@ class Validator:
         if self._sts_dev_set is not None:
             sts = self._sts_dev_set.spearman(self._encode(self._sts_dev_set.take, self._sts_dev_set.lengths, budget))
         self._student.train(True)
-        metrics = measure(vectors, self._targets, self._texts, self._languages, self._objective, self._batch_size)
+        metrics = measure(vectors, self._targets, self._languages, self._objective, self._batch_size)
         return replace(metrics, sts=sts)
 
     def _encode(self, tokens: Callable[[Rows], list[Ids]], lengths: Ids, budget: int) -> Tensor:
@@ -158,8 +158,7 @@ def _first_of_each(languages: Mapping[str, slice], most: int | None) -> tuple[di
 @torch.no_grad()
 def measure(
     student: Tensor,
-    teacher: Tensor,
-    texts: Tensor,
+    targets: Targets,
     languages: Mapping[str, slice],
     objective: Objective,
     batch_size: int,
@@ -168,27 +167,22 @@ def measure(
 
     Args:
         student: float32, shape (n, d).
-        teacher: float32, shape (n, d).
-        texts: numbers of the texts that the teacher read; int64, shape (n,).
+        targets: what they are compared with.
         languages: each language's rows; together all rows, none empty.
         objective: the training objective; a language's last, smaller batch is weighted by its size.
         batch_size: passages in a batch of the objective.
     """
     metrics = {
-        lang: _split_metrics(student[rows], teacher[rows], texts[rows], objective, batch_size)
-        for lang, rows in languages.items()
+        lang: _split_metrics(student[rows], targets[rows], objective, batch_size) for lang, rows in languages.items()
     }
     return Validation(_mean(list(metrics.values())), metrics)
 
 
-def _split_metrics(
-    student: Tensor, teacher: Tensor, texts: Tensor, objective: Objective, batch_size: int
-) -> SplitMetrics:
-    batches = [torch.split(tensor, batch_size) for tensor in (student, teacher, texts)]
-    losses = [float(objective(*batch)["loss"]) * len(batch[0]) for batch in zip(*batches, strict=True)]
-    return SplitMetrics(
-        sum(losses) / len(student), float(functional.cosine_similarity(student, teacher).mean()), len(student)
-    )
+def _split_metrics(student: Tensor, targets: Targets, objective: Objective, batch_size: int) -> SplitMetrics:
+    batches = [slice(start, start + batch_size) for start in range(0, len(student), batch_size)]
+    losses = [float(objective(student[rows], targets[rows])["loss"]) * len(student[rows]) for rows in batches]
+    cosine = float(functional.cosine_similarity(student, targets.teacher).mean())
+    return SplitMetrics(sum(losses) / len(student), cosine, len(student))
 
 
 def _mean(parts: list[SplitMetrics]) -> SplitMetrics:

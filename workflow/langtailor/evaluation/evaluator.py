@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from langtailor.errors import ConfigError
 from langtailor.evaluation.encoding import encode_texts
 from langtailor.models.folder import ModelInfo
 from langtailor.models.loading import load_teacher
-from langtailor.models.prompts import find_prompt
+from langtailor.models.prompts import Role, find_prompt, role_prompt
 from langtailor.models.similarity import Similarity
 from langtailor.storage.artifacts import directory_digest
 
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 _LOG = logging.getLogger("langtailor")
-Role = Literal["query", "document"]
-#: Names of the prompt of a role, as sentence-transformers looks for them: the first that is there.
-_ROLE_PROMPTS: Mapping[Role, tuple[str, ...]] = {"query": ("query",), "document": ("document", "passage", "corpus")}
 
 
 class Evaluator:
@@ -70,15 +67,8 @@ class Evaluator:
         return load_teacher(self.folder, self._teacher, self._device)
 
     def role_prompt(self, role: Role) -> str | None:
-        """The prompt that the model itself has for queries or for documents.
-
-        Its name, or an empty text where the model has one for the other role alone; ``None`` where it tells no roles
-        apart. As ``encode_query`` and ``encode_document`` of sentence-transformers, but that an empty ``document``, which
-        these put into a model that has none, does not hide ``passage``.
-        """
-        prompts = self._info.prompts
-        names = {each: next((name for name in named if prompts.get(name)), "") for each, named in _ROLE_PROMPTS.items()}
-        return names[role] if any(names.values()) else None
+        """The model's own prompt for a role; see :func:`~langtailor.models.prompts.role_prompt`."""
+        return role_prompt(self._info, role)
 
     def vectors(
         self,

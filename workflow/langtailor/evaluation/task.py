@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -95,6 +95,14 @@ class EvaluationTask(Task):
             SourceError: a file cannot be used.
             ConfigError: a setting does not fit the model.
         """
+
+    def texts(self) -> Iterable[str]:
+        """The texts of the task's own files, which a training on queries and documents leaves out; none where it has no files.
+
+        Raises:
+            SourceError: a file cannot be used.
+        """
+        return ()
 
 
 class VectorTask(EvaluationTask):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from langtailor.config.teacher import is_prompt_name
 from langtailor.errors import ConfigError
@@ -12,6 +12,9 @@ from langtailor.models.folder import ModelInfo
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
+Role = Literal["query", "document"]
+#: Names of the prompt of a role, as sentence-transformers looks for them: the first that is there.
+_ROLE_PROMPTS: Mapping[Role, tuple[str, ...]] = {"query": ("query",), "document": ("document", "passage", "corpus")}
 #: A text after a prompt, of which no part joins the prompt's tokens.
 _TEXT = "x"
 
@@ -37,6 +40,18 @@ def find_prompt(info: ModelInfo, prompt: str | None, key: str = "teacher.prompt"
             f"before the text, such as {prompt + ': '!r}",
         )
     return info.prompts.get(prompt, prompt)
+
+
+def role_prompt(info: ModelInfo, role: Role) -> str | None:
+    """The prompt that a model itself has for queries or for documents.
+
+    Its name, or an empty text where the model has one for the other role alone; ``None`` where it tells no roles
+    apart. As ``encode_query`` and ``encode_document`` of sentence-transformers, but that an empty ``document``, which
+    these put into a model that has none, does not hide ``passage``.
+    """
+    prompts = info.prompts
+    names = {each: next((name for name in named if prompts.get(name)), "") for each, named in _ROLE_PROMPTS.items()}
+    return names[role] if any(names.values()) else None
 
 
 def all_prompts(info: ModelInfo, written: Iterable[str]) -> dict[str, str]:

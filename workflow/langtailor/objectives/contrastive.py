@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from langtailor.objectives.term import Term, objective_term, similarity_matrix
+from langtailor.objectives.term import Targets, Term, objective_term, similarity_matrix
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,7 +22,7 @@ class Contrastive(Term):
     temperature: Annotated[float, Field(gt=0)] = 0.05
     """Temperature of the contrastive term."""
 
-    def loss(self, student: Tensor, teacher: Tensor, texts: Tensor) -> Tensor:
+    def loss(self, student: Tensor, targets: Targets) -> Tensor:
         """Mean of -log(exp(ŝᵢ·t̂ᵢ / τ) / Σⱼ exp(ŝᵢ·t̂ⱼ / τ)) (van den Oord et al. 2018, arXiv 1807.03748).
 
         The other passages' stored vectors are the negatives. Those of the same text, which a parallel corpus holds once
@@ -31,7 +31,7 @@ class Contrastive(Term):
         import torch
         from torch.nn import functional
 
-        logits = similarity_matrix(student, teacher) / self.temperature
+        logits = similarity_matrix(student, targets.teacher) / self.temperature
         own = torch.arange(len(logits), device=logits.device)
-        same_text = (texts[:, None] == texts) & (own[:, None] != own)
+        same_text = (targets.texts[:, None] == targets.texts) & (own[:, None] != own)
         return functional.cross_entropy(logits.masked_fill(same_text, -torch.inf), own)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from langtailor.objectives.term import Term, objective_term
+from langtailor.objectives.term import Targets, Term, objective_term
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,8 +17,8 @@ class MeanSquaredError(Term):
     name = "mse"
     keeps_length = True
 
-    def loss(self, student: Tensor, teacher: Tensor, texts: Tensor) -> Tensor:
+    def loss(self, student: Tensor, targets: Targets) -> Tensor:
         """Mean of (s - t)² over passages and dimensions (arXiv 2004.09813, equation 1)."""
         from torch.nn import functional
 
-        return functional.mse_loss(student, teacher)
+        return functional.mse_loss(student, targets.teacher)

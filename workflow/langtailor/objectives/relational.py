@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from langtailor.objectives.term import Term, objective_term, similarity_matrix
+from langtailor.objectives.term import Targets, Term, objective_term, similarity_matrix
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,11 +18,13 @@ class Relational(Term):
     compares_passages = True
     allows_other_width = True
 
-    def loss(self, student: Tensor, teacher: Tensor, texts: Tensor) -> Tensor:
+    def loss(self, student: Tensor, targets: Targets) -> Tensor:
         """Mean of (ŝᵢ·ŝⱼ - t̂ᵢ·t̂ⱼ)² over all pairs of the batch, of vectors scaled to length 1.
 
         Stella and Jasper (arXiv 2412.19048) mix 10 x cosine with 200 x this.
         """
         from torch.nn import functional
 
-        return functional.mse_loss(similarity_matrix(student, student), similarity_matrix(teacher, teacher))
+        return functional.mse_loss(
+            similarity_matrix(student, student), similarity_matrix(targets.teacher, targets.teacher)
+        )

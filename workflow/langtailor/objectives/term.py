@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict
@@ -11,6 +12,44 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _TERMS: dict[str, type[Term]] = {}
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What the student's vectors of some passages are compared with, a row a passage.
+
+    Attributes:
+        teacher: the teacher's stored vectors of the same passages; float32, shape (n, d).
+        texts: numbers of the texts that the teacher read for them, equal for equal texts; int64, shape (n,).
+        candidates: in retrieval, the teacher's stored vectors of documents that may answer a query, or of queries that a
+            document may answer, the right one first; float32, shape (n, k, d).
+        present: which of the candidates there are; bool, shape (n, k). Where the first is missing, no right one is known.
+    """
+
+    teacher: Tensor
+    texts: Tensor
+    candidates: Tensor | None = None
+    present: Tensor | None = None
+
+    def __getitem__(self, rows: slice) -> Targets:
+        """Those of some passages."""
+        return Targets(
+            self.teacher[rows],
+            self.texts[rows],
+            None if self.candidates is None else self.candidates[rows],
+            None if self.present is None else self.present[rows],
+        )
+
+    def truncated(self, width: int) -> Targets:
+        """The same with the first ``width`` components of each vector, scaled to length 1."""
+        from torch.nn import functional
+
+        teacher, candidates = (
+            None if vectors is None else functional.normalize(vectors[..., :width], dim=-1)
+            for vectors in (self.teacher, self.candidates)
+        )
+        assert teacher is not None
+        return replace(self, teacher=teacher, candidates=candidates)
 
 
 class Term(BaseModel, ABC):
@@ -24,6 +63,7 @@ class Term(BaseModel, ABC):
         compares_passages: whether its value for a batch is not the mean of its values for parts of the batch.
         allows_other_width: whether the teacher's vectors may have another width than the student's.
         keeps_length: whether it depends on the length of the student's vectors.
+        ranks_candidates: whether it compares with candidates, which only retrieval has.
     """
 
     model_config = ConfigDict(
@@ -35,15 +75,15 @@ class Term(BaseModel, ABC):
     compares_passages: ClassVar[bool] = False
     allows_other_width: ClassVar[bool] = False
     keeps_length: ClassVar[bool] = False
+    ranks_candidates: ClassVar[bool] = False
 
     @abstractmethod
-    def loss(self, student: Tensor, teacher: Tensor, texts: Tensor) -> Tensor:
+    def loss(self, student: Tensor, targets: Targets) -> Tensor:
         """The term's value for a batch, a scalar.
 
         Args:
             student: the student's vectors; float32, shape (n, d).
-            teacher: the teacher's stored vectors of the same passages; float32, shape (n, d).
-            texts: numbers of the texts that the teacher read for them, equal for equal texts; int64, shape (n,).
+            targets: what they are compared with.
         """
 
     @classmethod
@@ -71,12 +111,13 @@ def objective_term(term: TermT) -> TermT:
 def objective_terms() -> tuple[type[Term], ...]:
     """All registered terms, in the order of the configuration, in which they are also summed up.
 
-    Terms with a default weight stand first, then those of single passages, then those that compare passages; among
-    equals those with fewer parameters.
+    Terms with a default weight stand first, then those of single passages, those that compare passages and those that
+    rank candidates; among equals those with fewer parameters.
     """
 
-    def place(term: type[Term]) -> tuple[float, bool, int, str]:
-        return -term.default_weight, term.compares_passages, len(term.settings()), term.name
+    def place(term: type[Term]) -> tuple[float, bool, bool, int, str]:
+        parameters = len(term.settings())
+        return -term.default_weight, term.ranks_candidates, term.compares_passages, parameters, term.name
 
     return tuple(sorted(_TERMS.values(), key=place))
 
@@ -86,3 +127,19 @@ def similarity_matrix(left: Tensor, right: Tensor) -> Tensor:
     from torch.nn import functional
 
     return functional.normalize(left) @ functional.normalize(right).T
+
+
+def candidate_logits(vectors: Tensor, targets: Targets, temperature: float) -> Tensor:
+    """Cosines of each vector to its candidates over the temperature; float32, shape (n, k).
+
+    Candidates that are not there get so low a figure that their share of a softmax is 0, and no gradient is undefined.
+    """
+    import torch
+    from torch.nn import functional
+
+    assert targets.candidates is not None
+    assert targets.present is not None
+    cosines = torch.einsum(
+        "nd,nkd->nk", functional.normalize(vectors), functional.normalize(targets.candidates, dim=-1)
+    )
+    return (cosines / temperature).masked_fill(~targets.present, torch.finfo(cosines.dtype).min)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from langtailor.evaluation.collection import language_pair
 from langtailor.evaluation.comparison import Comparison
+from langtailor.sources.collection import language_pair
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from langtailor.report.language_matrix import LanguageMatrix, language_matrices
 from langtailor.report.plots import Plot, inline
 from langtailor.report.provenance import versions
 from langtailor.report.readings import ReadingGroup, readings
+from langtailor.report.retrieval import RetrievalPart, read_retrieval
 from langtailor.report.scores import score_plots, score_tables
 from langtailor.report.stages import StageRun, read_stages
 from langtailor.report.steps import StepTable, clone_name, model_folders, step_table, tokens_per_word
@@ -78,6 +79,7 @@ class VariantPart:
     training_note: str
     training_plots: Sequence[Plot]
     settings: str
+    retrieval: RetrievalPart | None = None
 
 
 @dataclass(frozen=True)
@@ -182,7 +184,8 @@ def _variant_part(
     clone = clone_name(models)
     vocabulary, manifest = tables.read_table(root / "vocabulary" / f"{clone}.parquet", "vocabulary", tables.VOCABULARY)
     certificate = read_json(root / "tokenizer" / clone / "certificate.json", "certificate")
-    student = ModelInfo.read(list(model_folders(root, models).values())[-1])
+    folders = list(model_folders(root, models).values())
+    student = ModelInfo.read(folders[-1])
     exports = {made: root / "export" / name / made for made in settings["export"]["formats"]}
     words = {
         who: tokens_per_word(root, step, models)
@@ -198,7 +201,7 @@ def _variant_part(
                 student=student,
                 new_tokens=vocabulary["teacher_id"].null_count,
                 reduction=_reduction(root / "reduction" / name / "model") if "reduced" in models else {},
-                trained="trained" in models,
+                trained="trained" in models or "retrieval" in models,
                 words={lang: (words["teacher"][lang], words["student"][lang]) for lang in targets},
             ),
             comparisons,
@@ -228,6 +231,7 @@ def _variant_part(
         training_note=training.note,
         training_plots=training.plots,
         settings=yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True),
+        retrieval=read_retrieval(root, folders[-1]) if "retrieval" in models else None,
     )
 
 

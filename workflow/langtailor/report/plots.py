@@ -23,9 +23,10 @@ MODEL_COLOURS = {
     "grafted": "#d55e00",
     "reduced": "#b5619a",
     "trained": "#0072b2",
+    "trained for retrieval": "#a8750a",
 }
 CATEGORIES = ("#0072b2", "#d55e00", "#009e73", "#b5619a", "#a8750a", "#7a7a7a", "#8a63d2", "#c4475a")
-_MARKERS = "osD^v"
+_MARKERS = "osD^vP"
 #: Inches; text stays legible where the page shows a plot on a phone.
 _WIDTH = 4.8
 #: Characters of a legend that stand side by side.

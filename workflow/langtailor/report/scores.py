@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from langtailor.config.variants import STEPS
-from langtailor.evaluation.collection import language_pair
 from langtailor.evaluation.comparison import Comparison, main_rows
 from langtailor.report import plots
 from langtailor.report.plots import Plot
+from langtailor.sources.collection import language_pair
 
 FERTILITY, AGREEMENT, SPEED = "tokens per word", "cosine", "passages per second"
 #: Rows of a task in the first table of scores: twelve languages and all together.

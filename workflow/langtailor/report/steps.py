@@ -53,13 +53,14 @@ def model_folders(root: Path, models: Mapping[str, str]) -> dict[str, Path]:
     """
     folders = {"teacher": root / "teacher" / "model"}
     for step in list(models)[1:]:
-        variant, _, model = models[step].partition("/")
-        places = {
-            "clone": root / "clone" / variant,
+        variant = models[step].partition("/")[0]
+        folders[step] = {
+            "cut": root / "clone" / variant,
+            "grafted": root / "clone" / variant,
             "reduced": root / "reduction" / variant / "model",
-            "student": root / "distillation" / variant / "model",
-        }
-        folders[step] = places[model]
+            "trained": root / "distillation" / variant / "model",
+            "retrieval": root / "retrieval" / "students" / variant / "model",
+        }[step]
     return folders
 
 

@@ -56,6 +56,21 @@ class Table:
         """
         return [self._float(row, column, value) for row, value in enumerate(self.columns[column])]
 
+    def text_lists(self, column: Column) -> list[tuple[str, ...]]:
+        """A column of lists of texts; none where it is null or missing.
+
+        Raises:
+            SourceError: a value is no list, or holds something else than text; names the row.
+        """
+        return [self._text_list(row, column, value) for row, value in enumerate(self.columns[column])]
+
+    def _text_list(self, row: int, column: Column, value: Any) -> tuple[str, ...]:
+        if value is None:
+            return ()
+        if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+            raise SourceError(f"{self.place(row)}: {column!r} is {value!r} where a list of texts is expected")
+        return tuple(value)
+
     def _text(self, row: int, column: Column, value: Any, may_be_blank: bool) -> str:
         if value is None:
             raise SourceError(f"{self.place(row)}: {column!r} is null or missing")
@@ -102,7 +117,7 @@ def table_of(
     """Some columns of numbered rows.
 
     Raises:
-        SourceError: no row has one of the columns.
+        SourceError: there is no row, or none has one of the columns.
     """
     values: dict[Column, list[Any]] = {column: [] for column in (*columns, *optional)}
     numbers, names = [], dict[Column, None]()
@@ -111,6 +126,8 @@ def table_of(
         names |= dict.fromkeys(row)
         for column, found in values.items():
             found.append(_or_none(row.get(column)))
+    if not numbers:
+        raise SourceError(f"{source}: has no {unit}s with values")
     _require(columns, list(names), source)
     return Table(source, unit, numbers, values)
 

@@ -68,6 +68,14 @@ MAPPING = pa.schema(
 #: training reads.
 TOKENS = pa.schema([("id", pa.string()), ("split", pa.string()), ("ids", pa.list_(pa.int32()))])
 
+#: ``retrieval/texts/{lang}/answers.parquet``: for each query, in their order, the rows of the documents that answer it and of
+#: those that its source says do not.
+ANSWERS = pa.schema([("id", pa.string()), ("answers", pa.list_(pa.int32())), ("negatives", pa.list_(pa.int32()))])
+
+#: ``retrieval/candidates/{lang}/{side}.parquet``: for each query rows of documents, for each document rows of queries; the
+#: right one first, -1 where none is known.
+CANDIDATES = pa.schema([("id", pa.string()), ("split", pa.string()), ("candidates", pa.list_(pa.int32()))])
+
 
 def write_table(path: Path, table: pa.Table, manifest: Manifest) -> None:
     """Write a Parquet artifact atomically, with page checksums and its manifest."""

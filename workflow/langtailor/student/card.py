@@ -6,7 +6,7 @@ import logging
 import re
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,10 @@ from huggingface_hub import EvalResult, ModelCardData
 from langtailor.config.teacher import is_local
 from langtailor.config.variants import STEPS
 from langtailor.distillation.outcome import is_untrained
-from langtailor.evaluation.collection import language_pair
 from langtailor.evaluation.comparison import Comparison, harm, main_rows
 from langtailor.models.folder import ModelInfo
 from langtailor.models.model_card import described_origin, public_name
+from langtailor.sources.collection import language_pair
 from langtailor.storage.artifacts import (
     MANIFEST_NAME,
     SNAKEMAKE_MARK,
@@ -31,7 +31,7 @@ from langtailor.storage.artifacts import (
 from langtailor.storage.tables import MAPPING_NAME
 from langtailor.student.limits import unify_limits
 from langtailor.student.markdown import markdown_template
-from langtailor.student.prompt import TrainedPrompt
+from langtailor.student.prompt import TrainedPrompt, name_role_prompts
 from langtailor.student.retention import retained
 
 _LOG = logging.getLogger("langtailor")
@@ -60,6 +60,7 @@ class CardFacts:
         settings: the variant's complete settings.
         steps: the steps from the teacher to the student (:mod:`langtailor.evaluation.comparison`).
         corpus: the corpus's settings.
+        queries: the settings of queries and documents.
         sources: source of each language, as configured.
     """
 
@@ -72,11 +73,17 @@ class CardFacts:
     steps: Sequence[str]
     corpus: Mapping[str, Any]
     sources: Mapping[str, Mapping[str, Any]]
+    queries: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def is_trained(self) -> bool:
         """Whether the student is more than a clone."""
-        return "trained" in self.steps
+        return "trained" in self.steps or self.for_retrieval
+
+    @property
+    def for_retrieval(self) -> bool:
+        """Whether the student's last training was for retrieval."""
+        return "retrieval" in self.steps
 
     @property
     def datasets(self) -> list[str]:
@@ -87,7 +94,8 @@ class CardFacts:
     def configuration(self) -> dict[str, Any]:
         """All settings that shape the student. Of a path on this machine the last part stands, which is what others can use."""
         teacher = {**self.teacher, "model": public_name(self.teacher["model"])}
-        named: dict[str, Any] = without_folders({"teacher": teacher, "corpus": self.corpus, **self.settings})
+        queries = {"queries": self.queries} if self.for_retrieval else {}
+        named: dict[str, Any] = without_folders({"teacher": teacher, "corpus": self.corpus, **queries, **self.settings})
         return named
 
 
@@ -117,6 +125,8 @@ def assemble_student(
         prompt = TrainedPrompt.of(info, facts.teacher["prompt"])
         if facts.is_trained:
             prompt.make_default(folder)
+        if facts.for_retrieval:
+            name_role_prompts(folder, facts.queries)
         origin = facts.teacher["model"] if not is_local(facts.teacher["model"]) else described_origin(teacher)
         # Of many languages, the card has the means over pairs; the report has each pair.
         rows = [row for row in comparisons if not language_pair(row.group)]

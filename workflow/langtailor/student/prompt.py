@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from langtailor.models.folder import ModelInfo
 from langtailor.models.prompts import find_prompt
 from langtailor.storage.json_files import format_json, load_json_object
 
 _FILE = "config_sentence_transformers.json"
+
+
+def name_role_prompts(folder: Path, queries: Mapping[str, Any]) -> None:
+    """Let ``encode_query`` and ``encode_document`` put the prompts before texts with which a student was trained for retrieval.
+
+    Those that the configuration writes out get the names ``query`` and ``document``; a name that the model has stays its own.
+
+    Args:
+        folder: the student's.
+        queries: the settings ``queries``.
+    """
+    file = folder / _FILE
+    config = load_json_object(file, missing_is_empty=True)
+    own = {name: text for name, text in config.get("prompts", {}).items() if text}
+    written = {role: queries[f"{role}_prompt"] for role in ("query", "document")}
+    named = {role: own.get(prompt, prompt) for role, prompt in written.items() if prompt is not None}
+    if named:
+        file.write_bytes(format_json(config | {"prompts": {**named, **own}}))
 
 
 @dataclass(frozen=True)

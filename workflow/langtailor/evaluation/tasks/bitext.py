@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -42,6 +43,9 @@ class BitextTask(VectorTask):
                 f"found {self.source!r}, which is none of corpus.languages {list(languages)}; a file needs a target",
             )
         return TaskNeeds((self.source,))
+
+    def texts(self) -> Iterable[str]:
+        return () if self.target is None else chain(*_file_pairs(self.source, self.target))
 
     def evaluate(self, evaluator: Evaluator, inputs: Inputs) -> TaskResult:
         sides = _corpus_pairs(inputs) if self.target is None else _file_pairs(self.source, self.target)

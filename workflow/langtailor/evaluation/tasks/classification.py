@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -31,6 +31,9 @@ class ClassificationTask(LabelledTask):
 
     def needs(self, languages: Sequence[str]) -> TaskNeeds:
         return TaskNeeds(files=(self.train, self.test))
+
+    def texts(self) -> Iterable[str]:
+        return self.read(self.test)[0]
 
     def evaluate(self, evaluator: Evaluator, inputs: Inputs) -> TaskResult:
         (train, train_labels), (test, test_labels) = (self.read(path) for path in (self.train, self.test))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -29,6 +29,9 @@ class ClusteringTask(LabelledTask):
 
     def needs(self, languages: Sequence[str]) -> TaskNeeds:
         return TaskNeeds(files=(self.path,))
+
+    def texts(self) -> Iterable[str]:
+        return self.read(self.path)[0]
 
     def evaluate(self, evaluator: Evaluator, inputs: Inputs) -> TaskResult:
         texts, labels = self.read(self.path)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -13,14 +14,15 @@ from pydantic import Field, model_validator
 
 from langtailor.config.base import Name, UserPath, problem
 from langtailor.config.evaluation import TaskNeeds, task_kind
-from langtailor.evaluation.collection import Collection, documents_in, pair_group, queries_in, read_beir, read_squad
-from langtailor.evaluation.evaluator import Evaluator, Role
+from langtailor.evaluation.evaluator import Evaluator
 from langtailor.evaluation.index_file import read_index
 from langtailor.evaluation.ranking import DEPTH, METRICS, nearest, ranking_figures
 from langtailor.evaluation.scores import Floats, Score, mean_score
 from langtailor.evaluation.task import Inputs, TaskResult, VectorTask, rounded
 from langtailor.evaluation.text_vectors import TextVectors
+from langtailor.models.prompts import Role
 from langtailor.models.similarity import COSINE, Similarity, unit
+from langtailor.sources.collection import Collection, documents_in, pair_group, queries_in, read_beir, read_squad
 
 _ALL_QUERIES, _ALL_PAIRS, _WITHIN, _ACROSS = "all queries", "all pairs", "within a language", "across languages"
 #: Documents of an index that the teacher reads, too, and the mean cosine from which the vectors count as the same.
@@ -75,6 +77,9 @@ class RetrievalTask(VectorTask):
         files = tuple(path for path in named if path is not None)
         prompts = tuple(prompt for prompt in (self.query_prompt, self.document_prompt) if prompt is not None)
         return TaskNeeds(files=files, prompts=prompts, teacher=self.asymmetric)
+
+    def texts(self) -> Iterable[str]:
+        return chain.from_iterable(self._collection().texts.values())
 
     def evaluate(self, evaluator: Evaluator, inputs: Inputs) -> TaskResult:
         collection = self._collection()

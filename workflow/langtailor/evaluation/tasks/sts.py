@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from langtailor.config.evaluation import TaskNeeds, task_kind
@@ -22,6 +22,10 @@ class StsTask(StsPairs, VectorTask):
 
     def needs(self, languages: Sequence[str]) -> TaskNeeds:
         return TaskNeeds(files=() if self.path is None else (self.path,))
+
+    def texts(self) -> Iterable[str]:
+        pairs = read_pairs(self)
+        return (*pairs.first, *pairs.second)
 
     def evaluate(self, evaluator: Evaluator, inputs: Inputs) -> TaskResult:
         pairs = read_pairs(self)

@@ -1,0 +1,108 @@
+"""Training for retrieval, after distillation, through the workflow: what it makes, and what a change makes again."""
+
+import json
+import shutil
+
+import pytest
+from sentence_transformers import SentenceTransformer
+
+from langtailor.storage.artifacts import read_json
+from tests.workflow.conftest import Workflow, changed
+
+pytestmark = pytest.mark.timeout(900)
+
+RETRIEVAL = {"epochs": 2, "batch_size": 16, "learning_rate": 1e-3, "validate_every": 4}
+ASKED = {"queries": {"made": 60, "validation": 0.2, "candidates": 6}, "retrieval": RETRIEVAL}
+#: The training for retrieval and what follows.
+TRAINING = {"train_for_retrieval": 1, "evaluate": 1, "assemble_student": 1, "write_report": 1}
+CANDIDATES = TRAINING | {"mine_candidates": 2}
+QUERIES = CANDIDATES | {"write_queries": 2, "query_vectors": 2, "tokenize_queries": 1}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Workflow:
+    """The small run with a teacher that reads Turkish itself, up to the report, then with training for retrieval."""
+    workflow = Workflow(tmp_path_factory.mktemp("retrieval"))
+    workflow.config = changed(workflow.config, {"teacher.reads": "text", "distillation.epochs": 1})
+    assert workflow.snakemake("all").returncode == 0
+    config = changed(workflow.config, ASKED)
+    # The student was the distilled model, whose evaluation is another one now.
+    assert workflow.planned(config) == QUERIES | {"evaluate": 2}
+    workflow.config = config
+    done = workflow.snakemake("all")
+    assert done.returncode == 0, done.stdout[-3_000:] + done.stderr[-3_000:]
+    assert workflow.planned() == {}
+    return workflow
+
+
+def test_the_student_goes_on_from_the_distilled_model(trained):
+    facts = trained.json("retrieval/students/tailored/model/manifest.json")["facts"]
+    assert facts["after"]["loss"] < facts["before"]["loss"]
+    assert set(facts["after"]["languages"]) == {"en-documents", "en-queries", "tr-documents", "tr-queries"}
+    distilled = trained.results / "distillation" / "tailored" / "model" / "model.safetensors"
+    student = trained.results / "student" / "tailored"
+    assert (student / "model.safetensors").read_bytes() != distilled.read_bytes()
+    assert SentenceTransformer(str(student), device="cpu", local_files_only=True).encode(["kapı"]).shape == (1, 32)
+    assert "then trained for retrieval on queries and documents" in (student / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_report_has_a_row_before_and_after(trained):
+    scores = {
+        model: read_json(trained.results / "evaluation" / "tailored" / model / "agreement.json", "evaluation")
+        for model in ("distilled", "student")
+    }
+    assert scores["distilled"] != scores["student"]
+    page = (trained.results / "report.html").read_text(encoding="utf-8")
+    for words in ("trained for retrieval", "<h3>Training for retrieval</h3>", "Queries and documents"):
+        assert words in page
+
+
+@pytest.mark.parametrize(
+    ("values", "jobs"),
+    [
+        ({"retrieval.objective": {"listwise": 0.5}}, TRAINING),
+        ({"queries.candidates": 4}, CANDIDATES),
+        ({"queries.made": 50}, QUERIES),
+        ({"retrieval.max_length": 32}, TRAINING | {"tokenize_queries": 1}),
+    ],
+    ids=["training", "candidates", "made queries", "length"],
+)
+def test_a_changed_setting_reruns_what_it_can_affect(trained, values, jobs):
+    assert trained.planned(changed(trained.config, values)) == jobs
+
+
+def test_own_pairs_are_watched_and_evaluations_are_left_out(trained, tmp_path):
+    pairs, questions = trained.folder / "pairs.tsv", trained.folder / "questions.json"
+    rows = [f"Soru {number} nerede duruyor?\tYanıt {number * 37} burada, kapının yanında." for number in range(40)]
+    pairs.write_text("\n".join(["query\tdocument", *rows]) + "\n", encoding="utf-8")
+    paragraph = {"context": "Vapur iskeleye yanaştı.", "qas": [{"id": "1", "question": rows[3].split("\t")[0]}]}
+    questions.write_text(json.dumps({"data": [{"paragraphs": [paragraph]}]}), encoding="utf-8")
+    search = {"kind": "retrieval", "squad": {"tr": str(questions)}}
+    mine = {"queries.pairs": {"tr": str(pairs)}, "queries.near_duplicate_similarity": None}
+    config = changed(trained.config, {**mine, "evaluation.tasks.search": search})
+    target = "results/small/retrieval/texts/tr/queries.parquet"
+    done = trained.snakemake(target, config=config)
+    assert done.returncode == 0, done.stderr
+    log = (trained.results / "logs" / "write_queries" / "tr.log").read_text(encoding="utf-8")
+    assert "queries of tr: " in log
+    assert "dropped: exact_duplicate 1" in log
+    pairs.write_text("query\tdocument\nNe?\tBu, kapının yanındaki yanıttır.\n", encoding="utf-8")
+    assert trained.planned(config, target) == {"write_queries": 1}
+    shutil.rmtree(trained.results / "retrieval" / "texts" / "tr")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"teacher.reads": "pair"}, "variants.tailored.retrieval`: the teacher reads aligned texts"),
+        ({"student.dimensions": 8}, "variants.tailored.retrieval`: the student has 8 dimensions"),
+        ({"queries.made": 0}, "queries.pairs`: variant 'tailored' has `retrieval`, but no language has pairs"),
+        ({"queries.pairs": {"xx": "x.tsv"}}, "queries.pairs.xx`: there is no such language"),
+        ({"distillation.objective": {"listwise": 1.0}}, "it ranks candidates, which `retrieval` has"),
+        ({"retrieval.validation_sts": {"path": "x.tsv"}}, "sentence pairs are watched in `distillation` alone"),
+    ],
+)
+def test_what_does_not_go_together_is_refused_before_anything_runs(trained, values, message):
+    done = trained.snakemake("all", "-n", config=changed(trained.config, values))
+    assert done.returncode
+    assert message in done.stdout + done.stderr

@@ -1,0 +1,51 @@
+"""Settings of the queries and documents that `retrieval` trains on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, Strict
+
+from langtailor.config.base import Name, Section, Share, UserPath, distinct
+
+#: What stands in a folder as BEIR lays it out.
+BEIR_FILES = ("corpus.jsonl", "queries.jsonl", "qrels/train.tsv")
+
+
+class QuerySettings(Section):
+    """Queries and the documents that answer them. They are read where a variant has `retrieval`."""
+
+    pairs: dict[Name, UserPath] = {}
+    """By language, queries with the documents that answer them: a CSV, TSV, JSON Lines or Parquet file, a JSON file as
+    SQuAD's, or a folder as BEIR's with `corpus.jsonl`, `queries.jsonl` and `qrels/train.tsv`."""
+    columns: Annotated[tuple[str | int, str | int], Strict(False), AfterValidator(distinct)] = ("query", "document")
+    """Names of the columns of query and document in a file of pairs; numbers count columns of a file without a header."""
+    negatives: str | None = None
+    """Column or key with a list of documents that do not answer the query, in JSON Lines and Parquet."""
+    made: Annotated[int, Field(ge=0)] = 2_000
+    """Of each language without `pairs`, how many passages of the corpus are documents, a sentence or span of which is the
+    query; 0 leaves these languages out."""
+    query_prompt: str | None = None
+    """Prompt before each query: a name of one of the teacher's prompts, or the prompt itself; `null` takes the teacher's own
+    for queries, or `teacher.prompt` where it has none for queries or documents."""
+    document_prompt: str | None = None
+    """The same for documents."""
+    validation: Share = 0.05
+    """Share of the documents, with their queries, on which the training is validated."""
+    near_duplicate_similarity: Annotated[float, Field(gt=0, le=1)] | None = 0.8
+    """Queries and documents whose estimated Jaccard similarity (5-character shingles) to a text of an evaluation task, or
+    to an earlier one of them, reaches this are dropped; `null` drops exact duplicates only."""
+    candidates: Annotated[int, Field(ge=2)] = 16
+    """Documents that are ranked for a query, and queries for a document: the right one and the most similar others, by the
+    teacher's vectors."""
+    most_similar: Annotated[float, Field(gt=0, le=1)] = 0.95
+    """Others that are more similar than this share of the right one's similarity are left out, as they may be right, too
+    (the threshold of NV-Retriever, Moreira et al. 2024, arXiv 2407.15831)."""
+
+    def files(self, lang: str) -> tuple[str, ...]:
+        """The user's own files with the pairs of a language."""
+        path = self.pairs.get(lang)
+        if path is None:
+            return ()
+        return tuple(str(Path(path, name)) for name in BEIR_FILES) if Path(path).is_dir() else (path,)

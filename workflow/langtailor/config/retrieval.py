@@ -1,0 +1,42 @@
+"""Settings of the training for retrieval."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from langtailor.config.base import Name, problem
+from langtailor.config.distillation import DistillationSettings, ObjectiveSettings
+
+
+class RetrievalObjective(ObjectiveSettings):
+    """Weights of the terms of the loss; the loss is their sum. A weight of 0 leaves a term out."""
+
+    listwise: Annotated[float, Field(ge=0)] = 0.1
+    """Kullback-Leibler divergence of the student's scores of the candidates from the teacher's."""
+
+
+class RetrievalSettings(DistillationSettings):
+    """How the student is trained on queries and documents, after `distillation` and with the same keys."""
+
+    ranks_candidates: ClassVar[bool] = True
+
+    objective: RetrievalObjective = RetrievalObjective()
+    """The terms of the loss. `cosine` keeps the space of the teacher's vectors, `listwise` its ranking."""
+    language_weights: dict[Name, Annotated[float, Field(ge=0)]] = {}
+    """How often each text is seen in an epoch, of one side of a language: `tr-queries`, `tr-documents`. Those not named here
+    count 1, 0 leaves one out."""
+    batch_size: Annotated[int, Field(ge=1)] = 64
+    """Queries and documents whose gradients make one step, over all devices."""
+    learning_rate: Annotated[float, Field(gt=0)] = 5e-5
+    """Peak learning rate of the backbone."""
+    keep: Literal["loss", "cosine", "last"] = "loss"
+    """Which weights become the student: those of the validation with the lowest loss or with the highest mean cosine to the
+    teacher, or the last."""
+
+    @model_validator(mode="after")
+    def _check_pairs(self) -> Self:
+        if self.validation_sts is not None:
+            raise problem("validation_sts", "sentence pairs are watched in `distillation` alone; leave them out here")
+        return self

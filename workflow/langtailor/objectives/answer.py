@@ -1,0 +1,37 @@
+"""The answer term."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+
+from langtailor.objectives.term import Targets, Term, candidate_logits, objective_term
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@objective_term
+class Answer(Term):
+    """InfoNCE of a query's answer among its candidates, and of a document's query; of `retrieval` alone."""
+
+    name = "answer"
+    ranks_candidates = True
+
+    answer_temperature: Annotated[float, Field(gt=0)] = 0.02
+    """Temperature of the answer term."""
+
+    def loss(self, student: Tensor, targets: Targets) -> Tensor:
+        """Mean of -log(exp(ŝ·ĉ₀ / τ) / Σⱼ exp(ŝ·ĉⱼ / τ)) over the passages whose right candidate c₀ is known.
+
+        The others are hard negatives, mined as in NV-Retriever (Moreira et al. 2024, arXiv 2407.15831).
+        """
+        import torch
+        from torch.nn import functional
+
+        assert targets.present is not None
+        logits = candidate_logits(student, targets, self.answer_temperature)
+        unknown = torch.where(targets.present[:, 0], 0, -100)  # which cross_entropy leaves out
+        known = targets.present[:, 0].sum().clamp(min=1)
+        return functional.cross_entropy(logits, unknown, reduction="sum") / known

@@ -1,0 +1,183 @@
+"""Which documents a query is told from, and which queries a document: the most similar ones by the teacher's stored vectors.
+
+No model is loaded. The search is exact, in blocks. Others that are nearly as similar as the right one may be right, too, and
+are left out by the threshold of NV-Retriever (Moreira et al. 2024, arXiv 2407.15831, "TopK-PercPos").
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from langtailor.config.queries import QuerySettings
+from langtailor.corpus.reading import read_corpus
+from langtailor.models.similarity import unit
+from langtailor.progress import Progress
+from langtailor.retrieval.texts import SIDES
+from langtailor.storage.artifacts import Manifest
+from langtailor.storage.digests import sha256_file
+from langtailor.storage.tables import ANSWERS, CANDIDATES, read_table, write_table
+from langtailor.vectors.store import VectorStore
+
+_LOG = logging.getLogger("langtailor")
+_ROWS_AT_ONCE, _OTHERS_AT_ONCE = 256, 65_536
+_NONE = -1
+Vectors = NDArray[np.float32]
+#: For each row of one side, rows of the other.
+Links = Sequence[Sequence[int]]
+
+
+@dataclass(frozen=True)
+class _Side:
+    """One side of retrieval in one language.
+
+    Attributes:
+        texts: its file, as a corpus is.
+        vectors: the teacher's, of length 1; float32, shape (n, d).
+        right: for each row, rows of the other side that are right.
+        named: likewise those that the source says are not right.
+    """
+
+    texts: Path
+    vectors: Vectors
+    right: Links
+    named: Links
+
+
+def mine_candidates(
+    texts: Mapping[str, Path], vectors: Mapping[str, Sequence[Path]], settings: QuerySettings, out: Mapping[str, Path]
+) -> None:
+    """Find the candidates of queries and documents of one language.
+
+    Args:
+        texts: ``queries``, ``documents`` and ``answers`` of :func:`langtailor.retrieval.texts.write_texts`.
+        vectors: by side, the teacher's vector shards of its texts.
+        settings: how many candidates there are, and which are too similar.
+        out: the files by side (:data:`~langtailor.storage.tables.CANDIDATES`): for each row, the most similar right row of
+            the other side, then those that the source says are not right, then the most similar others.
+
+    Raises:
+        ArtifactError: an input is damaged, or the inputs do not belong together.
+    """
+    queries, documents = _sides(texts, vectors)
+    made_by = {"candidates": settings.candidates, "most_similar": settings.most_similar}
+    inputs = {name: sha256_file(path) for name, path in texts.items()}
+    for name, side, other in zip(SIDES, (queries, documents), (documents, queries), strict=True):
+        lists = ranked(side.vectors, other.vectors, side.right, side.named, settings.candidates, settings.most_similar)
+        _write(out[name], side.texts, lists, Manifest("candidates", made_by, inputs))
+
+
+def _sides(texts: Mapping[str, Path], vectors: Mapping[str, Sequence[Path]]) -> tuple[_Side, _Side]:
+    table, _ = read_table(texts["answers"], "answers", ANSWERS)
+    answers, negatives = (table[column].to_pylist() for column in ("answers", "negatives"))
+    queries, documents = (_vectors(texts[side], vectors[side]) for side in SIDES)
+    answered, unanswered = (_reversed(links, len(documents)) for links in (answers, negatives))
+    return (
+        _Side(texts["queries"], queries, answers, negatives),
+        _Side(texts["documents"], documents, answered, unanswered),
+    )
+
+
+def _vectors(texts: Path, shards: Sequence[Path]) -> Vectors:
+    store = VectorStore.open(shards)
+    store.check_ids(read_corpus(texts, columns=["id"])["id"])
+    return unit(store.take(np.arange(len(store))))
+
+
+def _reversed(links: Links, count: int) -> Links:
+    back: list[list[int]] = [[] for _ in range(count)]
+    for row, others in enumerate(links):
+        for other in others:
+            back[other].append(row)
+    return back
+
+
+def ranked(
+    vectors: Vectors, others: Vectors, right: Links, named: Links, depth: int, most_similar: float
+) -> list[list[int]]:
+    """Candidates of each row.
+
+    Args:
+        vectors: of length 1; float32, shape (n, d).
+        others: likewise, shape (m, d).
+        right: for each row, which others are right.
+        named: for each row, others that are wrong and come next.
+        depth: length of a list, which is shorter where there are not so many others.
+        most_similar: others above this share of the cosine of the most similar right one are left out.
+
+    Returns:
+        For each row the most similar right other, or -1 where there is none, then wrong ones.
+    """
+    lists: list[list[int]] = []
+    with Progress("looking for candidates", len(vectors), "text") as progress:
+        for start in range(0, len(vectors), _ROWS_AT_ONCE):
+            rows = range(start, min(start + _ROWS_AT_ONCE, len(vectors)))
+            first, bounds = _right_ones(vectors, others, right, rows, most_similar)
+            excluded = [{*right[row], *named[row]} for row in rows]
+            nearest = _nearest(vectors[rows.start : rows.stop], others, bounds, excluded, depth - 1)
+            for row, best, found in zip(rows, first, nearest, strict=True):
+                wrong = [other for other in named[row] if other not in right[row]]
+                lists.append([best, *[*wrong, *found][: depth - 1]])
+            progress.update(len(rows))
+    return lists
+
+
+def _right_ones(
+    vectors: Vectors, others: Vectors, right: Links, rows: range, most_similar: float
+) -> tuple[list[int], NDArray[np.float32]]:
+    """The most similar right other of each row, and the cosine above which wrong ones are left out."""
+    first, bounds = [], np.full(len(rows), np.inf, np.float32)
+    for number, row in enumerate(rows):
+        cosines = others[list(right[row])] @ vectors[row]
+        best = int(cosines.argmax()) if len(cosines) else _NONE
+        first.append(int(right[row][best]) if len(cosines) else _NONE)
+        if len(cosines):
+            # As far below the right one's cosine, whatever its sign.
+            bounds[number] = cosines[best] - (1 - most_similar) * abs(cosines[best])
+    return first, bounds
+
+
+def _nearest(
+    vectors: Vectors, others: Vectors, bounds: NDArray[np.float32], excluded: Sequence[set[int]], depth: int
+) -> list[list[int]]:
+    """Rows of the most similar others of each vector that are not excluded and not above its bound; ties by row."""
+    found = np.empty((len(vectors), 0), np.int64)
+    values = np.empty((len(vectors), 0), np.float32)
+    for start in range(0, len(others), _OTHERS_AT_ONCE):
+        block = vectors @ others[start : start + _OTHERS_AT_ONCE].T
+        block[block > bounds[:, None]] = -np.inf
+        for number, rows in enumerate(excluded):
+            block[number, [row - start for row in rows if start <= row < start + block.shape[1]]] = -np.inf
+        best = _largest(block, depth)
+        found = np.concatenate([found, best + start], axis=1)
+        values = np.concatenate([values, np.take_along_axis(block, best, axis=1)], axis=1)
+    order = np.argsort(-values, axis=1, kind="stable")[:, :depth]
+    there = np.isfinite(np.take_along_axis(values, order, axis=1))
+    return [rows[kept].tolist() for rows, kept in zip(np.take_along_axis(found, order, axis=1), there, strict=True)]
+
+
+def _largest(block: Vectors, depth: int) -> NDArray[np.int64]:
+    """Columns of the largest values of each row, in their order, ties by column; int64, shape (n, at most depth)."""
+    if block.shape[1] <= depth:
+        return np.broadcast_to(np.arange(block.shape[1]), block.shape)
+    least = -np.partition(-block, depth - 1, axis=1)[:, depth - 1 : depth]
+    # All above the least, and of those equal to it the first ones.
+    above, equal = block > least, block == least
+    room = depth - above.sum(axis=1, keepdims=True)
+    chosen = above | (equal & (equal.cumsum(axis=1) <= room))
+    return np.nonzero(chosen)[1].reshape(len(block), depth)
+
+
+def _write(path: Path, texts: Path, lists: Sequence[Sequence[int]], manifest: Manifest) -> None:
+    table = read_corpus(texts, columns=["id", "split"])
+    columns: list[Any] = [table["id"].to_pylist(), table["split"].to_pylist(), lists]
+    wrong = sum(len(candidates) - 1 for candidates in lists)
+    _LOG.info("%s: %.1f others a text", path.stem, wrong / max(1, len(lists)))
+    write_table(path, pa.table(columns, schema=CANDIDATES), manifest)
