@@ -61,6 +61,9 @@ def test_a_group_adds_its_tasks_to_those_described():
     assert tasks["mteb-STS17"].languages == ()  # as described, not as the group has it
     assert tasks["mteb-STS22-v2"].task == "STS22.v2"
     assert tasks["mteb-STS22-v2"].languages == ("tur",)
+    retrieval = load_settings(minimal(evaluation={"groups": ["turkish-retrieval"], "tasks": {}})).evaluation.tasks
+    assert len(retrieval) == 6
+    assert {task.task for task in retrieval.values()} < {*TASK_GROUPS["turkish"]}
     by_default = load_settings(minimal(evaluation={"groups": ["turkish"]})).evaluation.tasks
     assert {"agreement", "fertility", "mteb-XNLI"} <= set(by_default)
     with pytest.raises(ConfigError, match=r"evaluation\.groups"):

@@ -68,7 +68,7 @@ def message(tmp_path, config, text=None):
         ("corpus.languages.tr", "null", "must hold keys and values; found null; write {} for the defaults"),
         ("evaluation.groups", "turkish", "must be a list; found 'turkish'; write [turkish]"),
         ("evaluation.groups", "5", "must be a list; found 5"),
-        ("evaluation.groups", "[[1]]", "must be 'turkish'; found [1]"),
+        ("evaluation.groups", "[[1]]", "must be 'turkish' or 'turkish-retrieval'; found [1]"),
         ("evaluation.tasks", "{m: {kind: sts, path: x, columns: [a, b, c, d]}}", "must have 3 entries"),
         ("teacher", "{}", "is missing and has no default"),
         ("teacher.model", "''", "must not be empty; found ''"),

@@ -22,6 +22,7 @@ SMALL = {
 }
 CHANGES = {
     "cut-to-two-languages": {"corpus.sources": SAMPLE, "vocabulary.size": 420},
+    "train-for-retrieval": {"corpus.sources": SAMPLE, "vocabulary.size": 420, "queries.made": 40},
     "sweep-sizes": {
         "corpus.sources": SAMPLE,
         "variants.tokens-16k.vocabulary.size": 380,

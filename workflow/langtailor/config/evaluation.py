@@ -129,9 +129,9 @@ _DEFAULT_TASKS: Any = {kind: {"kind": kind} for kind in ("agreement", "fertility
 class EvaluationSettings(Section):
     """What teacher, clone and student are compared on."""
 
-    groups: Distinct[Literal["turkish"]] = ()
+    groups: Distinct[Literal["turkish", "turkish-retrieval"]] = ()
     """Ready groups of tasks that are added to `tasks`. `turkish`: the text tasks of the package `mteb` that have Turkish
-    (needs that package)."""
+    (needs that package); `turkish-retrieval`: those of them that are retrieval."""
     tasks: Annotated[dict[Name, Annotated[Task, _OfAnyKind]], Field(validate_default=True)] = _DEFAULT_TASKS
     """Tasks by name."""
     bootstrap: Annotated[int, Field(ge=0)] = 1_000
