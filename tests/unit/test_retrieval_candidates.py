@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -13,15 +16,17 @@ from hypothesis import strategies as st
 
 from langtailor.config.distillation import DistillationSettings
 from langtailor.config.retrieval import RetrievalObjective, RetrievalSettings
+from langtailor.config.teacher import TeacherSettings
 from langtailor.distillation.candidates import Candidates
 from langtailor.distillation.data import CandidateFile, load_data
 from langtailor.distillation.targets import targets_of
+from langtailor.distillation.tokens import tokenize_corpora
 from langtailor.distillation.train import distil
-from langtailor.errors import ArtifactError
+from langtailor.errors import ArtifactError, ConfigError
 from langtailor.models.similarity import unit
 from langtailor.retrieval import candidates as mining
 from langtailor.retrieval.candidates import ranked
-from langtailor.storage.artifacts import Manifest, read_manifest
+from langtailor.storage.artifacts import Manifest, read_manifest, seal_directory
 from langtailor.storage.tables import CANDIDATES, write_table
 from langtailor.vectors.store import VectorStore
 from tests.models import make_tiny_bert_teacher
@@ -167,3 +172,25 @@ def test_candidates_of_other_passages_are_an_error(world, candidates, tmp_path):
 def test_distillation_has_no_candidates_to_rank():
     with pytest.raises(ValueError, match="it ranks candidates, which `retrieval` has"):
         DistillationSettings(objective={"listwise": 1.0})
+
+
+@pytest.mark.parametrize("pools_prompt", [True, False])
+def test_prompts_of_different_lengths_matter_where_the_pooling_leaves_them_out(
+    world, candidates, tmp_path, pools_prompt
+):
+    root = Path(shutil.copytree(world.root, tmp_path / "world"))
+    other = World(root, world.languages)
+    pooling = next(other.clone.glob("*Pooling/config.json"))
+    pooling.write_text(json.dumps({**json.loads(pooling.read_text()), "include_prompt": pools_prompt}))
+    seal_directory(other.clone, Manifest("clone"))
+    for lang, prompt in (("tr-queries", "the red bird "), ("tr-documents", "old ")):
+        corpus = root / "corpus" / f"{lang}.parquet"
+        tokenize_corpora(
+            {lang: corpus}, other.clone, TeacherSettings(model="tiny", prompt=prompt), 24, {lang: other.tokens[lang]}
+        )
+    settings = RetrievalSettings(max_length=24)
+    if pools_prompt:
+        assert load_data(other.clone, other.tokens, other.vectors, settings, candidates).prompt_length is None
+    else:
+        with pytest.raises(ConfigError, match="have different numbers of tokens"):
+            load_data(other.clone, other.tokens, other.vectors, settings, candidates)

@@ -18,6 +18,7 @@ from langtailor.distillation.candidates import Candidates
 from langtailor.distillation.sts_pairs import StsDevSet, load_sts_dev_set
 from langtailor.distillation.tokens import TRAINING_SPLITS, Ids, TokenFile, TokenRows, tokenizer_digest
 from langtailor.errors import ArtifactError, ConfigError
+from langtailor.models.folder import ModelInfo
 from langtailor.models.length_batches import Rows
 from langtailor.storage.artifacts import directory_digest, verify_directory
 from langtailor.storage.digests import sha256_file
@@ -200,13 +201,15 @@ def load_data(
         reading = TeacherSettings(model=str(clone), prompt=prompt, trust_remote_code=trust_remote_code)
         sts_dev_set = load_sts_dev_set(clone, settings.validation_sts, reading, settings.max_length)
         inputs["validation_sts"] = sts_dev_set.digest
-    return Data(train, validation, inputs, _prompt_length(files), sts_dev_set)
+    return Data(train, validation, inputs, _prompt_length(files, ModelInfo.read(clone)), sts_dev_set)
 
 
-def _prompt_length(files: Mapping[str, TokenFile]) -> int | None:
-    """Tokens of the prompt that the pooling leaves out."""
+def _prompt_length(files: Mapping[str, TokenFile], model: ModelInfo) -> int | None:
+    """Tokens of the prompt, for a pooling that leaves them out."""
     lengths = {file.manifest.facts["prompt_length"] for file in files.values()}
     if len(lengths) > 1:
+        if model.pools_prompt:
+            return None
         raise ConfigError(
             "retrieval",
             "the model's pooling leaves the prompt out, and those of queries and documents have different numbers of tokens, "

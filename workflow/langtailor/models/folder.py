@@ -40,6 +40,7 @@ class ModelInfo:
         prompts: prompts by name.
         default_prompt: the prompt used when none is asked for; empty for none.
         similarity: how its vectors are compared, one of :data:`langtailor.models.similarity.SIMILARITIES`.
+        pools_prompt: whether the tokens of a prompt count in the pooling.
     """
 
     modules: tuple[str, ...]
@@ -54,6 +55,7 @@ class ModelInfo:
     prompts: Mapping[str, str]
     default_prompt: str
     similarity: str = "cosine"
+    pools_prompt: bool = True
 
     @classmethod
     def read(cls, folder: Path) -> ModelInfo:
@@ -88,6 +90,7 @@ class ModelInfo:
             prompts=dict(prompts.get("prompts") or {}),
             default_prompt=_default_prompt(prompts),
             similarity=_similarity(prompts, folder),
+            pools_prompt=bool(pooling.get("include_prompt", True)),
         )
 
 

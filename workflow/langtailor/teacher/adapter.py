@@ -45,7 +45,9 @@ def merge_adapter(folder: Path, settings: TeacherSettings, find_local: Callable[
 def _merge(folder: Path, base: Path, settings: TeacherSettings) -> None:
     from peft import PeftModel
     from transformers import AutoModel
+    from transformers.utils import logging as transformers_logging
 
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     whole = AutoModel.from_pretrained(
         base, dtype="auto", use_safetensors=True, local_files_only=True, trust_remote_code=settings.trust_remote_code
     )
