@@ -212,6 +212,12 @@ SETTINGS = [
     Row("passage length", "corpus and what follows; not the documents", CORPUS, {"corpus.chunk_tokens": 256}),
     Row("seed", "everything but the teacher", DOCUMENTS, {"seed": 7}),
     Row(
+        "where a training is seen, and when it is saved",
+        "nothing",
+        NOTHING,
+        {"distillation.report_to": ["wandb"], "distillation.tensorboard": True, "distillation.checkpoint_minutes": 1.0},
+    ),
+    Row(
         "what is published, and where",
         "nothing",
         NOTHING,
@@ -388,6 +394,11 @@ def restored(*paths: Path) -> Iterator[None]:
 @pytest.mark.parametrize("row", SETTINGS, ids=lambda row: row.name)
 def test_a_changed_setting_reruns_what_it_can_affect(finished, row):
     assert finished.planned(changed(finished.config, row.values), *row.arguments) == row.jobs
+
+
+def test_where_one_variant_is_seen_reruns_nothing_either(finished):
+    seen = {"variants": {"tailored": {"distillation": {"report_to": ["mlflow"], "checkpoint_minutes": 2.0}}}}
+    assert finished.planned(changed(finished.config, seen)) == NOTHING
 
 
 @pytest.mark.parametrize("edit", CODE, ids=lambda edit: edit.name)

@@ -30,6 +30,7 @@ else:
 
 from langtailor.storage.checksums import restore_times
 from langtailor.config.corpus import FilesSource, SampleSource, VocabularySource
+from langtailor.config.distillation import NON_SEMANTIC_SETTINGS
 from langtailor.config.export import export_formats
 from langtailor.config.loading import refuse_unwritable
 from langtailor.config.teacher import is_local
@@ -224,14 +225,24 @@ def model_threads(wildcards):
     return device_threads() if alone else min(MODEL_THREADS, max(1, cores // 2))
 
 
+#: Left out of sections that have a training's settings in them.
+NON_SEMANTIC = {"distillation": set(NON_SEMANTIC_SETTINGS)}
+NON_SEMANTIC["variants"] = {name: NON_SEMANTIC | {} for name in VARIANTS}
+
+
 def section(settings, *keys):
-    """The named values of a settings section as plain data, for `params`."""
-    return settings.model_dump(mode="json", include=set(keys) or None)
+    """The named values of a settings section as plain data, for `params`, without what shapes no file."""
+    return settings.model_dump(mode="json", include=set(keys) or None, exclude=NON_SEMANTIC)
 
 
 def variant_section(name):
     """A params function: one section of the wildcard's variant."""
-    return lambda wildcards: section(getattr(SETTINGS.variant(wildcards.variant), name))
+    return lambda wildcards: section(SETTINGS.variant(wildcards.variant), name)[name]
+
+
+def non_semantic_settings(wildcards, resources):
+    """How a training is saved and shown. What a function of `resources` gives is no parameter that Snakemake compares."""
+    return section(SETTINGS.variant(wildcards.variant).training, *NON_SEMANTIC_SETTINGS)
 
 
 def job_shards(wildcards):

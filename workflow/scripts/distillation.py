@@ -13,10 +13,11 @@ with job(snakemake):
         "clone": Path(snakemake.input.clone),
         "tokens": by_language(params.languages, snakemake.input.tokens),
         "vectors": shards_by_language(params.languages, snakemake.input.vectors),
-        "settings": DistillationSettings(**params.settings),
+        "settings": DistillationSettings(**params.settings, **params.non_semantic_settings),
         "seed": params.seed,
         "checkpoints": Path(params.checkpoints),
         "out": Path(snakemake.output.model),
+        "title": f"{params.run}/{snakemake.wildcards.variant}",
         "trust_remote_code": params.trust_remote_code,
     }
     several = processes(snakemake)

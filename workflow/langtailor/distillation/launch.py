@@ -52,6 +52,7 @@ def distil_in_processes(
     checkpoints: Path,
     out: Path,
     *,
+    title: str = "training",
     trust_remote_code: bool = False,
 ) -> None:
     """:func:`langtailor.distillation.train.distil` in several processes; the other arguments are those of that function.
@@ -68,6 +69,7 @@ def distil_in_processes(
         "device": "cuda" if processes.gpus else "cpu",
         "checkpoints": str(checkpoints),
         "out": str(out),
+        "title": title,
         "trust_remote_code": trust_remote_code,
     }
     with scratch_directory(out) as folder:
@@ -136,6 +138,7 @@ def _work(file: Path) -> None:
             arguments["device"],
             Path(arguments["checkpoints"]),
             Path(arguments["out"]),
+            title=arguments["title"],
             trust_remote_code=arguments["trust_remote_code"],
         )
     except LangtailorError as error:
