@@ -128,7 +128,9 @@ def test_a_tracker_that_does_not_start_ends_the_job_before_the_training(world, r
 
 def test_a_missing_package_is_named_before_anything_is_loaded(monkeypatch):
     monkeypatch.setattr(tracking, "_available_trackers", [])
-    with pytest.raises(ConfigError, match="found 'wandb', but accelerate finds no such package: run `pip install wandb`"):
+    with pytest.raises(
+        ConfigError, match="found 'wandb', but accelerate finds no such package: run `pip install wandb`"
+    ):
         check_views(DistillationSettings(report_to=["wandb"]))
 
 

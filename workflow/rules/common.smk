@@ -138,6 +138,12 @@ wildcard_constraints:
     model="clone|reduced|student",
 
 
+# Snakemake reads it with `--sdm apptainer` alone.
+if SETTINGS.container:
+
+    container: SETTINGS.container
+
+
 #: The run's folder as rules see it: a workflow that uses this one as a module may put a prefix before it.
 ROOT = Path(workflow.pathvars.apply(workflow.modifier.path_modifier.replace_prefix("<results>")))
 
