@@ -28,10 +28,10 @@ RUN case "${KIND}" in gpu) ;; *) export PIP_EXTRA_INDEX_URL="${TORCH_INDEX}" ;; 
 COPY --from=wheel /wheels /tmp/wheels
 RUN pip install --no-cache-dir --no-deps /tmp/wheels/*.whl
 
-# Any user may run it (`--user`), so that what a run writes belongs to who started it.
-RUN useradd --uid 1000 --create-home langtailor \
-    && chmod 1777 /home/langtailor
-ENV HOME=/home/langtailor
+# Any user may run it (`--user`), so that what a run writes belongs to who started it. Programs ask the environment for the
+# name of one that the image does not know.
+RUN mkdir --mode=1777 /home/langtailor
+ENV HOME=/home/langtailor USER=langtailor
 USER 1000
 WORKDIR /work
 ENTRYPOINT ["langtailor"]

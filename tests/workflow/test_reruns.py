@@ -218,6 +218,12 @@ SETTINGS = [
         {"distillation.report_to": ["wandb"], "distillation.tensorboard": True, "distillation.checkpoint_minutes": 1.0},
     ),
     Row(
+        "image of the jobs, without `--sdm apptainer`",
+        "nothing",
+        NOTHING,
+        {"container": "docker://registry.example.org/langtailor:1"},
+    ),
+    Row(
         "what is published, and where",
         "nothing",
         NOTHING,
