@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, get_args
@@ -132,6 +133,15 @@ def test_a_missing_package_is_named_before_anything_is_loaded(monkeypatch):
         ConfigError, match="found 'wandb', but accelerate finds no such package: run `pip install wandb`"
     ):
         check_views(DistillationSettings(report_to=["wandb"]))
+
+
+def test_tensorboard_that_is_missing_is_named_as_early(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    monkeypatch.delitem(sys.modules, "torch.utils.tensorboard", raising=False)
+    with pytest.raises(
+        ConfigError, match=r"config `distillation.tensorboard`: found true, but the package is not installed"
+    ):
+        check_views(DistillationSettings(tensorboard=True))
 
 
 def test_other_processes_than_the_main_one_show_nothing(recorder, tmp_path):

@@ -407,6 +407,17 @@ def test_where_one_variant_is_seen_reruns_nothing_either(finished):
     assert finished.planned(changed(finished.config, seen)) == NOTHING
 
 
+def test_the_job_reads_where_it_is_seen_although_that_reruns_nothing(finished, tmp_path):
+    again = copy.copy(finished)
+    again.folder = Path(shutil.copytree(finished.folder, tmp_path / "again"))
+    config = changed(finished.config, {"distillation.report_to": ["clearml"]})
+    done = again.snakemake("--force", "results/small/distillation/tailored/model", config=config)
+    assert done.returncode != 0
+    assert (
+        "error: config `distillation.report_to`: found 'clearml', but accelerate finds no such package" in done.stderr
+    )
+
+
 @pytest.mark.parametrize("edit", CODE, ids=lambda edit: edit.name)
 def test_edited_code_reruns_the_stages_that_stand_on_it(finished, code, edit):
     paths = [path for pattern in edit.files for path in sorted((code / "workflow").glob(pattern))]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -118,8 +118,10 @@ class Tracker:
 
     def close(self) -> None:
         """End the run."""
-        with suppress(Exception):
+        try:
             self._tracker.finish()
+        except Exception as error:
+            _LOG.warning("%s: the run there was not ended: %s", self._tracker.name, error)
 
 
 def _started(accelerator: Accelerator, title: str, facts: Mapping[str, Any]) -> Sequence[View]:
