@@ -16,7 +16,19 @@ STAGES = (
     *("vectors", "reduction", "distillation", "retrieval", "evaluation", "student", "export", "report", "publish"),
 )
 #: A room imports from itself and from those before it.
-ROOMS = ("errors", "progress", "objectives", "config", "storage", "sources", "models", "surgery", *STAGES, "planning")
+ROOMS = (
+    "errors",
+    "progress",
+    "objectives",
+    "config",
+    "storage",
+    "sources",
+    "models",
+    "surgery",
+    *STAGES,
+    "planning",
+    "command",
+)
 
 
 def module_name(path: Path) -> str:

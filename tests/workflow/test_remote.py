@@ -38,8 +38,8 @@ def command(*arguments: str | Path, cwd: Path) -> None:
 def repository(tmp_path_factory) -> Path:
     """The code as a repository with a tag, but for what was made in it."""
     folder = tmp_path_factory.mktemp("repository")
-    leave_out = shutil.ignore_patterns("__pycache__", "*.egg-info")
-    for name in ("config", "envs", "workflow"):
+    leave_out = shutil.ignore_patterns("__pycache__")
+    for name in ("config", "envs", "profiles", "workflow"):
         shutil.copytree(ROOT / name, folder / name, ignore=leave_out)
     for name in ("Snakefile", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, folder)

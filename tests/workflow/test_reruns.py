@@ -212,6 +212,18 @@ SETTINGS = [
     Row("passage length", "corpus and what follows; not the documents", CORPUS, {"corpus.chunk_tokens": 256}),
     Row("seed", "everything but the teacher", DOCUMENTS, {"seed": 7}),
     Row(
+        "where a training is seen, and when it is saved",
+        "nothing",
+        NOTHING,
+        {"distillation.report_to": ["wandb"], "distillation.tensorboard": True, "distillation.checkpoint_minutes": 1.0},
+    ),
+    Row(
+        "image of the jobs, without `--sdm apptainer`",
+        "nothing",
+        NOTHING,
+        {"container": "docker://registry.example.org/langtailor:1"},
+    ),
+    Row(
         "what is published, and where",
         "nothing",
         NOTHING,
@@ -396,6 +408,22 @@ def restored(*paths: Path) -> Iterator[None]:
 @pytest.mark.parametrize("row", SETTINGS, ids=lambda row: row.name)
 def test_a_changed_setting_reruns_what_it_can_affect(finished, row):
     assert finished.planned(changed(finished.config, row.values), *row.arguments) == row.jobs
+
+
+def test_where_one_variant_is_seen_reruns_nothing_either(finished):
+    seen = {"variants": {"tailored": {"distillation": {"report_to": ["mlflow"], "checkpoint_minutes": 2.0}}}}
+    assert finished.planned(changed(finished.config, seen)) == NOTHING
+
+
+def test_the_job_reads_where_it_is_seen_although_that_reruns_nothing(finished, tmp_path):
+    again = copy.copy(finished)
+    again.folder = Path(shutil.copytree(finished.folder, tmp_path / "again"))
+    config = changed(finished.config, {"distillation.report_to": ["clearml"]})
+    done = again.snakemake("--force", "results/small/distillation/tailored/model", config=config)
+    assert done.returncode != 0
+    assert (
+        "error: config `distillation.report_to`: found 'clearml', but accelerate finds no such package" in done.stderr
+    )
 
 
 @pytest.mark.parametrize("edit", CODE, ids=lambda edit: edit.name)

@@ -30,6 +30,7 @@ else:
 
 from langtailor.storage.checksums import restore_times
 from langtailor.config.corpus import FilesSource, SampleSource, VocabularySource
+from langtailor.config.distillation import NON_SEMANTIC_SETTINGS
 from langtailor.config.export import export_formats
 from langtailor.config.loading import refuse_unwritable
 from langtailor.config.teacher import is_local
@@ -142,6 +143,12 @@ wildcard_constraints:
     side="|".join(SIDES),
 
 
+# Snakemake reads it with `--sdm apptainer` alone.
+if SETTINGS.container:
+
+    container: SETTINGS.container
+
+
 #: The run's folder as rules see it: a workflow that uses this one as a module may put a prefix before it.
 ROOT = Path(workflow.pathvars.apply(workflow.modifier.path_modifier.replace_prefix("<results>")))
 
@@ -234,14 +241,29 @@ def model_threads(wildcards):
     return device_threads() if alone else min(MODEL_THREADS, max(1, cores // 2))
 
 
+#: Left out of sections that have a training's settings in them.
+NON_SEMANTIC = dict.fromkeys(("distillation", "retrieval"), set(NON_SEMANTIC_SETTINGS))
+NON_SEMANTIC["variants"] = {name: NON_SEMANTIC | {} for name in VARIANTS}
+
+
 def section(settings, *keys):
-    """The named values of a settings section as plain data, for `params`."""
-    return settings.model_dump(mode="json", include=set(keys) or None)
+    """The named values of a settings section as plain data, for `params`, without what shapes no file."""
+    return settings.model_dump(mode="json", include=set(keys) or None, exclude=NON_SEMANTIC)
 
 
 def variant_section(name):
     """A params function: one section of the wildcard's variant."""
-    return lambda wildcards: section(getattr(SETTINGS.variant(wildcards.variant), name))
+    return lambda wildcards: section(SETTINGS.variant(wildcards.variant), name)[name]
+
+
+def non_semantic_settings(name):
+    """A params function: how a variant's training is saved and shown, by the section that has its settings.
+
+    What a function of `resources` gives is no parameter that Snakemake compares.
+    """
+    return lambda wildcards, resources: section(
+        getattr(SETTINGS.variant(wildcards.variant), name), *NON_SEMANTIC_SETTINGS
+    )
 
 
 def job_shards(wildcards):

@@ -50,7 +50,9 @@ rule distil:
         disk_mb=10000,
         gpu=1,
     params:
+        run=SETTINGS.run,
         settings=variant_section("distillation"),
+        non_semantic_settings=non_semantic_settings("distillation"),
         languages=LANGUAGES,
         seed=SETTINGS.seed,
         trust_remote_code=SETTINGS.teacher.trust_remote_code,

@@ -43,8 +43,8 @@ rule write_report:
         runtime=growing(30),
         disk_mb=200,
     params:
-        # Where a model goes says nothing about it.
-        config=section(SETTINGS, *set(type(SETTINGS).model_fields) - {"publish"}),
+        # Where a model goes says nothing about it, nor where its jobs ran.
+        config=section(SETTINGS, *set(type(SETTINGS).model_fields) - {"publish", "container"}),
         run=SETTINGS.run,
         # A function, as Snakemake would look for wildcards in the text.
         settings=lambda wildcards: section(SETTINGS.report),

@@ -159,7 +159,9 @@ rule train_for_retrieval:
         disk_mb=10000,
         gpu=1,
     params:
+        run=SETTINGS.run,
         settings=variant_section("retrieval"),
+        non_semantic_settings=non_semantic_settings("retrieval"),
         languages=QUERY_LANGUAGES,
         seed=SETTINGS.seed,
         trust_remote_code=SETTINGS.teacher.trust_remote_code,

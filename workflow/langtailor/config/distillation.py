@@ -10,6 +10,9 @@ from langtailor.config.base import Distinct, Name, Section, Share, problem
 from langtailor.config.sentence_pairs import StsPairs
 from langtailor.objectives.term import Term, objective_terms
 
+#: Settings of a training that say how it is saved and shown, and not what it computes.
+NON_SEMANTIC_SETTINGS = ("checkpoint_minutes", "tensorboard", "report_to")
+
 
 def _weights_and_parameters() -> dict[str, Any]:
     """The fields that the terms of the loss bring along: each term's weight, and behind it the term's parameters."""
@@ -115,6 +118,9 @@ class DistillationSettings(Section):
     """Minutes between two checkpoints; an interrupted run goes on from the last. 0 writes one after each step."""
     tensorboard: bool = False
     """Also write the metrics for TensorBoard, beside the checkpoints (needs the package `tensorboard`)."""
+    report_to: Distinct[Literal["aim", "clearml", "comet_ml", "dvclive", "mlflow", "swanlab", "trackio", "wandb"]] = ()
+    """Trackers that get the settings of the training and, while it runs, its metrics. Each needs its package, and takes address
+    and account from its own environment variables."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -38,6 +38,9 @@ class Settings(Section):
     """Folder of all runs."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
     """Seeds sampling, initialisation and training."""
+    container: UserPath | None = None
+    """Image in which jobs run where Snakemake is told `--sdm apptainer`: a file (`./langtailor.sif`), or an address
+    (`docker://registry.example.org/langtailor:gpu`). The repository's `Dockerfile` builds one."""
     target_languages: Distinct[Name] = ()
     """Languages of the corpus for which new tokens are grafted, and which the report is about; all of them where none is
     named."""

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from langtailor.errors import ConfigError
+from langtailor.distillation.views import View
 from langtailor.storage.artifacts import canonical_json
 
 LIVE_NAME = "metrics.jsonl"
@@ -21,35 +21,32 @@ class Metrics:
     """Records the metrics of a run.
 
     Args:
-        folder: where ``metrics.jsonl`` grows (and ``tensorboard/``, if wanted); ``None`` writes nothing there.
+        folder: where ``metrics.jsonl`` grows; ``None`` writes nothing there.
         lines: the lines of the run so far, as a checkpoint holds them.
-        tensorboard: also write TensorBoard's event files.
-
-    Raises:
-        ConfigError: TensorBoard is wanted but not installed.
+        views: where the metrics are also seen.
     """
 
-    def __init__(self, folder: Path | None, lines: Sequence[str] = (), *, tensorboard: bool = False) -> None:
-        self.lines = list(lines)
+    def __init__(self, folder: Path | None, lines: Sequence[str] = (), views: Sequence[View] = ()) -> None:
+        self.lines, self._views = list(lines), views
         self._live = None if folder is None else _open_live(folder / LIVE_NAME, len(self.lines))
-        self._board = _open_board(folder / "tensorboard") if tensorboard and folder is not None else None
 
     def record(self, step: int, values: Mapping[str, Any], speed: Mapping[str, float] | None = None) -> None:
         """Add a line.
 
         Args:
             step: steps done.
-            values: the metrics, JSON-ready; nested mappings become paths in TensorBoard.
-            speed: what depends on the clock; goes to the live file and TensorBoard alone.
+            values: the metrics, JSON-ready; nested mappings become paths in the views.
+            speed: what depends on the clock; goes to the live file and the views alone.
         """
         line = {"step": step, **values}
         self.lines.append(canonical_json(line))
         if self._live is not None:
             self._live.write(canonical_json({**line, **(speed or {})}) + "\n")
             self._live.flush()
-        if self._board is not None:
-            for name, value in _flat({**values, **(speed or {})}):
-                self._board.add_scalar(name, value, step)
+        if self._views:
+            scalars = dict(_flat({**values, **(speed or {})}))
+            for view in self._views:
+                view.log(scalars, step)
 
     def records(self) -> list[dict[str, Any]]:
         """All lines so far, read back."""
@@ -60,10 +57,9 @@ class Metrics:
         return "".join(f"{line}\n" for line in self.lines)
 
     def close(self) -> None:
-        """Close the files."""
-        for stream in (self._live, self._board):
-            if stream is not None:
-                stream.close()
+        """Close the live file."""
+        if self._live is not None:
+            self._live.close()
 
 
 def _open_live(path: Path, keep: int) -> Any:
@@ -73,17 +69,6 @@ def _open_live(path: Path, keep: int) -> Any:
     stream = path.open("w", encoding="utf-8")
     stream.writelines(lines)
     return stream
-
-
-def _open_board(folder: Path) -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise ConfigError(
-            "distillation.tensorboard",
-            "found true, but the package is not installed: run `pip install tensorboard`",
-        ) from error
-    return SummaryWriter(str(folder))
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, float]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from langtailor.distillation.step_figures import StepFigures
 from langtailor.distillation.stream import Stream
 from langtailor.distillation.student import State, Student
 from langtailor.distillation.validation import Validation, Validator
+from langtailor.distillation.views import View
 from langtailor.errors import ConfigError, TrainingError
 from langtailor.progress import Progress
 
@@ -44,6 +46,7 @@ class Run:
         seed: of the order of passages and of dropout.
         store: its checkpoints.
         folder: where the live metrics go.
+        views: where they are also seen.
 
     Attributes:
         metrics: the metrics so far.
@@ -61,6 +64,7 @@ class Run:
         seed: int,
         store: Checkpoints,
         folder: Path,
+        views: Sequence[View] = (),
     ) -> None:
         check_fit(data, student, settings, accelerator.num_processes)
         self._accelerator, self._student, self._settings = accelerator, student, settings
@@ -80,7 +84,7 @@ class Run:
         if snapshot is None and settings.micro_batch_tokens is None:
             self._done = replace(self._done, micro_batch_tokens=self._measured_micro_batch())
         lines = self._resume(snapshot) if snapshot else ()
-        self.metrics = Metrics(folder if accelerator.is_main_process else None, lines, tensorboard=settings.tensorboard)
+        self.metrics = Metrics(folder if accelerator.is_main_process else None, lines, views)
         objective = Objective(settings.objective)
         self._gradient = BatchGradient(accelerator, student, objective, data.train, self._done.micro_batch_tokens, seed)
         self._validator = _validator(accelerator, student, objective, data, settings)
@@ -209,16 +213,13 @@ class Run:
         self._clock = time.monotonic()
         if self._settings.keep == "last":
             return
-        value = self._main_process_value(validation.cost(self._settings.keep))
+        # The main process's value, so that all processes decide alike.
+        value = float(broadcast_object_list([validation.cost(self._settings.keep)])[0])
         if self._done.best_value is None or value < self._done.best_value:
             self._done = replace(self._done, best_step=self._done.step, best_value=value, stale=0)
             self._best = self._student.state()
         else:
             self._done = replace(self._done, stale=self._done.stale + 1)
-
-    def _main_process_value(self, value: float) -> float:
-        """The main process's value, so that all processes decide alike."""
-        return float(broadcast_object_list([value])[0])
 
     def _is_stale(self) -> bool:
         return self._settings.patience is not None and self._done.stale >= self._settings.patience

@@ -16,12 +16,13 @@ from typing import Any
 
 from accelerate import Accelerator, DistributedDataParallelKwargs
 
-from langtailor.config.distillation import DistillationSettings, ObjectiveSettings
+from langtailor.config.distillation import NON_SEMANTIC_SETTINGS, DistillationSettings, ObjectiveSettings
 from langtailor.distillation.checkpoints import Checkpoints
 from langtailor.distillation.data import CandidateFile, Data, load_data
 from langtailor.distillation.objectives import Objective
 from langtailor.distillation.run import Run
 from langtailor.distillation.student import Student, write_student
+from langtailor.distillation.views import check_views, open_views, tracking
 from langtailor.models.folder import ModelInfo
 from langtailor.models.similarity import Similarity
 from langtailor.storage.artifacts import Manifest, atomic_directory, canonical_json, seal_directory
@@ -29,8 +30,6 @@ from langtailor.storage.code_digest import module_digest
 from langtailor.storage.digests import sha256_bytes
 
 _LOG = logging.getLogger("langtailor")
-#: Settings that change how a run is logged and saved, but not what it computes.
-NON_SEMANTIC_SETTINGS = ("checkpoint_minutes", "tensorboard")
 #: Libraries whose versions may change what a run computes.
 COMPUTE_LIBRARIES = ("torch", "transformers", "sentence-transformers")
 
@@ -51,6 +50,7 @@ class Training:
             facts give ``steps`` done of ``planned_steps``, ``kept_step``, and the validations ``before`` and ``after``
             (that of the student), each with ``loss`` and ``cosine`` over all and by language, and ``interpolation``.
         candidates: in retrieval, those of queries and documents, which there take the place of languages.
+        title: what the trackers of ``settings.report_to`` call this training.
         trust_remote_code: run Python code that comes with the model.
     """
 
@@ -62,6 +62,7 @@ class Training:
     checkpoints: Path
     out: Path
     candidates: Mapping[str, CandidateFile] = field(default_factory=dict)
+    title: str = "training"
     trust_remote_code: bool = False
 
     def data(self) -> Data:
@@ -81,28 +82,31 @@ def distil(training: Training, device: str) -> None:
 
     Raises:
         ArtifactError: an input is damaged or the inputs do not belong together.
-        ConfigError: the settings do not fit the data or the model.
+        ConfigError: the settings do not fit the data or the model, or a package that shows the metrics is missing.
         SourceError: the STS dev set cannot be read.
         TrainingError: the loss is not finite, or a single passage does not fit into memory.
     """
+    clone, settings = training.clone, training.settings
+    check_views(settings)
     accelerator = Accelerator(
         cpu=device == "cpu",
         # Only what the settings say, whatever a launcher put into the environment.
         mixed_precision="no",
+        **tracking(settings, training.checkpoints),
         # Modules that the pooling does not read (BERT's own pooler) take no gradient; buffers are constants.
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=False)],
     )
-    data, clone, settings = training.data(), training.clone, training.settings
-    trust = training.trust_remote_code
+    data, trust = training.data(), training.trust_remote_code
     student = Student(clone, settings, accelerator.device, data.prompt_length, trust_remote_code=trust)
     Objective(settings.objective).warn_of_free_length(Similarity(ModelInfo.read(clone).similarity))
-    made_by = {**settings.model_dump(mode="json"), "seed": training.seed}
+    made_by = {**settings.model_dump(mode="json", exclude=set(NON_SEMANTIC_SETTINGS)), "seed": training.seed}
     store = Checkpoints(training.checkpoints, _fingerprint(made_by, data.inputs, settings.objective))
-    run = Run(accelerator, student, data, settings, training.seed, store, training.checkpoints)
-    try:
-        facts = run.finish()
-    finally:
-        store.wait()
+    with open_views(accelerator, settings, training.checkpoints, training.title, made_by) as views:
+        run = Run(accelerator, student, data, settings, training.seed, store, training.checkpoints, views)
+        try:
+            facts = run.finish()
+        finally:
+            store.wait()
     if accelerator.is_main_process:
         _LOG.info("writing the student")
         with atomic_directory(training.out) as folder:
@@ -117,8 +121,7 @@ def distil(training: Training, device: str) -> None:
 
 def _fingerprint(made_by: Mapping[str, Any], inputs: Mapping[str, Any], objective: ObjectiveSettings) -> str:
     """SHA-256 of everything that shapes a run: settings, seed, inputs, code and the libraries that compute."""
-    shaping = {key: value for key, value in made_by.items() if key not in NON_SEMANTIC_SETTINGS}
     versions = {name: version(name) for name in COMPUTE_LIBRARIES}
     code = [module_digest(name) for name in ("distillation.train", *objective.modules())]
-    parts = [shaping, dict(inputs), code, versions]
+    parts = [dict(made_by), dict(inputs), code, versions]
     return sha256_bytes(canonical_json(parts).encode())

@@ -1,0 +1,1 @@
+"""The command ``langtailor``, for who does not know Snakemake: ``init``, ``plan``, ``run``, ``open``."""

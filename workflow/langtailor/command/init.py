@@ -1,0 +1,163 @@
+"""A first configuration, from options and answers."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+import yaml
+
+from langtailor.config.teacher import is_local
+from langtailor.errors import LangtailorError
+from langtailor.planning.configuration import load_settings
+
+#: Prompt with which the E5 models embed texts that are compared with one another (Wang et al. 2024, arXiv 2402.05672).
+_E5 = re.compile(r"\be5-(small|base|large)(-v2)?$")
+_E5_PROMPT = "query: "
+_NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9_-]+")
+#: Text in which nothing is YAML's.
+_PLAIN = re.compile(r"[\w./-]+")
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a configuration needs to know.
+
+    Attributes:
+        option: the option that says it.
+        text: what is asked where the option is missing.
+        default: the answer where there is none; ``None`` where there must be one.
+    """
+
+    option: str
+    text: str
+    default: str | None = None
+
+
+QUESTIONS = (
+    Question("teacher", "Model to tailor, of the Hub or a folder", "intfloat/multilingual-e5-small"),
+    Question("languages", "Languages to keep, separated by commas (en,tr)"),
+    Question("size", "Tokens to keep", "32768"),
+    Question("target", "File to write", "langtailor.yaml"),
+)
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What a first configuration says.
+
+    Attributes:
+        teacher: the model to tailor.
+        languages: codes of the languages to keep.
+        size: tokens to keep.
+        target: the file.
+        prompt: the teacher's prompt; ``None`` takes what the model names.
+        text: file or folder of the text, with ``{lang}`` for the language; ``None`` takes Wikipedia.
+    """
+
+    teacher: str
+    languages: tuple[str, ...]
+    size: int
+    target: Path
+    prompt: str | None = None
+    text: str | None = None
+
+    @classmethod
+    def of(cls, answers: Mapping[str, str], prompt: str | None = None, text: str | None = None) -> Choices:
+        """Choices from answers by the names of their options.
+
+        Raises:
+            LangtailorError: the size is no number.
+        """
+        teacher, size = answers["teacher"], answers["size"].replace(",", "").replace("_", "")
+        if not size.isdecimal():
+            raise LangtailorError(f"--size: must be a whole number; found {answers['size']!r}")
+        if not is_local(teacher) and Path(teacher).is_dir():
+            teacher = f"./{teacher}"
+        if prompt is None and _E5.search(teacher):
+            prompt = _E5_PROMPT
+        languages = tuple(code.strip() for code in answers["languages"].split(",") if code.strip())
+        return cls(teacher, languages, int(size), Path(answers["target"]), prompt, text)
+
+
+def answers_to(
+    questions: Sequence[Question], given: Mapping[str, str | None], ask: Callable[[str], str] | None
+) -> dict[str, str]:
+    """An answer to each question by its option: what is given, else asked for, else the default.
+
+    Args:
+        questions: the questions.
+        given: what options say; ``None`` where one is missing.
+        ask: shows a prompt and returns the answer; ``None`` where nobody is there to answer.
+
+    Raises:
+        LangtailorError: a question has no answer; names the option.
+    """
+    answers: dict[str, str] = {}
+    for question in questions:
+        answer = given.get(question.option)
+        if answer is None and ask is not None:
+            default = f" [{question.default}]" if question.default else ""
+            answer = ask(f"{question.text}{default}: ").strip()
+        answer = answer or question.default
+        if not answer:
+            raise LangtailorError(f"--{question.option} is missing: {question.text}")
+        answers[question.option] = answer
+    return answers
+
+
+def configuration_text(choices: Choices) -> str:
+    """The configuration, with comments.
+
+    Raises:
+        ConfigError: the settings refuse a choice.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("langtailor.command", "."),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters["yaml"] = yaml_scalar
+    template = environment.get_template("config.yaml.jinja")
+    text = template.render(vars(choices) | {"run": run_name(choices.target), "file": choices.target.name})
+    load_settings(yaml.safe_load(text))
+    return text
+
+
+def write_configuration(choices: Choices) -> None:
+    """Write the configuration; a file that exists stays as it is.
+
+    Raises:
+        ConfigError: the settings refuse a choice.
+        LangtailorError: the file cannot be written.
+    """
+    text = configuration_text(choices)
+    try:
+        with choices.target.open("x", encoding="utf-8") as stream:
+            stream.write(text)
+    except FileExistsError as error:
+        raise LangtailorError(f"{choices.target}: exists already; name another file with --target") from error
+    except OSError as error:
+        raise LangtailorError(f"{choices.target}: cannot be written: {error.strerror}") from error
+
+
+def run_name(target: Path) -> str:
+    """A name for the run, from that of its file."""
+    return _NOT_IN_A_NAME.sub("-", target.stem).strip("-_")[:64] or "run"
+
+
+def yaml_scalar(value: str | None) -> str:
+    """A value as YAML on one line, in quotes where it would be read as something else (``no``) or has a space at an end."""
+    if value is not None and _PLAIN.fullmatch(value) and yaml.safe_load(value) == value:
+        return value
+    return (
+        "null"
+        if value is None
+        else yaml.safe_dump(value, default_style='"', allow_unicode=True, width=math.inf).strip()
+    )
