@@ -32,7 +32,7 @@ demo: setup ## run the whole workflow on the embedded sample (offline, CPU)
 estimate: setup ## estimate how long the teacher's vectors of CONFIG take (ESTIMATE="--help" lists the options)
 	@PYTHONPATH=workflow $(BIN)/python -m langtailor.planning.estimate --configfile $(CONFIG) $(ESTIMATE)
 
-# transformers.js, in which tests open exports. Without npm, or without its registry, they are skipped.
+# transformers.js and axe-core, with which tests open exports and the report. Without npm, or without its registry, they are skipped.
 NODE := tests/node/node_modules/.package-lock.json
 
 $(NODE): tests/node/package-lock.json
