@@ -4,12 +4,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PUBLISHED := .venv-published
+DOCS := .venv-docs
 CORES ?= 2
 CONFIG ?= config/config.yaml
 # The CPU build of torch that the lock names; asked only where pip's own index does not have it.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
-.PHONY: help setup demo estimate test test-slow test-faults test-slurm test-examples test-recipe test-versions bench gpu-check lint format schema rulegraph lock clean
+.PHONY: help setup demo estimate test test-slow test-faults test-slurm test-examples test-recipe test-versions bench gpu-check lint format schema rulegraph docs lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -31,7 +32,7 @@ demo: setup ## run the whole workflow on the embedded sample (offline, CPU)
 estimate: setup ## estimate how long the teacher's vectors of CONFIG take (ESTIMATE="--help" lists the options)
 	@PYTHONPATH=workflow $(BIN)/python -m langtailor.planning.estimate --configfile $(CONFIG) $(ESTIMATE)
 
-# transformers.js, in which tests open exports. Without npm, or without its registry, they are skipped.
+# transformers.js and axe-core, with which tests open exports and the report. Without npm, or without its registry, they are skipped.
 NODE := tests/node/node_modules/.package-lock.json
 
 $(NODE): tests/node/package-lock.json
@@ -121,8 +122,18 @@ schema: setup ## write config/schema.yaml and config/README.md from the settings
 rulegraph: setup ## draw the rule graph of README.md
 	$(BIN)/snakemake --rulegraph | $(BIN)/python docs/rulegraph.py README.md
 
+$(DOCS)/.ready: requirements/docs.txt
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+docs: $(DOCS)/.ready ## build the documentation site; a broken link or any other warning is an error
+	rm -rf build/docs
+	$(DOCS)/bin/sphinx-build --quiet --fail-on-warning --fresh-env --jobs auto -c docs/site -d build/doctrees . build/docs
+	@echo "site: build/docs/index.html"
+
 lock: setup ## refresh requirements/*.txt and envs/*.yaml
 	$(BIN)/python requirements/lock.py
 
 clean: ## remove the environments and the tools' caches; results/ stays
-	rm -rf $(VENV) $(PUBLISHED) $(VERSIONS) $(dir $(NODE)) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(PUBLISHED) $(DOCS) $(VERSIONS) build docs/library $(dir $(NODE)) .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,7 +1,8 @@
 """Refresh the lock files and the conda environments (``make lock``).
 
 ``cpu.txt``, ``export.txt`` and ``dev.txt`` are resolved by pip-compile from ``pyproject.toml``; ``gpu.txt`` is ``cpu.txt``
-with the CUDA build of torch; ``envs/*.yaml`` hold the same pins for ``snakemake --sdm conda``.
+with the CUDA build of torch; ``docs.txt`` is resolved from ``docs.in``; ``envs/*.yaml`` hold the same pins for
+``snakemake --sdm conda``.
 """
 
 from __future__ import annotations
@@ -27,18 +28,19 @@ def main() -> None:
     write_lock("export", resolve(["export"], constraints=cpu))
     write_lock("dev", resolve(["demo", "export", "dev"], constraints=cpu))
     write_lock("gpu", [without_local_version(pin) for pin in cpu])
+    write_lock("docs", resolve([], constraints=[], source="requirements/docs.in"), source="requirements/docs.in")
     for kind in ("cpu", "gpu", "export"):
         (ROOT / "envs" / f"{kind}.yaml").write_text(environment(kind), encoding="utf-8")
 
 
-def resolve(extras: list[str], constraints: list[str]) -> list[str]:
-    """Pins (``name==version``) of the project with some extras, sorted, as pip-compile finds them."""
+def resolve(extras: list[str], constraints: list[str], source: str = "pyproject.toml") -> list[str]:
+    """Pins (``name==version``) of the source with some extras, sorted, as pip-compile finds them."""
     given = HERE / ".constraints.txt"
     given.write_text("\n".join([f"torch=={TORCH}+cpu", *constraints]) + "\n", encoding="utf-8")
     command = [sys.executable, "-m", "piptools", "compile", "--quiet", "--strip-extras", "--no-header", "--no-annotate"]
     command += ["--no-emit-index-url", "--no-emit-find-links", "--no-emit-trusted-host", "--upgrade"]
     command += [f"--extra={extra}" for extra in extras]
-    command += [f"--constraint={given}", "--output-file=-", str(ROOT / "pyproject.toml")]
+    command += [f"--constraint={given}", "--output-file=-", str(ROOT / source)]
     try:
         done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
     finally:
@@ -52,9 +54,9 @@ def without_local_version(pin: str) -> str:
     return pin.partition("+")[0]
 
 
-def write_lock(kind: str, pins: list[str]) -> None:
+def write_lock(kind: str, pins: list[str], source: str = "pyproject.toml") -> None:
     """Write ``requirements/{kind}.txt``."""
-    header = f"# Made by `make lock` from pyproject.toml for Python {PYTHON}. Do not edit.\n"
+    header = f"# Made by `make lock` from {source} for Python {PYTHON}. Do not edit.\n"
     (HERE / f"{kind}.txt").write_text(header + "\n".join(pins) + "\n", encoding="utf-8")
 
 

@@ -14,25 +14,37 @@ from tests.workflow.conftest import ROOT
 
 PAGES = sorted(
     path
-    for pattern in ("*.md", "docs/*.md", "config/*.md", "examples/**/*.md", "profiles/*.md")
+    for pattern in ("*.md", "docs/*.md", "config/*.md", "examples/**/*.md", "profiles/*.md", "workflow/**/*.md")
     for path in ROOT.glob(pattern)
 )
 
 
+def prose(page: Path) -> str:
+    """A page without its code, in which `#` and `](` mean something else."""
+    return re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+
+
 def anchors(page: Path) -> set[str]:
     """Anchors of a page's headings, as GitHub makes them."""
-    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    headings = re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_links_lead_somewhere(page):
-    for link in re.findall(r"\]\(([^)]+)\)", page.read_text(encoding="utf-8")):
+    for link in re.findall(r"\]\(([^)]+)\)", prose(page)):
         if not link.startswith("http"):
             name, _, anchor = link.partition("#")
             target = page.parent / name if name else page
             assert target.exists(), link
             assert not anchor or anchor in anchors(target), link
+
+
+def test_every_recipe_can_be_chosen():
+    chosen = (ROOT / "docs" / "choosing-a-recipe.md").read_text(encoding="utf-8")
+    recipes = [path.name for path in (ROOT / "config").glob("*.yaml") if path.name != "schema.yaml"]
+    pages = [f"{path.parent.name}/README.md" for path in (ROOT / "examples").glob("*/config.yaml")]
+    assert [name for name in recipes + pages if f"/{name})" not in chosen] == []
 
 
 def test_the_readme_draws_the_rules():

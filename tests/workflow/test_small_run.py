@@ -13,6 +13,7 @@ from sentence_transformers import SentenceTransformer
 
 from langtailor.storage.artifacts import read_json
 from langtailor.storage.digests import sha256_file
+from tests.workflow.browser import examine, needs_chromium
 from tests.workflow.conftest import ROOT, changed
 
 pytestmark = pytest.mark.timeout(900)
@@ -38,6 +39,17 @@ def test_the_report_is_one_self_contained_page(finished):
     assert not re.search(r'(src|href)="(?!#)', page), "nothing outside the page is referred to"
     for rule in ("build_corpus", "teacher_vectors", "distil"):
         assert rule in page
+
+
+@needs_chromium
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("width", [1400, 390])
+def test_the_report_is_accessible_on_a_screen_and_on_a_phone(finished, tmp_path, width, dark):
+    examination = examine(finished.results / "report.html", tmp_path, width, dark)
+    assert (examination.width["window"], examination.dark) == (width, dark)
+    assert examination.violations == []
+    assert examination.rules_passed > 30
+    assert examination.width["page"] <= width, "the page scrolls sideways"
 
 
 def test_snakemakes_own_report_holds_scores_certificate_and_curves(finished):
