@@ -21,7 +21,7 @@ from langtailor.export.openvino_graph import OUTPUTS
 from langtailor.export.run import write_export
 from langtailor.export.scripts import texts_in_many_scripts
 from langtailor.models.child_process import child_environment
-from tests.unit.export_world import MAKERS, make_student, student_ids
+from tests.unit.export_world import MAKERS, make_export, make_student, student_ids
 
 TEXTS = texts_in_many_scripts()
 CHOSEN_BY = TEXTS[::40]
@@ -77,6 +77,14 @@ def test_the_cards_own_lines_give_the_exports_vectors(exported, monkeypatch):
     names: dict = {}
     exec(code, names)
     assert Cosines.between(names["vectors"], exported.client(["deniz mavi bir ev", "ev"])).least > 0.9999
+
+
+def test_a_float32_file_keeps_the_vectors(tmp_path):
+    model, student = make_student(tmp_path, "gemma")
+    folder = make_export(model, student, "openvino")
+    client = OpenvinoClient(folder / find_format("openvino").file, folder, threads=1)
+    # Where the processor has bfloat16, OpenVINO computes in it.
+    assert Cosines.between(client(TEXTS[::11]), model.encode(TEXTS[::11])).least > 0.999
 
 
 @pytest.fixture(scope="module")
