@@ -162,7 +162,7 @@ def test_bounds_of_the_configuration_stand_in_for_a_format_s_own():
 
 
 def test_a_format_that_is_not_registered_is_refused_with_those_that_are():
-    with pytest.raises(ValidationError, match=r"'gguf-f16', 'gguf-q8_0', 'onnx', .* or 'static'"):
+    with pytest.raises(ValidationError, match=r"'gguf-f16', 'gguf-q4_k_m', 'gguf-q8_0', 'onnx', .* or 'static'"):
         ExportSettings(formats=("onnx-int4",))
 
 

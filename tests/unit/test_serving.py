@@ -26,7 +26,7 @@ def served(tmp_path_factory):
     """A folder laid out as the page says, and the texts with the student's vectors of them."""
     root = tmp_path_factory.mktemp("served")
     model, student = make_student(root, "xlmr")
-    for name in ("onnx", "gguf-q8_0"):
+    for name in ("onnx", "openvino-int8", "gguf-q8_0"):
         make_export(model, student, name)
     names: dict = {}
     exec(PYTHON[0], names)
@@ -43,7 +43,12 @@ def by_python(block: str, served, monkeypatch) -> np.ndarray:
 
 @pytest.mark.parametrize(
     ("block", "says", "least"),
-    [(1, "SentenceTransformer(", 0.999999), (2, "InferenceSession(", 0.999999), (3, "xllamacpp.Server(", 0.995)],
+    [
+        (1, "SentenceTransformer(", 0.999999),
+        (2, "InferenceSession(", 0.999999),
+        (3, "openvino.Core(", 0.97),
+        (4, "xllamacpp.Server(", 0.995),
+    ],
 )
 def test_python_lines_give_the_students_vectors(served, block, says, least, monkeypatch):
     assert says in PYTHON[block]
@@ -52,8 +57,8 @@ def test_python_lines_give_the_students_vectors(served, block, says, least, monk
 
 
 def test_all_python_lines_are_run_but_those_of_a_package_that_the_lock_does_not_have():
-    assert len(PYTHON) == 5
-    assert PYTHON[4].startswith("# fastembed\n")
+    assert len(PYTHON) == 6
+    assert PYTHON[5].startswith("# fastembed\n")
 
 
 @pytest.mark.skipif(

@@ -80,7 +80,7 @@ class Certificate:
         other_ids: of these, with other ids by what reads the export than by the student's library: must be none.
         cosines: by language, and ``scripts`` for texts in many scripts.
         tasks: by name.
-        bytes: of the export's file.
+        bytes: of the export's file, or files.
         student_bytes: of the student's weights, as they are stored.
         speed: of the export in processes of their own, with one thread and with all.
         student_sentences_per_s: of the student under torch, by threads.

@@ -11,7 +11,7 @@ from langtailor.config.teacher import TeacherSettings
 from langtailor.evaluation.evaluator import Evaluator
 from langtailor.export.client import Client
 from langtailor.export.format import Format
-from langtailor.storage.digests import sha256_file
+from langtailor.storage.digests import sha256_bytes, sha256_file
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -52,8 +52,9 @@ class ExportEvaluator(Evaluator):
 
     @cached_property
     def digest(self) -> str:
-        """Digest of the file."""
-        return sha256_file(self._file)
+        """Digest of the file, or of all that the format has."""
+        digests = [sha256_file(file) for file in self._made.files(self._file)]
+        return digests[0] if len(digests) == 1 else sha256_bytes("".join(digests).encode())
 
     @cached_property
     def model(self) -> SentenceTransformer:

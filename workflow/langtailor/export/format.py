@@ -95,6 +95,10 @@ class Format(ExportFormat, ABC):
 
         copy_student(source.folder, folder)
 
+    def files(self, file: Path) -> list[Path]:
+        """All files that the export's own file needs to be opened, itself among them."""
+        return [file]
+
     def as_model(self, student: SentenceTransformer, client: Client) -> SentenceTransformer:
         """An export in the form in which tasks use a model."""
         from langtailor.export.runtime import ExportedModel
@@ -111,7 +115,7 @@ class Format(ExportFormat, ABC):
 
         Args:
             source: the student.
-            out: the file, in a folder that exists.
+            out: the file, in a folder that exists; others of :meth:`files` are written beside it.
 
         Returns:
             What the certificate says beside the figures.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,13 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from langtailor.errors import ExportError
+from langtailor.export.gguf_kinds import FILE_TYPES, POSITIONS, quantize, stored_as
 from langtailor.models.folder import ModelInfo
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-KINDS = {"f16": gguf.GGMLQuantizationType.F16, "q8_0": gguf.GGMLQuantizationType.Q8_0}
-_FILE_TYPES = {"f16": gguf.LlamaFileType.MOSTLY_F16, "q8_0": gguf.LlamaFileType.MOSTLY_Q8_0}
 #: By model type: the first row of the position table that a token can have, counted from the padding id.
 _FIRST_POSITION = {"bert": None, "roberta": 1, "xlm-roberta": 1}
 #: By the names of old and of new versions of sentence-transformers.
@@ -34,20 +34,23 @@ _POOLINGS = {
     "cls": gguf.PoolingType.CLS,
     "cls_token": gguf.PoolingType.CLS,
 }
-_POSITIONS, _TYPES = "position_embd.weight", "token_types.weight"
 #: Has no use in a sentence vector.
 _LEFT_OUT = ("pooler.", "embeddings.position_ids")
 _SPECIAL = ("bos", "eos", "unk", "sep", "pad", "mask")
 
 
-def write_gguf(folder: Path, model: SentenceTransformer, kind: str, out: Path) -> None:
+def write_gguf(folder: Path, model: SentenceTransformer, kind: str, out: Path) -> dict[str, int]:
     """Write a model's GGUF file.
 
     Args:
         folder: the model's.
         model: the same, loaded in float32.
-        kind: of matrices: ``f16``, or ``q8_0`` for 8 bits with a scale for every 32 weights.
+        kind: of matrices: ``f16``, ``q8_0`` for 8 bits with a scale for every 32 weights, or ``q4_k_m`` for llama.cpp's mixture
+            of 4 and 6 bits.
         out: the file.
+
+    Returns:
+        How many tensors are stored in each type.
 
     Raises:
         ExportError: llama.cpp cannot hold the model.
@@ -57,16 +60,18 @@ def write_gguf(folder: Path, model: SentenceTransformer, kind: str, out: Path) -
     _refuse(info, config)
     writer = gguf.GGUFWriter(out, "bert")
     _write_shape(writer, info, config)
-    writer.add_file_type(_FILE_TYPES[kind])
+    writer.add_file_type(FILE_TYPES[kind])
     _write_tokenizer(writer, json.loads((folder / "tokenizer.json").read_text(encoding="utf-8")), model.tokenizer)
+    written: Counter[str] = Counter()
     for name, values in _tensors(info, config, transformer.state_dict()):
-        exact = values.ndim == 1 or name in (_POSITIONS, _TYPES)
-        stored = gguf.GGMLQuantizationType.F32 if exact else KINDS[kind]
-        writer.add_tensor(name, gguf.quants.quantize(values, stored), raw_dtype=stored)
+        stored = stored_as(kind, name, values, config.num_hidden_layers)
+        writer.add_tensor(name, quantize(values, stored), raw_dtype=stored)
+        written[stored.name] += 1
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+    return dict(written)
 
 
 def _refuse(info: ModelInfo, config: Any) -> None:
@@ -107,7 +112,7 @@ def _tensors(info: ModelInfo, config: Any, state: dict[str, Any]) -> Iterator[tu
         if place is None:
             raise ExportError(f"llama.cpp's BERT has no place for the tensor {name!r}")
         values = tensor.numpy()
-        yield place, values[first : first + info.max_length] if place == _POSITIONS else values
+        yield place, values[first : first + info.max_length] if place == POSITIONS else values
 
 
 def _write_tokenizer(writer: gguf.GGUFWriter, spec: dict[str, Any], tokenizer: Any) -> None:

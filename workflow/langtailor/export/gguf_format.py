@@ -25,8 +25,7 @@ class GgufFormat(Format):
         """The transformer, its pooling and its tokenizer in one file."""
         from langtailor.export.gguf_file import write_gguf
 
-        write_gguf(source.folder, source.model, self.kind, out)
-        return {}
+        return {"tensors": write_gguf(source.folder, source.model, self.kind, out)}
 
     def client(self) -> type[Client]:
         """The client in llama.cpp."""

@@ -183,7 +183,7 @@ def _certify(
         other_ids=_other_ids(model, client, prompt, everything) if made.reads_as_student else 0,
         cosines={name: _cosines(made, evaluator, model, some, name) for name, some in texts.items()},
         tasks={name: figure for name, figure in tasks.items() if figure is not None},
-        bytes=(folder / made.file).stat().st_size,
+        bytes=sum(file.stat().st_size for file in made.files(folder / made.file)),
         student_bytes=sum(file.stat().st_size for file in request.student.rglob("*.safetensors")),
         speed=speed,
         student_sentences_per_s=student_speed,

@@ -1,0 +1,16 @@
+"""A GGUF file with most matrices in 4 bits."""
+
+from __future__ import annotations
+
+from langtailor.config.export import Bounds, export_format
+from langtailor.export.gguf_format import GgufFormat
+
+
+@export_format
+class GgufQ4KM(GgufFormat):
+    """For llama.cpp, of BERT and XLM-RoBERTa: its mixture of 4 and 6 bits, or 5 and 8 where the width is no multiple of 256."""
+
+    name = "gguf-q4_k_m"
+    bounds = Bounds(0.98, 0.95, 1.0)
+    file = "model-q4_k_m.gguf"
+    kind = "q4_k_m"
