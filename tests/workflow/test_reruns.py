@@ -371,6 +371,8 @@ FURTHER = {
     "own file of text changed, added or removed": "the documents of its language, and what follows",
     "own file of an evaluation task changed": "this task for each model, card, report; where a variant is trained for "
     "retrieval, queries and what follows",
+    "evaluation task with texts of its own added, where a variant is trained for retrieval": "queries and what follows, "
+    "which leave these texts out; this task for each model",
     "own file of queries and documents changed": "queries, their vectors, candidates and tokens; training for retrieval "
     "and what follows",
     "training for retrieval added": "queries, their vectors, candidates and tokens; this training and what follows; not the "

@@ -16,6 +16,7 @@ ASKED = {"queries": {"made": 60, "validation": 0.2, "candidates": 6}, "retrieval
 AFTER = {"evaluate": 1, "assemble_student": 1, "write_report": 1}
 #: The training for retrieval and what follows.
 TRAINING = AFTER | {"train_for_retrieval": 1}
+SCORES = AFTER | {"evaluate": 4, "evaluate_teacher": 1}
 CANDIDATES = TRAINING | {"mine_candidates": 2}
 QUERIES = CANDIDATES | {"write_queries": 2, "query_vectors": 2, "tokenize_queries": 1}
 
@@ -65,8 +66,10 @@ def test_the_report_has_a_row_before_and_after(trained):
         ({"queries.candidates": 4}, CANDIDATES),
         ({"queries.made": 50}, QUERIES),
         ({"retrieval.max_length": 32}, TRAINING | {"tokenize_queries": 1}),
+        ({"evaluation.tasks.shape": {"kind": "geometry"}}, SCORES),
+        ({"evaluation.tasks.sts": {"kind": "sts", "dataset": "owner/pairs"}}, QUERIES | SCORES),
     ],
-    ids=["training", "candidates", "made queries", "length"],
+    ids=["training", "candidates", "made queries", "length", "task without texts", "task with texts"],
 )
 def test_a_changed_setting_reruns_what_it_can_affect(trained, values, jobs):
     assert trained.planned(changed(trained.config, values)) == jobs

@@ -30,7 +30,7 @@ rule write_queries:
         ),
         pairs=lambda wildcards: SETTINGS.queries.pairs.get(wildcards.lang),
         seed=SETTINGS.seed,
-        tasks={name: section(task) for name, task in SETTINGS.evaluation.tasks.items()},
+        tasks={name: section(task) for name, task in SETTINGS.evaluation.tasks.items() if task.has_texts},
         code=script_digest("retrieval_texts", task_modules),
     script:
         "../scripts/retrieval_texts.py"

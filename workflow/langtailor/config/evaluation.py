@@ -41,9 +41,11 @@ class Task(Section, ABC):
 
     Attributes:
         less_is_better: metrics of which the better model has the lower figure.
+        has_texts: whether it has texts of its own, which nothing may be trained on.
     """
 
     less_is_better: ClassVar[tuple[str, ...]] = ()
+    has_texts: ClassVar[bool] = False
 
     kind: str
 

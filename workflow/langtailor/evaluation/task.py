@@ -97,7 +97,7 @@ class EvaluationTask(Task):
         """
 
     def texts(self) -> Iterable[str]:
-        """The texts of the task's own files, which a training on queries and documents leaves out; none where it has no files.
+        """The task's own texts, which a training on queries and documents leaves out; see :attr:`has_texts`.
 
         Raises:
             SourceError: a file cannot be used.

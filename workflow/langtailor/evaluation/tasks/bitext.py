@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,7 @@ _NEIGHBOURS = 4
 class BitextTask(VectorTask):
     """Finding the translation of a sentence: accuracy in both directions."""
 
+    has_texts: ClassVar[bool] = True
     kind: Literal["bitext"]
     source: UserPath
     """A language of the corpus (its test split's pairs are used), or a file with a sentence a line."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ _ITERATIONS = 1_000
 class ClassificationTask(LabelledTask):
     """Predicting a text's class by logistic regression on frozen vectors: accuracy."""
 
+    has_texts: ClassVar[bool] = True
     kind: Literal["classification"]
     train: UserPath
     """A CSV, TSV, JSON Lines or Parquet file."""

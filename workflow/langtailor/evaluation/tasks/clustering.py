@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ _STARTS = 10
 class ClusteringTask(LabelledTask):
     """Grouping texts as their labels do, by k-means on frozen vectors: v-measure."""
 
+    has_texts: ClassVar[bool] = True
     kind: Literal["clustering"]
     path: UserPath
     """A CSV, TSV, JSON Lines or Parquet file."""

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,7 @@ Vectors = Mapping[str, NDArray[np.float32]]
 class RetrievalTask(VectorTask):
     """Finding the documents that answer a query: nDCG@10. Files as SQuAD or as BEIR lays them out."""
 
+    has_texts: ClassVar[bool] = True
     kind: Literal["retrieval"]
     squad: Annotated[dict[Name, UserPath], Field(default={})]
     """A JSON file as SQuAD's, by language: paragraphs are documents, and each question is a query that its paragraph

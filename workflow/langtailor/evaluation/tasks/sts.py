@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 from langtailor.config.evaluation import TaskNeeds, task_kind
 from langtailor.config.sentence_pairs import StsPairs
@@ -18,6 +18,7 @@ from langtailor.sources.sentence_pairs import read_pairs
 class StsTask(StsPairs, VectorTask):
     """Semantic textual similarity: correlation of the vectors' similarity with human scores, times 100."""
 
+    has_texts: ClassVar[bool] = True
     kind: Literal["sts"]
 
     def needs(self, languages: Sequence[str]) -> TaskNeeds:
