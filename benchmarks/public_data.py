@@ -13,6 +13,8 @@ Where DATA also holds `sib200/`, `ud/` and `xquad/`, OUT gets what `benchmarks/b
   treebanks, whose second column is the sentence itself, so that the teacher reads it in Turkish; `en.txt` as above, of both;
 - `sib-dev.{tr,en}`: sentences of SIB-200's dev split, line by line;
 - `xquad-{tr,en}/`: questions and paragraphs as BEIR lays them out;
+- `passages/{tr,en}.tsv`: five sentences of the above in a passage, and two of them as its queries, for
+  `benchmarks/retrieval-training.yaml`: what is evaluated on, the paragraphs of XQuAD among it, stays out;
 - `sib/`: pairs of ten languages in SIB-200's train split, and its dev split, for `benchmarks/ten-languages.yaml`.
 """
 
@@ -21,9 +23,11 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+#: Sentences of a passage.
+SENTENCES = 5
 #: Languages of `benchmarks/ten-languages.yaml`, and what SIB-200 calls them.
 TEN_LANGUAGES = {
     "ar": "arb_Arab",
@@ -85,7 +89,7 @@ def write_retrieval(xquad: Path, folder: Path) -> None:
     write_lines(folder / "qrels.tsv", ["query-id\tcorpus-id\tscore", *judged])
 
 
-def write_mixed(data: Path, out: Path, pairs: Iterable[tuple[str, str]], english: Iterable[str]) -> None:
+def write_mixed(data: Path, out: Path, pairs: Sequence[tuple[str, str]], english: Iterable[str]) -> None:
     """Write the corpus of several kinds of text, and the tasks that go with it."""
     sib = sib_pairs(data / "sib200", "train")
     treebanks = [line for file in sorted((data / "ud").glob("tr-*.txt")) for line in lines_of(file)]
@@ -93,11 +97,25 @@ def write_mixed(data: Path, out: Path, pairs: Iterable[tuple[str, str]], english
     write_lines(out / "mixed" / "pairs.tsv", translated)
     write_lines(out / "mixed" / "tr.tsv", [*translated, *(f"{line}\t{line}" for line in treebanks if "\t" not in line)])
     write_lines(out / "mixed" / "en.txt", [*english, *(read for _, read in sib)])
+    turkish = [*treebanks, *(text for text, _ in sib), *(text for text, _ in pairs)]
+    write_passages(out / "passages" / "tr.tsv", turkish)
+    write_passages(out / "passages" / "en.tsv", [*(read for _, read in sib), *english])
     turkish_dev, english_dev = zip(*sib_pairs(data / "sib200", "dev"), strict=True)
     write_lines(out / "sib-dev.tr", turkish_dev)
     write_lines(out / "sib-dev.en", english_dev)
     for lang in ("tr", "en"):
         write_retrieval(data / "xquad" / f"xquad.{lang}.json", out / f"xquad-{lang}")
+
+
+def write_passages(path: Path, sentences: Iterable[str]) -> None:
+    """Write queries with the passages that hold them: five sentences make a passage, and two of them are its queries."""
+    lines = [line.replace("\t", " ") for line in dict.fromkeys(sentences)]
+    rows = ["query\tdocument"]
+    for start in range(0, len(lines) - SENTENCES + 1, SENTENCES):
+        part = lines[start : start + SENTENCES]
+        asked = (start // SENTENCES + step for step in (0, 2))
+        rows += [f"{part[number % SENTENCES]}\t{' '.join(part)}" for number in asked]
+    write_lines(path, rows)
 
 
 def write_ten_languages(sib: Path, out: Path) -> None:
@@ -122,7 +140,7 @@ def main(data: Path, out: Path) -> None:
     tatoeba = (line for file in sorted((data / "tatoeba").glob("*.eng")) for line in lines_of(file))
     write_lines(out / "english.txt", [*en, *tatoeba])
     if all((data / name).is_dir() for name in ("sib200", "ud", "xquad")):
-        write_mixed(data, out, pairs.items(), en)
+        write_mixed(data, out, list(pairs.items()), en)
         write_ten_languages(data / "sib200", out)
 
 
