@@ -213,13 +213,16 @@ class Run:
         self._clock = time.monotonic()
         if self._settings.keep == "last":
             return
-        # The main process's value, so that all processes decide alike.
-        value = float(broadcast_object_list([validation.cost(self._settings.keep)])[0])
+        value = self._main_process_value(validation.cost(self._settings.keep))
         if self._done.best_value is None or value < self._done.best_value:
             self._done = replace(self._done, best_step=self._done.step, best_value=value, stale=0)
             self._best = self._student.state()
         else:
             self._done = replace(self._done, stale=self._done.stale + 1)
+
+    def _main_process_value(self, value: float) -> float:
+        """The main process's value, so that all processes decide alike."""
+        return float(broadcast_object_list([value])[0])
 
     def _is_stale(self) -> bool:
         return self._settings.patience is not None and self._done.stale >= self._settings.patience
