@@ -19,7 +19,7 @@ from sentence_transformers.sentence_transformer.evaluation import EmbeddingSimil
 
 from langtailor.config.distillation import DistillationSettings
 from langtailor.distillation.data import load_data
-from langtailor.distillation.run import check_fit
+from langtailor.distillation.fit import check_fit
 from langtailor.distillation.student import Student
 from langtailor.distillation.tokens import TokenFile
 from langtailor.errors import ArtifactError, ConfigError, TrainingError
