@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from langtailor.config.queries import QuerySettings
 from langtailor.corpus.reading import read_corpus
+from langtailor.distillation.candidates import NONE
 from langtailor.models.similarity import unit
 from langtailor.progress import Progress
 from langtailor.retrieval.texts import SIDES
@@ -28,7 +29,6 @@ from langtailor.vectors.store import VectorStore
 
 _LOG = logging.getLogger("langtailor")
 _ROWS_AT_ONCE, _OTHERS_AT_ONCE = 256, 65_536
-_NONE = -1
 Vectors = NDArray[np.float32]
 #: For each row of one side, rows of the other.
 Links = Sequence[Sequence[int]]
@@ -136,8 +136,8 @@ def _right_ones(
     first, bounds = [], np.full(len(rows), np.inf, np.float32)
     for number, row in enumerate(rows):
         cosines = others[list(right[row])] @ vectors[row]
-        best = int(cosines.argmax()) if len(cosines) else _NONE
-        first.append(int(right[row][best]) if len(cosines) else _NONE)
+        best = int(cosines.argmax()) if len(cosines) else NONE
+        first.append(int(right[row][best]) if len(cosines) else NONE)
         if len(cosines):
             # As far below the right one's cosine, whatever its sign.
             bounds[number] = cosines[best] - (1 - most_similar) * abs(cosines[best])
