@@ -67,6 +67,8 @@ CUT_VARIANTS = list(SETTINGS.cut_variants)
 #: Of variants that share vocabulary, tokenizer and clone the one under whose name these lie.
 CLONED_VARIANTS = SETTINGS.cloned_variants
 TASKS = sorted(SETTINGS.evaluation.tasks)
+#: Tasks with texts of their own, which are not trained on.
+HELD_OUT = {name: task for name, task in SETTINGS.evaluation.tasks.items() if task.has_texts}
 #: Languages with queries and documents, where a variant is trained for retrieval.
 QUERY_LANGUAGES = SETTINGS.query_languages
 #: What retrieval has in each language.
@@ -211,6 +213,11 @@ def retrieval_modules(wildcards):
 def task_modules(wildcards):
     """The modules of the tasks' kinds."""
     return sorted({task.module() for task in SETTINGS.evaluation.tasks.values()})
+
+
+def held_out_modules(wildcards):
+    """The same of the tasks whose texts are not trained on."""
+    return sorted({task.module() for task in HELD_OUT.values()})
 
 
 def export_modules(wildcards):

@@ -30,8 +30,8 @@ rule write_queries:
         ),
         pairs=lambda wildcards: SETTINGS.queries.pairs.get(wildcards.lang),
         seed=SETTINGS.seed,
-        tasks={name: section(task) for name, task in SETTINGS.evaluation.tasks.items() if task.has_texts},
-        code=script_digest("retrieval_texts", task_modules),
+        tasks={name: section(task) for name, task in HELD_OUT.items()},
+        code=script_digest("retrieval_texts", held_out_modules),
     script:
         "../scripts/retrieval_texts.py"
 
