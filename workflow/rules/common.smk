@@ -418,12 +418,17 @@ def evaluation_vectors(wildcards):
     return comparable_vectors(wildcards, COMPARED_LANGUAGES) if COMPARED_LANGUAGES else []
 
 
+def task_files():
+    """The user's own files that the tasks read."""
+    return own(dict.fromkeys(file for needs in NEEDS for file in needs.files))
+
+
 def evaluation_inputs(vectors=evaluation_vectors):
     """Corpora and stored vectors that the tasks read, and the user's own files, so that a change of them is seen."""
     return {
         "corpora": per_language("<results>/corpus/{lang}.parquet", EVALUATED_LANGUAGES),
         "vectors": vectors,
-        "files": own(dict.fromkeys(file for needs in NEEDS for file in needs.files)),
+        "files": task_files(),
     }
 
 

@@ -7,7 +7,7 @@ rule write_queries:
     input:
         pairs=pair_files,
         corpus=query_corpus,
-        files=own(dict.fromkeys(file for needs in NEEDS for file in needs.files)),
+        files=task_files(),
     output:
         queries="<results>/retrieval/texts/{lang}/queries.parquet",
         documents="<results>/retrieval/texts/{lang}/documents.parquet",

@@ -27,11 +27,13 @@ class Candidates:
     """Candidates of each passage of one side, queries or documents, of one language.
 
     Attributes:
+        path: their file.
         ids: of the passages.
         rows: rows of the other side, the right one first; :data:`NONE` for none; int32, shape (n, k).
         vectors: the teacher's vectors of the other side.
     """
 
+    path: Path
     ids: pa.Array
     rows: NDArray[np.int32]
     vectors: VectorStore
@@ -56,7 +58,7 @@ class Candidates:
         vectors = VectorStore.open(other, verify=False)
         if int(rows.max(initial=NONE)) >= len(vectors):
             raise ArtifactError(path, f"names row {rows.max()}, but there are {len(vectors):,} vectors to choose from")
-        return cls(table["id"].combine_chunks(), rows, vectors)
+        return cls(path, table["id"].combine_chunks(), rows, vectors)
 
     def wider(self, width: int) -> Self:
         """The same with lists of a length, filled up with :data:`NONE`."""

@@ -92,7 +92,7 @@ class Passages:
         for lang, rows in self._tokens.items():
             self._vectors[lang].check_ids(rows.ids())
             if candidates and not rows.ids().equals(pa.chunked_array([candidates[lang].ids])):
-                raise ArtifactError(Path("retrieval/candidates"), f"has other passages of {lang} than the tokens")
+                raise ArtifactError(candidates[lang].path, f"has other passages of {lang} than the tokens")
         sizes = [len(rows) for rows in self._tokens.values()]
         self._starts = np.cumsum([0, *sizes])
         self.languages = {
