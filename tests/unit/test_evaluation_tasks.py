@@ -93,8 +93,8 @@ def test_blocks_change_nothing(monkeypatch):
     rng = np.random.default_rng(2)
     queries, keys = rng.standard_normal((7, 5)).astype(np.float32), rng.standard_normal((40, 5)).astype(np.float32)
     whole = np.argsort(-(queries @ keys.T), axis=1, kind="stable")[:, :6]
-    monkeypatch.setattr("langtailor.evaluation.ranking._DOCUMENTS_AT_ONCE", 9)
-    monkeypatch.setattr("langtailor.evaluation.ranking._QUERIES_AT_ONCE", 2)
+    monkeypatch.setattr("langtailor.models.nearest._KEYS_AT_ONCE", 9)
+    monkeypatch.setattr("langtailor.evaluation.ranking.QUERIES_AT_ONCE", 2)
     assert np.array_equal(nearest(queries, keys, 6), whole)
 
 

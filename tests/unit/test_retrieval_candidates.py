@@ -23,7 +23,8 @@ from langtailor.distillation.targets import targets_of
 from langtailor.distillation.tokens import tokenize_corpora
 from langtailor.distillation.train import distil
 from langtailor.errors import ArtifactError, ConfigError
-from langtailor.models.similarity import unit
+from langtailor.models.nearest import nearest
+from langtailor.models.similarity import COSINE, unit
 from langtailor.retrieval import candidates as mining
 from langtailor.retrieval.candidates import ranked
 from langtailor.storage.artifacts import Manifest, read_manifest, seal_directory
@@ -64,9 +65,17 @@ def test_blocks_change_nothing(monkeypatch, others_at_once):
     vectors, others = (unit(draw.normal(size=(count, 4)).astype(np.float32)) for count in (9, 31))
     right = [[row] for row in range(9)]
     whole = ranked(vectors, others, right, [[]] * 9, 5, 0.95)
-    monkeypatch.setattr(mining, "_OTHERS_AT_ONCE", others_at_once)
-    monkeypatch.setattr(mining, "_ROWS_AT_ONCE", 2)
+    monkeypatch.setattr("langtailor.models.nearest._KEYS_AT_ONCE", others_at_once)
+    monkeypatch.setattr(mining, "QUERIES_AT_ONCE", 2)
     assert ranked(vectors, others, right, [[]] * 9, 5, 0.95) == whole
+
+
+@pytest.mark.parametrize("depth", [2, 4, 9])
+def test_vectors_that_are_no_numbers_come_last_in_the_order_of_their_rows(depth):
+    keys = np.array([[np.nan, 0], [0, 1], [1, 0], [np.nan, np.nan], [0, 1]], np.float32)
+    rows, similarities = nearest(np.array([[0, 1]], np.float32), keys, depth, COSINE)
+    assert rows.tolist() == [[1, 4, 2, 0, 3][:depth]]
+    assert not np.isnan(similarities).any()
 
 
 def test_one_that_may_be_right_too_is_no_candidate():

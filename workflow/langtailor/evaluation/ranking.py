@@ -8,13 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from langtailor.evaluation.scores import Floats
+from langtailor.models.nearest import QUERIES_AT_ONCE
+from langtailor.models.nearest import nearest as nearest_keys
 from langtailor.models.similarity import COSINE, Similarity
 
 #: Documents of a query that count.
 DEPTH = 10
 #: The figures of a query, in order.
 METRICS = ("ndcg@10", "recall@10", "mrr@10")
-_QUERIES_AT_ONCE, _DOCUMENTS_AT_ONCE = 256, 65_536
 
 
 def nearest(
@@ -24,20 +25,11 @@ def nearest(
 
     Exact; memory is that of one block of queries against one block of keys.
     """
-    depth = min(depth, len(keys))
-    ranked = np.empty((len(queries), depth), np.int64)
-    for start in range(0, len(queries), _QUERIES_AT_ONCE):
-        part = queries[start : start + _QUERIES_AT_ONCE]
-        rows, values = np.empty((len(part), 0), np.int64), np.empty((len(part), 0), np.float32)
-        for first in range(0, len(keys), _DOCUMENTS_AT_ONCE):
-            block = similarity.matrix(part, keys[first : first + _DOCUMENTS_AT_ONCE])
-            values = np.concatenate([values, block], axis=1)
-            block_rows = np.broadcast_to(np.arange(first, first + block.shape[1]), block.shape)
-            rows = np.concatenate([rows, block_rows], axis=1)
-            best = np.argsort(-values, axis=1, kind="stable")[:, :depth]
-            rows, values = np.take_along_axis(rows, best, axis=1), np.take_along_axis(values, best, axis=1)
-        ranked[start : start + len(part)] = rows
-    return ranked
+    parts = [
+        nearest_keys(queries[start : start + QUERIES_AT_ONCE], keys, depth, similarity)[0]
+        for start in range(0, len(queries), QUERIES_AT_ONCE)
+    ]
+    return np.concatenate([np.empty((0, min(depth, len(keys))), np.int64), *parts])
 
 
 def ranking_figures(ranked: NDArray[np.int64], relevant: Sequence[Mapping[int, float]]) -> Floats:

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from langtailor.config.queries import QuerySettings
 from langtailor.corpus.reading import read_corpus
 from langtailor.distillation.candidates import NONE
-from langtailor.models.similarity import unit
+from langtailor.models.nearest import QUERIES_AT_ONCE, Hide, nearest
+from langtailor.models.similarity import COSINE, unit
 from langtailor.progress import Progress
 from langtailor.retrieval.texts import SIDES
 from langtailor.storage.artifacts import Manifest
@@ -28,7 +29,6 @@ from langtailor.storage.tables import ANSWERS, CANDIDATES, read_table, write_tab
 from langtailor.vectors.store import VectorStore
 
 _LOG = logging.getLogger("langtailor")
-_ROWS_AT_ONCE, _OTHERS_AT_ONCE = 256, 65_536
 Vectors = NDArray[np.float32]
 #: For each row of one side, rows of the other.
 Links = Sequence[Sequence[int]]
@@ -117,14 +117,15 @@ def ranked(
     """
     lists: list[list[int]] = []
     with Progress("looking for candidates", len(vectors), "text") as progress:
-        for start in range(0, len(vectors), _ROWS_AT_ONCE):
-            rows = range(start, min(start + _ROWS_AT_ONCE, len(vectors)))
+        for start in range(0, len(vectors), QUERIES_AT_ONCE):
+            rows = range(start, min(start + QUERIES_AT_ONCE, len(vectors)))
             first, bounds = _right_ones(vectors, others, right, rows, most_similar)
-            excluded = [{*right[row], *named[row]} for row in rows]
-            nearest = _nearest(vectors[rows.start : rows.stop], others, bounds, excluded, depth - 1)
-            for row, best, found in zip(rows, first, nearest, strict=True):
+            hide = _leaving_out(bounds, [{*right[row], *named[row]} for row in rows])
+            found, cosines = nearest(vectors[rows.start : rows.stop], others, depth - 1, COSINE, hide)
+            for number, row in enumerate(rows):
                 wrong = [other for other in named[row] if other not in right[row]]
-                lists.append([best, *[*wrong, *found][: depth - 1]])
+                similar = found[number, np.isfinite(cosines[number])].tolist()
+                lists.append([first[number], *[*wrong, *similar][: depth - 1]])
             progress.update(len(rows))
     return lists
 
@@ -144,35 +145,15 @@ def _right_ones(
     return first, bounds
 
 
-def _nearest(
-    vectors: Vectors, others: Vectors, bounds: NDArray[np.float32], excluded: Sequence[set[int]], depth: int
-) -> list[list[int]]:
-    """Rows of the most similar others of each vector that are not excluded and not above its bound; ties by row."""
-    found = np.empty((len(vectors), 0), np.int64)
-    values = np.empty((len(vectors), 0), np.float32)
-    for start in range(0, len(others), _OTHERS_AT_ONCE):
-        block = vectors @ others[start : start + _OTHERS_AT_ONCE].T
+def _leaving_out(bounds: NDArray[np.float32], excluded: Sequence[set[int]]) -> Hide:
+    """Leaves out, for each vector of a block, others above its bound and those that are excluded."""
+
+    def hide(block: Vectors, first: int) -> None:
         block[block > bounds[:, None]] = -np.inf
         for number, rows in enumerate(excluded):
-            block[number, [row - start for row in rows if start <= row < start + block.shape[1]]] = -np.inf
-        best = _largest(block, depth)
-        found = np.concatenate([found, best + start], axis=1)
-        values = np.concatenate([values, np.take_along_axis(block, best, axis=1)], axis=1)
-    order = np.argsort(-values, axis=1, kind="stable")[:, :depth]
-    there = np.isfinite(np.take_along_axis(values, order, axis=1))
-    return [rows[kept].tolist() for rows, kept in zip(np.take_along_axis(found, order, axis=1), there, strict=True)]
+            block[number, [row - first for row in rows if first <= row < first + block.shape[1]]] = -np.inf
 
-
-def _largest(block: Vectors, depth: int) -> NDArray[np.int64]:
-    """Columns of the largest values of each row, in their order, ties by column; int64, shape (n, at most depth)."""
-    if block.shape[1] <= depth:
-        return np.broadcast_to(np.arange(block.shape[1]), block.shape)
-    least = -np.partition(-block, depth - 1, axis=1)[:, depth - 1 : depth]
-    # All above the least, and of those equal to it the first ones.
-    above, equal = block > least, block == least
-    room = depth - above.sum(axis=1, keepdims=True)
-    chosen = above | (equal & (equal.cumsum(axis=1) <= room))
-    return np.nonzero(chosen)[1].reshape(len(block), depth)
+    return hide
 
 
 def _write(path: Path, texts: Path, lists: Sequence[Sequence[int]], manifest: Manifest) -> None:
