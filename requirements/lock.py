@@ -11,6 +11,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from packaging.version import Version
+
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 PYTHON = "3.11"
@@ -46,7 +48,10 @@ def resolve(extras: list[str], constraints: list[str], source: str = "pyproject.
     finally:
         given.unlink()
     lines = (line.strip() for line in done.stdout.splitlines())
-    return sorted(line for line in lines if "==" in line and not line.startswith(("#", "-")))
+    pins = sorted(line for line in lines if "==" in line and not line.startswith(("#", "-")))
+    for pin in pins:
+        Version(pin.partition("==")[2])  # An index may list a file under a name that is no version: InvalidVersion says which.
+    return pins
 
 
 def without_local_version(pin: str) -> str:

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 import yaml
+from packaging.version import InvalidVersion, Version
 
 from tests.workflow.conftest import ROOT, changed
 from tests.workflow.planner import dry_run
@@ -117,7 +118,7 @@ def test_targets_stop_after_their_stage(workflow):
 
 
 def test_environments_hold_the_lock(tmp_path):
-    for kind in ("cpu", "gpu"):
+    for kind in ("cpu", "gpu", "export"):
         lock = (ROOT / "requirements" / f"{kind}.txt").read_text(encoding="utf-8").splitlines()
         pins = [line for line in lock if "==" in line]
         environment = yaml.safe_load((ROOT / "envs" / f"{kind}.yaml").read_text(encoding="utf-8"))
@@ -134,6 +135,20 @@ def test_the_locks_agree_but_for_the_build_of_torch():
     assert cpu.pop("torch") == gpu.pop("torch") + "+cpu"
     assert cpu == gpu
     assert cpu.items() <= dev.items()
+
+
+def test_every_pin_of_a_lock_is_a_version_that_pip_finds():
+    locks = sorted((ROOT / "requirements").glob("*.txt"))
+    pins = [line for lock in locks for line in lock.read_text(encoding="utf-8").splitlines() if "==" in line]
+    assert len(locks) == 5 and len(pins) > 100
+    assert [pin for pin in pins if not canonical(pin.partition("==")[2])] == []
+
+
+def canonical(version: str) -> bool:
+    try:
+        return str(Version(version)) == version
+    except InvalidVersion:
+        return False
 
 
 def test_a_share_is_tried_where_it_is_chosen_by_the_vectors_and_nowhere_else(workflow):
