@@ -49,8 +49,8 @@ def resolve(extras: list[str], constraints: list[str], source: str = "pyproject.
         given.unlink()
     lines = (line.strip() for line in done.stdout.splitlines())
     pins = sorted(line for line in lines if "==" in line and not line.startswith(("#", "-")))
-    for pin in pins:
-        Version(pin.partition("==")[2])  # An index may list a file under a name that is no version: InvalidVersion says which.
+    for pin in pins:  # An index may list a file under a name that is no version: InvalidVersion says which.
+        Version(pin.partition("==")[2])
     return pins
 
 
