@@ -91,7 +91,8 @@ def test_no_id_stands_twice_and_every_reference_has_its_target(text):
 
 
 def test_nothing_outside_the_page_is_needed_and_it_is_small(text):
-    assert not re.search(r"<(script|link|iframe|img)\b|@import|url\((?!#)", text)
+    assert not re.search(r"<(link|iframe|img)\b|@import|url\((?!#)", text)
+    assert Elements(text).of("script") == [{}], "one script, which is in the page"
     assert len(text.encode()) < 3_000_000
 
 
@@ -110,7 +111,9 @@ def test_every_plot_and_every_box_that_scrolls_has_a_name(text):
 
 
 def test_every_table_scrolls_in_a_box_of_its_own(text):
-    assert len(re.findall(r'<div class="scroll"[^>]*><table>', text)) == text.count("<table>")
+    boxed = re.findall(r'<div class="scroll"[^>]*><table[^>]*>\s*(<\w+>)', text)
+    assert len(boxed) == text.count("<table")
+    assert text.count('<table class="sortable">') == len(re.findall(r'<table class="sortable">\s*<thead>', text)) > 1
 
 
 def test_languages_beyond_the_sixth_are_folded(run, text):
@@ -156,7 +159,8 @@ def test_text_of_a_plot_has_the_colour_of_the_page(text):
 def test_markup_in_what_others_wrote_stays_text(tmp_path, monkeypatch):
     monkeypatch.setitem(CERTIFIED, MARKUP, CERTIFIED["de"])
     text = write_page(tmp_path, ["de"], sentence=MARKUP)
-    assert "<script" not in text
+    assert text.count("<script") == 1
+    assert MARKUP not in text
     shown = re.sub("<[^>]*>", "", text)
     assert shown.count("&lt;script&gt;") >= 5, "in title, code, settings, tables and both readings"
-    assert not [tag for tag, _ in Elements(text).found if tag == "script"]
+    assert len(Elements(text).of("script")) == 1, "that of the page"

@@ -32,11 +32,19 @@ addEventListener("message", ({{data}}) => {{
 _EXAMINATION = """
 <script src="{axe}"></script>
 <script>
+const table = document.querySelector('[aria-label="How it ran"] table');
+const seconds = () => [...table.tBodies[0].rows].map(row => Number(row.cells[2].dataset.value));
+const press = () => {{
+  table.tHead.rows[0].cells[2].querySelector("button").click();
+  return seconds();
+}};
+const order = [seconds(), press(), press()];
 axe.run().then(({{violations, passes}}) => parent.postMessage(JSON.stringify({{
   width: {{window: innerWidth, page: document.documentElement.scrollWidth}},
   dark: matchMedia("(prefers-color-scheme: dark)").matches,
   violations: violations.map(({{id, nodes}}) => id + ": " + nodes.map(node => node.html).join(" ")),
   rules_passed: passes.length,
+  order: order,
 }}), "*"));
 </script>
 </body>"""
@@ -51,12 +59,14 @@ class Examination:
         dark: whether the page was asked for its dark colours.
         violations: rule and elements of each of axe-core's findings.
         rules_passed: how many rules found elements and nothing wrong with them.
+        order: the seconds of the last table's rows as they stand, after a press on their heading, and after another.
     """
 
     width: dict[str, int]
     dark: bool
     violations: list[str]
     rules_passed: int
+    order: list[list[float]]
 
 
 def examine(page: Path, folder: Path, width: int, dark: bool) -> Examination:

@@ -50,6 +50,8 @@ def test_the_report_is_accessible_on_a_screen_and_on_a_phone(finished, tmp_path,
     assert examination.violations == []
     assert examination.rules_passed > 30
     assert examination.width["page"] <= width, "the page scrolls sideways"
+    as_written, once, twice = examination.order
+    assert once == sorted(as_written) and twice == once[::-1] != once, "a press on a heading sorts, another turns round"
 
 
 def test_snakemakes_own_report_holds_scores_certificate_and_curves(finished):

@@ -89,7 +89,16 @@ def run_task(name: str, task: EvaluationTask, evaluator: Evaluator, inputs: Inpu
     outcome = task.evaluate(evaluator, inputs.of(name, task))
     if not outcome.scores:
         raise SourceError("the corpus has no test passage to evaluate on")
-    result = Evaluation(name, task.kind, evaluator.digest, outcome.scores, outcome.items, outcome.gold, _versions())
+    result = Evaluation(
+        name,
+        task.kind,
+        evaluator.digest,
+        outcome.scores,
+        outcome.items,
+        outcome.gold,
+        _versions(),
+        outcome.neighbourhood,
+    )
     result.write(out)
     if outcome.vectors is not None:
         outcome.vectors.write(text_vectors_file(out.parent, name))

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from langtailor.evaluation.neighbourhood import Neighbourhood
 from langtailor.storage.artifacts import read_json, write_json
 
 _LOG = logging.getLogger("langtailor")
@@ -59,6 +60,7 @@ class Evaluation:
             compared pair by pair.
         gold: what the items are correlated with, for tasks whose metric is a correlation.
         versions: versions of the libraries that computed it.
+        neighbourhood: passages as the teacher and the model place them, of tasks that have both models' vectors.
     """
 
     task: str
@@ -68,6 +70,7 @@ class Evaluation:
     items: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     gold: tuple[float, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
+    neighbourhood: Neighbourhood | None = None
 
     @property
     def main(self) -> Score:
@@ -85,6 +88,8 @@ class Evaluation:
         content["scores"] = tuple(Score(**score) for score in content["scores"])
         content["items"] = {group: tuple(values) for group, values in content["items"].items()}
         content["gold"] = tuple(content["gold"])
+        if content["neighbourhood"] is not None:
+            content["neighbourhood"] = Neighbourhood.from_plain(content["neighbourhood"])
         return cls(**content)
 
 

@@ -16,6 +16,7 @@ from pydantic import Field
 from langtailor.config.evaluation import Task
 from langtailor.corpus.reading import read_corpus
 from langtailor.evaluation.evaluator import Evaluator
+from langtailor.evaluation.neighbourhood import Neighbourhood
 from langtailor.evaluation.scores import Floats, Score
 from langtailor.evaluation.text_vectors import TextVectors
 from langtailor.models.similarity import Similarity
@@ -65,12 +66,14 @@ class TaskResult:
         scores: the figures, the main one first; none where there is nothing to evaluate on.
         items: figures per item by group.
         gold: what the items are correlated with.
+        neighbourhood: passages as the teacher and the model place them, of tasks that have both models' vectors.
         vectors: of the teacher, its vectors of the task's own texts, where the task asks for them.
     """
 
     scores: tuple[Score, ...]
     items: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     gold: tuple[float, ...] = ()
+    neighbourhood: Neighbourhood | None = None
     vectors: TextVectors | None = None
 
 

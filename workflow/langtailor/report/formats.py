@@ -1,4 +1,4 @@
-"""How the page writes numbers."""
+"""How the page writes numbers, and what it shows of a text."""
 
 from __future__ import annotations
 
@@ -27,3 +27,11 @@ def percent(share: float | None) -> str:
 def two_decimals(value: float | None) -> str:
     """A number with two decimals; empty for ``None``."""
     return "" if value is None else f"{value:.2f}"
+
+
+def beginning(text: str, longest: int) -> str:
+    """A text, or its first words up to so many characters."""
+    if len(text) <= longest:
+        return text
+    start = text[:longest]
+    return start.rpartition(" ")[0] or start

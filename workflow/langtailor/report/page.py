@@ -22,6 +22,7 @@ from langtailor.report.certificate import TOKEN_COLUMNS, check_rows, fertility_p
 from langtailor.report.corpus import CorpusRow, corpus_plot, read_corpus_row
 from langtailor.report.formats import duration, figure
 from langtailor.report.language_matrix import LanguageMatrix, language_matrices
+from langtailor.report.neighbours import NeighbourPart, read_neighbours
 from langtailor.report.plots import Plot, inline
 from langtailor.report.provenance import versions
 from langtailor.report.readings import ReadingGroup, readings
@@ -57,6 +58,7 @@ class VariantPart:
     harm: Sequence[str]
     steps: StepTable
     score_steps: Mapping[str, str]
+    neighbours: NeighbourPart | None
     scores: Sequence[Sequence[Comparison]]
     language_matrices: Sequence[LanguageMatrix]
     score_plots: Sequence[Plot]
@@ -209,6 +211,7 @@ def _variant_part(
         harm=harm(comparisons),
         steps=step_table(root, models, comparisons, targets, exports),
         score_steps={step: STEPS[step] for step in models},
+        neighbours=read_neighbours(root / "evaluation" / list(models.values())[-1], comparisons, targets),
         scores=score_tables(comparisons),
         language_matrices=language_matrices(comparisons),
         score_plots=score_plots(comparisons),

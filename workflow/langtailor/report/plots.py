@@ -134,6 +134,27 @@ def trade_off(series: Mapping[str, Sequence[float]], x: Sequence[float], names: 
         return _svg(figure, series)
 
 
+def panels(panels: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]]) -> str:
+    """Points on a plane, the panels side by side on the same axes, which have no unit. Returns an ``<svg>`` element.
+
+    Args:
+        panels: by title, the points of each series by its name; all panels have the same series.
+    """
+    with mpl.rc_context({**_STYLE, "axes.grid": False, "axes.spines.top": True, "axes.spines.right": True}):
+        figure = Figure(figsize=(2 * _WIDTH, 4.4), layout="constrained")
+        drawn = figure.subplots(1, len(panels), sharex=True, sharey=True)
+        for axes, (title, series) in zip(drawn, panels.items(), strict=True):
+            for index, (name, points) in enumerate(series.items()):
+                label = name if axes is drawn[0] else f"_{name}"  # one legend for all
+                axes.plot(*_columns(points), _MARKERS[index % len(_MARKERS)], color=_colour(name, index), label=label)
+            axes.set_title(title, fontsize=10)
+            axes.set_xticks([])
+            axes.set_yticks([])
+            for line in axes.lines:
+                line.set(markersize=3.5, alpha=0.6, markeredgewidth=0)
+        return _svg(figure, next(iter(panels.values())))
+
+
 def inline(svg: str, name: str, key: str) -> Markup:
     """A plot as the page holds it: with a name for who cannot see it, and ids that no other plot has.
 
@@ -146,8 +167,8 @@ def inline(svg: str, name: str, key: str) -> Markup:
     return Markup(named.replace("<svg", f'<svg role="img" aria-label="{escape(name)}"', 1))
 
 
-def _columns(points: Sequence[tuple[float, int]]) -> tuple[list[float], list[int]]:
-    return [value for value, _ in points], [row for _, row in points]
+def _columns(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
+    return [x for x, _ in points], [y for _, y in points]
 
 
 def _colour(name: str, index: int) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pyarrow.compute as pc
 
 from langtailor.models.tokenizer_file import open_tokenizer
+from langtailor.report.formats import beginning
 from langtailor.storage.json_files import load_json_object
 from langtailor.storage.tables import CORPUS, VOCABULARY, read_table
 from langtailor.surgery.unknowns import unknown_id
@@ -141,14 +142,7 @@ def shown_sentences(corpus: Path, count: int) -> list[str]:
     table, _ = read_table(corpus, "corpus", CORPUS, columns=["text"], where=pc.field("split") == "test")
     texts = table["text"].to_pylist()
     fitting = sorted(texts, key=lambda text: not _SHORTEST <= len(text) <= _LONGEST)  # stable
-    return [_beginning(text) for text in fitting[:count]]
-
-
-def _beginning(text: str) -> str:
-    if len(text) <= _LONGEST:
-        return text
-    start = text[:_LONGEST]
-    return start.rpartition(" ")[0] or start
+    return [beginning(text, _LONGEST) for text in fitting[:count]]
 
 
 def _readers(root: Path, variants: Mapping[str, str]) -> list[Reader]:
