@@ -1,5 +1,7 @@
 # The teacher, brought into the run: every later rule reads this folder and needs no network.
 
+from langtailor.config.teacher import is_local
+
 
 rule fetch_teacher:
     """Fetch the teacher and check it."""
