@@ -1,5 +1,7 @@
 """The page lists the neighbours that the student's scores name, and marks those that one model alone has."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -46,7 +48,10 @@ def test_the_map_has_both_models_and_says_what_its_axes_hold(tmp_path):
     plot = part(tmp_path).map
     assert {"teacher", "student", *LANGUAGES} == set(texts(plot.svg))
     assert "4 test passages" in plot.caption and "38 % of their variance" in plot.caption
-    assert plot.svg.count("<use") >= 2 * len(TEXTS)
+    hints = re.findall(r"<use [^>]*><title>([^<]*)</title></use>", plot.svg)
+    assert sorted(hints) == sorted(
+        2 * [f"{lang}: {text[:140].strip()}" for lang, text in zip(LANGUAGES, TEXTS, strict=True)]
+    )
 
 
 @pytest.mark.parametrize(

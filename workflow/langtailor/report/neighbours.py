@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from langtailor.evaluation.comparison import Comparison
-from langtailor.evaluation.neighbourhood import NEIGHBOURS, Neighbourhood, Point
+from langtailor.evaluation.neighbourhood import NEIGHBOURS, Neighbourhood
 from langtailor.evaluation.scores import Evaluation
 from langtailor.report import plots
 from langtailor.report.formats import beginning
@@ -100,16 +100,17 @@ def _map(compared: Neighbourhood, targets: Sequence[str]) -> Plot:
     languages = sorted(set(compared.languages), key=lambda lang: (lang not in targets, lang))
     coloured = languages if len(languages) <= _COLOURED + 1 else languages[:_COLOURED]
     names = [lang if lang in coloured else "others" for lang in compared.languages]
+    series = dict.fromkeys([*coloured, *sorted(set(names))])
+    members = {name: [row for row, named in enumerate(names) if named == name] for name in series}
     panels = {
-        who: {name: _points(places, names, name) for name in dict.fromkeys([*coloured, *sorted(set(names))])}
+        who: {name: [places[row] for row in rows] for name, rows in members.items()}
         for who, places in (("teacher", compared.teacher), ("student", compared.model))
+    }
+    hints = {
+        name: [f"{compared.languages[row]}: {_shown(compared, row)}" for row in rows] for name, rows in members.items()
     }
     caption = (
         f"{len(compared.texts):,} test passages on the two principal components of the teacher's vectors, which hold "
         f"{100 * compared.explained:.0f} % of their variance; the student's vectors on the same axes."
     )
-    return Plot(plots.panels(panels), caption)
-
-
-def _points(places: Sequence[Point], names: Sequence[str], name: str) -> list[Point]:
-    return [place for place, named in zip(places, names, strict=True) if named == name]
+    return Plot(plots.panels(panels, hints), caption)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import matplotlib as mpl
@@ -69,17 +70,21 @@ def dots(labels: Sequence[str], series: Mapping[str, Sequence[float | None]], un
     """
     with mpl.rc_context({**_STYLE, "axes.grid.axis": "both"}):
         figure, axes = _figure(height=0.22 * len(labels) + 1.1)
+        hints = {}
         for index, (name, values) in enumerate(series.items()):
             points = [(value, row) for row, value in enumerate(values) if value is not None]
             marker = _MARKERS[index % len(_MARKERS)]
             # The first is the largest, so that of equal figures each is seen.
             size = max(3.5, 8 - 1.5 * index)
-            axes.plot(*_columns(points), marker, color=_colour(name, index), label=name, markersize=size)
+            axes.plot(
+                *_columns(points), marker, color=_colour(name, index), label=name, markersize=size, gid=f"s{index}"
+            )
+            hints[f"s{index}"] = [f"{labels[row]}, {name}: {value:.5g}" for value, row in points]
         axes.set_yticks(range(len(labels)), labels)
         axes.set_ylim(len(labels) - 0.5, -0.5)
         axes.margins(x=0.06)
         axes.set_xlabel(unit)
-        return _svg(figure, series)
+        return _with_hints(_svg(figure, series), hints)
 
 
 def stacked_bars(labels: Sequence[str], series: Mapping[str, Sequence[float]], unit: str) -> str:
@@ -134,25 +139,31 @@ def trade_off(series: Mapping[str, Sequence[float]], x: Sequence[float], names: 
         return _svg(figure, series)
 
 
-def panels(panels: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]]) -> str:
+def panels(
+    panels: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]], texts: Mapping[str, Sequence[str]]
+) -> str:
     """Points on a plane, the panels side by side on the same axes, which have no unit. Returns an ``<svg>`` element.
 
     Args:
         panels: by title, the points of each series by its name; all panels have the same series.
+        texts: by series, what each point is: shown while a pointer rests on it.
     """
     with mpl.rc_context({**_STYLE, "axes.grid": False, "axes.spines.top": True, "axes.spines.right": True}):
         figure = Figure(figsize=(2 * _WIDTH, 4.4), layout="constrained")
         drawn = figure.subplots(1, len(panels), sharex=True, sharey=True)
-        for axes, (title, series) in zip(drawn, panels.items(), strict=True):
+        hints = {}
+        for panel, (axes, (title, series)) in enumerate(zip(drawn, panels.items(), strict=True)):
             for index, (name, points) in enumerate(series.items()):
-                label = name if axes is drawn[0] else f"_{name}"  # one legend for all
-                axes.plot(*_columns(points), _MARKERS[index % len(_MARKERS)], color=_colour(name, index), label=label)
+                group, marker = f"p{panel}-{index}", _MARKERS[index % len(_MARKERS)]
+                label = f"_{name}" if panel else name  # one legend for all
+                axes.plot(*_columns(points), marker, color=_colour(name, index), label=label, gid=group)
+                hints[group] = texts[name]
             axes.set_title(title, fontsize=10)
             axes.set_xticks([])
             axes.set_yticks([])
             for line in axes.lines:
                 line.set(markersize=3.5, alpha=0.6, markeredgewidth=0)
-        return _svg(figure, next(iter(panels.values())))
+        return _with_hints(_svg(figure, next(iter(panels.values()))), hints)
 
 
 def inline(svg: str, name: str, key: str) -> Markup:
@@ -165,6 +176,20 @@ def inline(svg: str, name: str, key: str) -> Markup:
     """
     named = re.sub(r'\bid="|(?<=")#|(?<=url\()#', lambda found: found.group() + f"{key}-", svg)
     return Markup(named.replace("<svg", f'<svg role="img" aria-label="{escape(name)}"', 1))
+
+
+def _with_hints(svg: str, hints: Mapping[str, Sequence[str]]) -> str:
+    """A plot whose points say what they are while a pointer rests on them: by id of a series, a text for each point."""
+    for series, texts in hints.items():
+        start = svg.index(f'<g id="{series}">')
+        end = svg.index("\n   </g>", start)
+        points = re.sub(r"(<use [^>]*)/>", partial(_hint, iter(texts)), svg[start:end])
+        svg = svg[:start] + points + svg[end:]
+    return svg
+
+
+def _hint(texts: Iterator[str], point: re.Match[str]) -> str:
+    return f"{point[1]}><title>{escape(next(texts))}</title></use>"
 
 
 def _columns(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
