@@ -219,6 +219,18 @@ def test_a_variant_with_new_tokens_is_compared_with_one_that_is_only_cut() -> No
     assert settings.vector_splits == ("train", "validation", "test")
 
 
+@pytest.mark.parametrize("section", ["distillation", "retrieval"])
+def test_an_empty_section_of_a_variant_is_one_with_the_defaults(section: str) -> None:
+    queries = {"queries": {"made": 5}, "teacher": {"model": "./teacher"}, section: None}
+    variants = {"named": {section: {}}, "not-named": {}, "off": {section: None}}
+    settings = load_settings(readme_config() | queries | {"variants": variants})
+    given = {name: getattr(settings.variant(name), section) for name in variants}
+    assert given["named"] == type(given["named"])() and given["not-named"] is given["off"] is None
+    over = load_settings(readme_config() | queries | {section: {"epochs": 3.0}, "variants": variants})
+    epochs = {name: getattr(over.variant(name), section) for name in variants}
+    assert epochs["named"].epochs == epochs["not-named"].epochs == 3 and epochs["off"] is None
+
+
 def test_variants_that_differ_in_training_alone_share_the_clone_of_the_first() -> None:
     variants = {
         "slow": {"distillation": {"epochs": 2}},

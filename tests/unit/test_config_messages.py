@@ -233,7 +233,7 @@ def test_quotas_that_plan_too_many_shards_are_refused_with_their_number(tmp_path
 
 def test_a_hundred_thousand_shards_can_be_planned():
     config = changed(
-        BASE, {"corpus.quotas": {"train": 49_999, "validation": 0, "test": 1}, "vectors.shard_passages": 1}
+        BASE, {"corpus.quotas": {"train": 49_998, "validation": 1, "test": 1}, "vectors.shard_passages": 1}
     )
     settings = load_settings(config)
     assert sum(len(settings.shards(lang)) for lang in ("en", "tr")) == 100_000

@@ -107,7 +107,7 @@ def test_similarities_of_a_truncated_student_are_compared_with_those_asked_for(s
 
 def test_a_matryoshka_dimension_must_be_below_the_width():
     with pytest.raises(ConfigError, match="found 384; the vectors have 384 dimensions"):
-        objective(cosine=1, matryoshka=(128, 384)).check_dimension(384)
+        objective(cosine=1, matryoshka=(128, 384)).check_dimension(384, "distillation")
 
 
 @pytest.mark.parametrize(("terms", "across"), [({"cosine": 1, "mse": 1}, False), ({"relational": 1}, True)])
@@ -172,7 +172,7 @@ def test_where_length_matters_a_term_that_keeps_it_is_offered(caplog, similarity
     else:
         (record,) = caplog.records
         assert says in record.getMessage()
-        assert record.getMessage().endswith("no term of distillation.objective keeps it: give `mse` a weight")
+        assert record.getMessage().endswith("no term of the objective keeps it: give `mse` a weight")
 
 
 def test_two_terms_cannot_have_the_same_key():
@@ -235,7 +235,7 @@ def test_listwise_is_zero_where_the_student_ranks_as_the_teacher_does():
 
 def test_answer_is_infonce_of_the_right_candidate_where_it_is_known():
     expected = math.log(1 + math.exp((0 - 1) / 0.5))
-    assert Answer(answer_temperature=0.5).loss(STUDENT, RANKING).item() == pytest.approx(expected)
+    assert Answer(answer_temperature=0.5).loss(STUDENT, RANKING).item() == pytest.approx((expected + 0) / 2)
 
 
 @pytest.mark.parametrize("term", [Listwise(), Answer()], ids=["listwise", "answer"])
@@ -254,3 +254,18 @@ def test_candidates_of_truncated_vectors_are_truncated():
     whole = Listwise(listwise_temperature=0.5).loss(STUDENT[:1], near).item()
     assert whole > 0.01
     assert found(STUDENT[:1], near)["loss"].item() == pytest.approx(whole / 2)
+
+
+@pytest.mark.parametrize("term", [term for term in objective_terms() if not term.compares_passages])
+@pytest.mark.parametrize("parts", [(4, 4), (1, 7), (3, 2, 3)])
+def test_parts_of_a_batch_add_up_to_the_whole(term, parts):
+    random = torch.Generator().manual_seed(5)
+    student, teacher = torch.randn(2, 8, 6, generator=random)
+    present = torch.rand(8, 4, generator=random) < 0.6
+    present[:, 1] = True
+    present[:, 0] = tensor([True, False, False, False, True, True, False, False])  # no right one is known of the others
+    whole = Targets(teacher, torch.arange(8), torch.randn(8, 4, 6, generator=random), present)
+    starts = [sum(parts[:index]) for index in range(len(parts))]
+    slices = [slice(start, start + size) for start, size in zip(starts, parts, strict=True)]
+    summed = sum(size / 8 * term().loss(student[rows], whole[rows]) for size, rows in zip(parts, slices, strict=True))
+    assert summed.item() == pytest.approx(term().loss(student, whole).item(), rel=1e-5)

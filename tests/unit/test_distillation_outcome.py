@@ -21,18 +21,18 @@ def validations(metric: str, *values: float) -> list[dict]:
         (
             "loss",
             (0.0055, 0.4180, 0.3000),
-            "validation loss of the untrained clone is 0.00550, the best after training 0.30000 (step 20)",
+            "validation loss before it is 0.00550, the best after it 0.30000 (step 20)",
         ),
-        ("loss", (0.5, 0.5), "0.50000, the best after training 0.50000 (step 10)"),
+        ("loss", (0.5, 0.5), "0.50000, the best after it 0.50000 (step 10)"),
         (
             "cosine",
             (0.99, 0.80, 0.70),
-            "validation cosine of the untrained clone is 0.99000, the best after training 0.80000 (step 10)",
+            "validation cosine before it is 0.99000, the best after it 0.80000 (step 10)",
         ),
         (
             "sts",
             (70.0, 60.0, 65.0),
-            "validation sts of the untrained clone is 70.00000, the best after training 65.00000 (step 20)",
+            "validation sts before it is 70.00000, the best after it 65.00000 (step 20)",
         ),
     ],
 )
@@ -43,7 +43,7 @@ def test_a_training_that_did_not_help_says_so_with_both_figures_and_what_to_do(c
     message = record.getMessage()
     assert message.startswith("training did not help: ")
     assert figures in message
-    assert "the student is the untrained clone. Lower distillation.learning_rate" in message
+    assert "the student is the model before it. Lower learning_rate" in message
 
 
 @pytest.mark.parametrize(
@@ -82,4 +82,4 @@ def test_facts_hold_the_validations_of_the_clone_and_of_the_kept_weights():
 def test_an_error_names_sixteen_passages_and_counts_the_others():
     message = str(not_finite(3, 9, {"loss": float("nan")}, [f"tr:{number}" for number in range(20)]))
     assert message.startswith("step 3 of 9: loss nan is not finite. The batch's passages: tr:0, ")
-    assert "tr:15 and 4 more. Lower distillation.learning_rate" in message
+    assert "tr:15 and 4 more. Lower learning_rate" in message

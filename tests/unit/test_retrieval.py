@@ -268,7 +268,8 @@ def test_asymmetric_figures_are_compared_with_the_teachers_query_by_query(scored
         expected = value - ndcg(results["teacher"])["all queries"]
         assert compared[group].value == pytest.approx(expected, abs=1e-3)
         assert compared[group].low <= compared[group].value <= compared[group].high
-    assert all(not row.to_teacher for row in rows if row.metric == "ndcg@10 gained")
+    gained = [row.to_teacher for row in rows if row.metric == "ndcg@10 gained"]
+    assert gained == [{}, {}]
 
 
 def test_vectors_of_other_texts_are_refused(scored, student, files, tmp_path):
@@ -373,10 +374,27 @@ def test_an_index_that_lacks_something_is_refused(teacher, indexed, tmp_path, ch
         task.evaluate(evaluator_of(teacher), Inputs())
 
 
-def test_a_file_that_is_no_index_is_refused(indexed, tmp_path, teacher):
-    pq.write_table(pa.table({"_id": ["d0"]}), tmp_path / "index.parquet")
-    task = parse_task({**indexed[0], "teacher_index": str(tmp_path / "index.parquet")})
-    with pytest.raises(SourceError, match=r"index\.parquet: cannot be read as an index of vectors"):
+@pytest.mark.parametrize(
+    ("name", "write", "says"),
+    [
+        ("index.parquet", lambda path: path.write_bytes(b"PAR"), "cannot be read as an index of vectors"),
+        (
+            "index.parquet",
+            lambda path: pq.write_table(pa.table({"_id": ["d0"]}), path),
+            "has no column `vector`; found _id",
+        ),
+        (
+            "index.parquet",
+            lambda path: pq.write_table(pa.table({"_id": ["d0", "d1", "d0"], "vector": [[1.0]] * 3}), path),
+            "'d0' is there twice; keep one vector of each document",
+        ),
+        ("index.npy", lambda path: np.save(path, np.array(["a", "b"])), "holds <U1; vectors of floating-point numbers"),
+    ],
+)
+def test_a_file_that_is_no_index_is_refused(indexed, tmp_path, teacher, name, write, says):
+    write(tmp_path / name)
+    task = parse_task({**indexed[0], "teacher_index": str(tmp_path / name)})
+    with pytest.raises(SourceError, match=f"{name}: {says}"):
         task.evaluate(evaluator_of(teacher), Inputs())
 
 

@@ -187,6 +187,8 @@ def test_nothing_left_to_train_on_is_an_error(tmp_path):
         ({"query": "", "document": ""}, ("q: ", ""), {"query": "q: ", "document": ""}),
         ({"search": "find: "}, ("search", None), {"query": "find: ", "search": "find: "}),
         ({"query": "own: "}, (None, "d: "), {"query": "own: ", "document": "d: "}),
+        ({"query": "own: ", "sts": "s: "}, ("Frage: ", None), {"query": "Frage: ", "sts": "s: "}),
+        ({"query": "own: ", "sts": "s: "}, ("sts", None), {"query": "s: ", "sts": "s: "}),
     ],
 )
 def test_the_students_folder_names_the_prompts_of_queries_and_documents(tmp_path, own, asked, expected):

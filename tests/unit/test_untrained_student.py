@@ -45,6 +45,7 @@ def test_the_card_says_whether_the_model_is_the_untrained_clone(tmp_path, kept_s
 def variant(note: str) -> VariantPart:
     nothing: dict = dict.fromkeys(
         (
+            "neighbours",
             "harm",
             "score_plots",
             "language_matrices",
@@ -77,4 +78,4 @@ def test_the_page_says_whether_the_student_is_the_untrained_clone(tmp_path, kept
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     training = page[page.index("<h3>Training</h3>") :]
     assert ("Training did not help: " in training) is untrained
-    assert ("the student is the untrained clone" in training) is untrained
+    assert ("so the student is the untrained clone" in training) is untrained

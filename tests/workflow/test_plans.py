@@ -18,7 +18,7 @@ def plan(config, *arguments):
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
 
 
-@pytest.mark.parametrize("recipe", ["turkish-200m", "e5-small-one-language", "local-folder", "portuguese-sweep"])
+@pytest.mark.parametrize("recipe", ["turkish-200m", "e5-small-one-language", "portuguese-sweep"])
 def test_every_recipe_plans_without_the_network(recipe, tmp_path):
     # The tests' hub knows no repository: a plan that asked for one would fail.
     done = plan(ROOT / "config" / f"{recipe}.yaml")
@@ -57,6 +57,14 @@ def test_a_plan_imports_no_heavy_library():
 def test_a_configfile_stands_alone(workflow):
     jobs = workflow.planned({**workflow.config, "run": "fresh"})
     assert jobs["build_corpus"] == 2, "the demo's languages are not mixed in"
+
+
+def test_the_recipe_for_own_files_names_the_first_that_is_missing(workflow):
+    recipe = yaml.safe_load((ROOT / "config" / "local-folder.yaml").read_text(encoding="utf-8"))
+    code, said = dry_run(workflow.arguments(config=recipe))
+    assert code != 0 and "config `teacher.model`: there is no folder ./models/teacher" in said
+    code, said = dry_run(workflow.arguments(config={**recipe, "teacher": workflow.config["teacher"]}))
+    assert code != 0 and "data/en.jsonl does not exist" in said
 
 
 @pytest.mark.parametrize(

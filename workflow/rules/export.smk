@@ -18,7 +18,7 @@ rule export_student:
     conda:
         "../../envs/export.yaml"
     # Speeds are measured.
-    threads: MODEL_THREADS
+    threads: whole_machine()
     resources:
         mem_mb=growing(12000),
         runtime=growing(120),

@@ -23,6 +23,8 @@ rule fetch_teacher:
         disk_mb=8000,
     params:
         settings=section(SETTINGS.teacher, "model", "revision", "trust_remote_code"),
+        # Given `resources`, it is nothing that Snakemake compares: another prompt needs no other folder.
+        prompts=lambda wildcards, resources: SETTINGS.asked_prompts,
         code=script_digest("teacher"),
     script:
         "../scripts/teacher.py"

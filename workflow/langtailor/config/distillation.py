@@ -56,6 +56,8 @@ class ObjectiveSettings(create_model("TermSettings", __base__=Section, **_weight
 class DistillationSettings(Section):
     """How the student is trained on the stored vectors."""
 
+    #: Its place in the configuration, for messages.
+    section: ClassVar[str] = "distillation"
     #: Whether there are candidates to rank.
     ranks_candidates: ClassVar[bool] = False
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from langtailor.config.base import Section
+from langtailor.config.fit import check_run, check_variant
 from langtailor.config.problems import dotted, explained, read_as, shown
 from langtailor.config.run import Settings
 from langtailor.config.variants import Variant
@@ -36,43 +37,9 @@ def validated_settings(config: Any, files: Sequence[ConfigFile] = ()) -> Setting
     settings = _validated(Settings, config, (), files)
     for name in settings.variants:
         variant = _validated(Variant, settings.merged_variant(name), ("variants", name), files)
-        _refuse_other_dimensions(settings, name, variant)
-        if variant.retrieval is not None:
-            _refuse_unreadable_queries(settings, name, variant)
+        check_variant(settings, name, variant)
+    check_run(settings)
     return settings
-
-
-def _refuse_other_dimensions(settings: Settings, name: str, variant: Variant) -> None:
-    """Refuse to compare a student's vectors with the teacher's where they have not as many numbers."""
-    if variant.student.dimensions is None:
-        return
-    for task in settings.evaluation.tasks:
-        if settings.task_needs(task).teacher:
-            raise ConfigError(
-                f"evaluation.tasks.{task}.asymmetric",
-                f"variant {name!r} has {variant.student.dimensions} dimensions (student.dimensions), so that its vectors "
-                "cannot be compared with the teacher's; leave one of the two out",
-            )
-
-
-def _refuse_unreadable_queries(settings: Settings, name: str, variant: Variant) -> None:
-    """Refuse to train on queries and documents of which there are none, or none whose vectors the student can give."""
-    if not settings.query_languages:
-        raise ConfigError(
-            "queries.pairs", f"variant {name!r} has `retrieval`, but no language has pairs, and `made` is 0"
-        )
-    if settings.teacher.reads != "text":
-        raise ConfigError(
-            f"variants.{name}.retrieval",
-            f"the teacher reads aligned texts (teacher.reads: {settings.teacher.reads}), which queries and documents have not; "
-            "leave `retrieval` out",
-        )
-    if variant.student.dimensions is not None:
-        raise ConfigError(
-            f"variants.{name}.retrieval",
-            f"the student has {variant.student.dimensions} dimensions (student.dimensions), the teacher's vectors of queries "
-            "and documents have others; leave one of the two out",
-        )
 
 
 def refuse_unwritable(root: Path) -> None:

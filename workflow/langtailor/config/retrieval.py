@@ -20,6 +20,7 @@ class RetrievalObjective(ObjectiveSettings):
 class RetrievalSettings(DistillationSettings):
     """How the student is trained on queries and documents, after `distillation` and with the same keys."""
 
+    section: ClassVar[str] = "retrieval"
     ranks_candidates: ClassVar[bool] = True
 
     objective: RetrievalObjective = RetrievalObjective()

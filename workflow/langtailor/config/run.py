@@ -159,6 +159,10 @@ class Settings(Section):
         """Passages per split of a language."""
         return self.corpus.languages[lang].quotas or self.corpus.quotas
 
+    def total(self, split: str) -> int:
+        """Passages of a split over all languages, where there are as many as asked for."""
+        return sum(getattr(self.quotas(lang), split) for lang in self.corpus.languages)
+
     def name_in_source(self, lang: str) -> str:
         """What the source calls a language."""
         return self.corpus.languages[lang].name_in_source or lang
@@ -208,10 +212,19 @@ class Settings(Section):
     @property
     def written_prompts(self) -> tuple[str, ...]:
         """Prompts that the configuration writes out, sorted. Those that it names are among the model's own."""
-        prompts = {self.teacher.prompt or ""}.union(*(self.task_needs(name).prompts for name in self.evaluation.tasks))
-        if self.query_languages:
-            prompts |= {self.queries.query_prompt or "", self.queries.document_prompt or ""}
+        prompts = {prompt for _, prompt in self.asked_prompts}
         return tuple(sorted(prompt for prompt in prompts if prompt and not is_prompt_name(prompt)))
+
+    @property
+    def asked_prompts(self) -> list[tuple[str, str]]:
+        """Prompts that the configuration names or writes out, each behind its key."""
+        prompts = [("teacher.prompt", self.teacher.prompt)]
+        if self.query_languages:
+            prompts += [("queries.query_prompt", self.queries.query_prompt)]
+            prompts += [("queries.document_prompt", self.queries.document_prompt)]
+        for name in self.evaluation.tasks:
+            prompts += [(f"evaluation.tasks.{name}", prompt) for prompt in self.task_needs(name).prompts]
+        return [(key, prompt) for key, prompt in prompts if prompt is not None]
 
     @property
     def query_languages(self) -> list[str]:

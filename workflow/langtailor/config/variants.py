@@ -37,9 +37,11 @@ class VariantOverrides(Section):
     student: dict[str, Any] = {}
     """Overrides of `student`."""
     distillation: dict[str, Any] | None = {}
-    """Overrides of `distillation`; `null` leaves this student untrained."""
+    """Overrides of `distillation`; `null` leaves this student untrained, `{}` trains it with what `distillation` has, or its
+    defaults."""
     retrieval: dict[str, Any] | None = {}
-    """Overrides of `retrieval`; `null` leaves this student without it."""
+    """Overrides of `retrieval`; `null` leaves this student without it, `{}` trains it with what `retrieval` has, or its
+    defaults."""
     export: dict[str, Any] = {}
     """Overrides of `export`."""
 
@@ -124,16 +126,22 @@ def compared_models(name: str, variants: Mapping[str, Variant]) -> dict[str, str
 def merged(sections: Mapping[str, Section | None], overrides: VariantOverrides) -> dict[str, Any]:
     """The sections with a variant's overrides, as plain data that is not yet validated."""
     return {
-        name: _merge(None if section is None else section.model_dump(), getattr(overrides, name))
+        name: _overridden(None if section is None else section.model_dump(), name, overrides)
         for name, section in sections.items()
     }
 
 
-def _merge(base: dict[str, Any] | None, overrides: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """A section with overrides. One that is null stays so unless something is overridden."""
-    if overrides is None or (base is None and not overrides):
-        return None
-    result = dict(base or {})
+def _overridden(section: dict[str, Any] | None, name: str, overrides: VariantOverrides) -> dict[str, Any] | None:
+    """A section as it is where the variant does not name it; ``{}`` over a section that is null takes its defaults."""
+    values = getattr(overrides, name)
+    if name not in overrides.model_fields_set:
+        return section
+    return None if values is None else _merge(section or {}, values)
+
+
+def _merge(base: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Plain data with overrides, those of a nested section one by one."""
+    result = dict(base)
     for key, value in overrides.items():
         if isinstance(value, Mapping) and isinstance(result.get(key), dict):
             result[key] = _merge(result[key], value)

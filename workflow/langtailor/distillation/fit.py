@@ -16,7 +16,7 @@ def check_fit(data: Data, student: Student, settings: DistillationSettings, proc
         ConfigError: names the setting.
     """
     languages = sorted(data.inputs["tokens"])
-    section = "retrieval" if "candidates" in data.inputs else "distillation"
+    section = settings.section
     if unknown := sorted(set(settings.language_weights) - set(languages)):
         raise ConfigError(f"{section}.language_weights", f"found {unknown[0]!r}, which is not one of {languages}")
     if settings.keep != "last" and not len(data.validation):
@@ -32,4 +32,4 @@ def check_fit(data: Data, student: Student, settings: DistillationSettings, proc
     width, stored_width = student.model.get_embedding_dimension(), data.train.dimension
     if width != stored_width:
         raise ConfigError("teacher.model", f"the stored vectors have {stored_width} dimensions, the clone's {width}")
-    Objective(settings.objective).check_dimension(stored_width)
+    Objective(settings.objective).check_dimension(stored_width, section)

@@ -94,7 +94,7 @@ class BatchGradient:
         if self._world > 1 or self.budget <= longest:
             raise TrainingError(
                 f"out of memory with micro-batches of {self.budget:,} tokens and a longest passage of {longest:,}: lower "
-                "distillation.micro_batch_tokens or distillation.max_length, or set distillation.gradient_checkpointing"
+                "micro_batch_tokens or max_length, or set gradient_checkpointing"
             ) from error
         self.budget = max(longest, self.budget // 2)
         _LOG.warning("out of memory: going on with micro-batches of %s tokens", f"{self.budget:,}")

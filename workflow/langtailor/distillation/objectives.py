@@ -42,18 +42,18 @@ class Objective:
         if similarity.compares_length and not any(term.keeps_length for term, _ in self.settings.weighted_terms()):
             keeping = ", ".join(f"`{term.name}`" for term in objective_terms() if term.keeps_length)
             _LOG.warning(
-                "the teacher compares vectors by %s, to which their length matters, but no term of distillation.objective "
+                "the teacher compares vectors by %s, to which their length matters, but no term of the objective "
                 "keeps it: give %s a weight",
                 similarity.label,
                 keeping,
             )
 
-    def check_dimension(self, dimension: int) -> None:
-        """Raise :class:`~langtailor.errors.ConfigError` for a Matryoshka dimension that is too large."""
+    def check_dimension(self, dimension: int, section: str) -> None:
+        """Raise :class:`~langtailor.errors.ConfigError` for a Matryoshka dimension of a section that is too large."""
         for width in self.settings.matryoshka:
             if width >= dimension:
                 raise ConfigError(
-                    "distillation.objective.matryoshka",
+                    f"{section}.objective.matryoshka",
                     f"found {width}; the vectors have {dimension} dimensions, give smaller ones",
                 )
 

@@ -37,12 +37,12 @@ def run_facts(
 
 
 def is_untrained(facts: Mapping[str, Any]) -> bool:
-    """Whether the kept weights are the untrained clone's, given the facts about a run."""
+    """Whether the kept weights are those before training, given the facts about a run."""
     return facts.get("kept_step") == 0
 
 
 def warn_if_unhelpful(keep: str, kept_step: int | None, records: Sequence[Mapping[str, Any]]) -> None:
-    """Log a warning where no validation is better than that of the untrained clone.
+    """Log a warning where no validation is better than that before training.
 
     Args:
         keep: the setting; validations are compared by ``loss``, ``cosine`` or ``sts``, by ``loss`` for ``last``.
@@ -58,11 +58,10 @@ def warn_if_unhelpful(keep: str, kept_step: int | None, records: Sequence[Mappin
     best_step = better(values, key=values.__getitem__)
     if better(untrained, values[best_step]) != untrained:
         return
-    result = "the student is the untrained clone" if kept_step == 0 else "the student is trained, as keep is last"
+    result = "the student is the model before it" if kept_step == 0 else "the student is trained, as keep is last"
     _LOG.warning(
-        "training did not help: the validation %s of the untrained clone is %.5f, the best after training %.5f (step %s); "
-        "%s. Lower distillation.learning_rate and embedding_learning_rate, raise warmup or epochs, or use the clone "
-        "without training",
+        "training did not help: the validation %s before it is %.5f, the best after it %.5f (step %s); "
+        "%s. Lower learning_rate and embedding_learning_rate, raise warmup or epochs, or do without this training",
         metric,
         untrained,
         values[best_step],
@@ -78,5 +77,5 @@ def not_finite(step: int, steps: int, measured: Mapping[str, float], passages: S
     figures = ", ".join(f"{name} {value}" for name, value in measured.items())
     return TrainingError(
         f"step {step} of {steps}: {figures} is not finite. The batch's passages: {', '.join(passages[:_NAMED])}{more}. "
-        "Lower distillation.learning_rate, or take precision float32, and look at these passages"
+        "Lower learning_rate, or take precision float32, and look at these passages"
     )

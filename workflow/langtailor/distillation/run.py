@@ -128,7 +128,7 @@ class Run:
         if self._validator is None:
             return None
         validation = self._validator(self._gradient.budget)
-        _LOG.info("%g of the way from the clone: validation loss %.5f", share, validation.overall.loss)
+        _LOG.info("%g of the way from the model before: validation loss %.5f", share, validation.overall.loss)
         return validation
 
     def _measured_micro_batch(self) -> int:
@@ -206,7 +206,7 @@ class Run:
         if not math.isfinite(validation.overall.loss):
             raise TrainingError(
                 f"after step {self._done.step} of {self._steps} the validation loss is {validation.overall.loss}: lower "
-                "distillation.learning_rate or take precision float32"
+                "learning_rate or take precision float32"
             )
         self.metrics.record(
             self._done.step, {"epoch": self._epoch(self._done.step), "validation": validation.to_json()}
@@ -273,6 +273,6 @@ def _stream(train: Passages, settings: DistillationSettings, seed: int) -> Strea
     stream = Stream(sizes, weights, seed)
     if not stream.epoch_length:
         raise ConfigError(
-            "distillation.language_weights", f"found {settings.language_weights}: no passage is left to train on"
+            f"{settings.section}.language_weights", f"found {settings.language_weights}: no passage is left to train on"
         )
     return stream

@@ -136,7 +136,7 @@ class Validator:
         except torch.OutOfMemoryError as error:
             if len(ids) == 1:
                 raise TrainingError(
-                    f"out of memory with one passage of {len(ids[0]):,} tokens: lower distillation.max_length"
+                    f"out of memory with one passage of {len(ids[0]):,} tokens: lower max_length"
                 ) from error
         _LOG.warning("out of memory: validating %d passages in halves", len(ids))
         torch.cuda.empty_cache()

@@ -42,12 +42,12 @@ def check_views(settings: DistillationSettings) -> None:
         ConfigError: a package is missing.
     """
     if settings.tensorboard:
-        _summary_writer()
+        _summary_writer(settings.section)
     available = [str(name) for name in get_available_trackers()]
     for name in settings.report_to:
         if name not in available:
             raise ConfigError(
-                "distillation.report_to",
+                f"{settings.section}.report_to",
                 f"found {name!r}, but accelerate finds no such package: run `pip install {name}`, or take it out",
             )
 
@@ -70,8 +70,8 @@ def open_views(
     """
     views: list[View] = []
     if accelerator.is_main_process:
-        views += [TensorBoard(folder / "tensorboard")] if settings.tensorboard else []
-        views += _started(accelerator, title, facts)
+        views += [TensorBoard(folder / "tensorboard", settings.section)] if settings.tensorboard else []
+        views += _started(accelerator, title, facts, settings.section)
     try:
         yield views
     finally:
@@ -87,8 +87,8 @@ def tracking(settings: DistillationSettings, folder: Path) -> dict[str, Any]:
 class TensorBoard:
     """TensorBoard's event files in a folder."""
 
-    def __init__(self, folder: Path) -> None:
-        self._writer = _summary_writer()(str(folder))
+    def __init__(self, folder: Path, section: str) -> None:
+        self._writer = _summary_writer(section)(str(folder))
 
     def log(self, values: Mapping[str, float], step: int) -> None:
         """Add the metrics of a step."""
@@ -124,7 +124,7 @@ class Tracker:
             _LOG.warning("%s: the run there was not ended: %s", self._tracker.name, error)
 
 
-def _started(accelerator: Accelerator, title: str, facts: Mapping[str, Any]) -> Sequence[View]:
+def _started(accelerator: Accelerator, title: str, facts: Mapping[str, Any], section: str) -> Sequence[View]:
     names = [str(name) for name in accelerator.log_with]
     try:
         accelerator.init_trackers(
@@ -132,17 +132,17 @@ def _started(accelerator: Accelerator, title: str, facts: Mapping[str, Any]) -> 
         )
     except Exception as error:
         raise ConfigError(
-            "distillation.report_to", f"{', '.join(names)} cannot be started: {error}. Mend it, or take it out"
+            f"{section}.report_to", f"{', '.join(names)} cannot be started: {error}. Mend it, or take it out"
         ) from error
     return [Tracker(tracker) for tracker in accelerator.trackers]
 
 
-def _summary_writer() -> Any:
+def _summary_writer(section: str) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise ConfigError(
-            "distillation.tensorboard",
+            f"{section}.tensorboard",
             "found true, but the package is not installed: run `pip install tensorboard`",
         ) from error
     return SummaryWriter

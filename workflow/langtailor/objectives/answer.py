@@ -23,9 +23,10 @@ class Answer(Term):
     """Temperature of the answer term."""
 
     def loss(self, student: Tensor, targets: Targets) -> Tensor:
-        """Mean of -log(exp(ŝ·ĉ₀ / τ) / Σⱼ exp(ŝ·ĉⱼ / τ)) over the passages whose right candidate c₀ is known.
+        """Mean of -log(exp(ŝ·ĉ₀ / τ) / Σⱼ exp(ŝ·ĉⱼ / τ)) over the passages, 0 for one whose right candidate c₀ is unknown.
 
-        The others are hard negatives, mined as in NV-Retriever (Moreira et al. 2024, arXiv 2407.15831).
+        The other candidates are hard negatives, mined as in NV-Retriever (Moreira et al. 2024, arXiv 2407.15831). The mean is
+        over all passages, so that parts of a batch add up to the whole.
         """
         import torch
         from torch.nn import functional
@@ -33,5 +34,4 @@ class Answer(Term):
         assert targets.present is not None
         logits = candidate_logits(student, targets, self.answer_temperature)
         unknown = torch.where(targets.present[:, 0], 0, -100)  # which cross_entropy leaves out
-        known = targets.present[:, 0].sum().clamp(min=1)
-        return functional.cross_entropy(logits, unknown, reduction="sum") / known
+        return functional.cross_entropy(logits, unknown, reduction="sum") / len(student)

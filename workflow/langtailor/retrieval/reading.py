@@ -10,7 +10,7 @@ from langtailor.config.teacher import TeacherSettings
 from langtailor.config.vectors import Shard
 from langtailor.corpus.reading import split_counts
 from langtailor.models.folder import ModelInfo
-from langtailor.models.prompts import Role, role_prompt
+from langtailor.models.prompts import Role, find_prompt, role_prompt
 
 _ROLES: dict[str, Role] = {"queries": "query", "documents": "document"}
 
@@ -23,9 +23,16 @@ def reading_of(side: str, model: Path, teacher: TeacherSettings, settings: Query
         model: the folder of the teacher or of a student, whose own prompts are the same.
         teacher: how the teacher reads passages.
         settings: which prompts the configuration asks for.
+
+    Raises:
+        ConfigError: the model has no prompt of the name that is asked for.
     """
-    asked = settings.query_prompt if side == "queries" else settings.document_prompt
-    prompt = role_prompt(ModelInfo.read(model), _ROLES[side]) if asked is None else asked
+    role, info = _ROLES[side], ModelInfo.read(model)
+    prompt = settings.query_prompt if role == "query" else settings.document_prompt
+    if prompt is None:
+        prompt = role_prompt(info, role)
+    else:
+        find_prompt(info, prompt, f"queries.{role}_prompt")
     return teacher if prompt is None else teacher.model_copy(update={"prompt": prompt})
 
 

@@ -17,7 +17,7 @@ _FILE = "config_sentence_transformers.json"
 def name_role_prompts(folder: Path, queries: Mapping[str, Any]) -> None:
     """Let ``encode_query`` and ``encode_document`` put the prompts before texts with which a student was trained for retrieval.
 
-    Those that the configuration writes out get the names ``query`` and ``document``; a name that the model has stays its own.
+    These get the names ``query`` and ``document``, in place of what the model has under them.
 
     Args:
         folder: the student's.
@@ -29,7 +29,7 @@ def name_role_prompts(folder: Path, queries: Mapping[str, Any]) -> None:
     written = {role: queries[f"{role}_prompt"] for role in ("query", "document")}
     named = {role: own.get(prompt, prompt) for role, prompt in written.items() if prompt is not None}
     if named:
-        file.write_bytes(format_json(config | {"prompts": {**named, **own}}))
+        file.write_bytes(format_json(config | {"prompts": {**own, **named}}))
 
 
 @dataclass(frozen=True)
@@ -56,9 +56,9 @@ class TrainedPrompt:
         return cls(text, names[0] if text and names else None)
 
     def make_default(self, folder: Path) -> None:
-        """Let ``encode`` put the prompt before each text by itself, where it has a name; none where there was none."""
+        """Let ``encode`` put the prompt before each text by itself, where it has a name, and no other where it has none."""
         file = folder / _FILE
         config = load_json_object(file, missing_is_empty=True)
-        if (self.name is None and self.text) or config.get("default_prompt_name") == self.name:
+        if config.get("default_prompt_name") == self.name:
             return
         file.write_bytes(format_json(config | {"default_prompt_name": self.name}))

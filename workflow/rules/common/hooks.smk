@@ -8,13 +8,15 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import Quietness, RerunTrigger
 
+from langtailor.errors import LangtailorError
+from langtailor.planning.own_files import check_own_files
 from langtailor.planning.summary import summary
 from langtailor.progress import be_verbose
 from langtailor.storage.checksums import restore_times
 
 
 def refuse_missing_files():
-    """End the plan where a file of evaluation data is missing: Snakemake would keep the scores that there are, and say nothing.
+    """End the plan where a file that the configuration names is missing, and not hours later.
 
     Not where this workflow is part of another, which may make the file, and not in a job's own process, whose machine may lack
     it.
@@ -24,10 +26,10 @@ def refuse_missing_files():
     main = Path(workflow.main_snakefile).resolve()
     if not isinstance(RULES, os.PathLike) or main.parent not in list(Path(RULES).resolve().parents)[:3]:
         return
-    for task, needs in zip(TASKS, NEEDS):
-        for file in needs.files:
-            if not Path(file).is_file():
-                raise WorkflowError(f"config `evaluation.tasks.{task}`: {file} is missing")
+    try:
+        check_own_files(SETTINGS, ROOT)
+    except LangtailorError as error:
+        raise WorkflowError(str(error)) from None
 
 
 def refuse_odd_names():

@@ -35,6 +35,12 @@ def device_threads():
     return max(1, min(MODEL_THREADS, cores // gpus))
 
 
+def whole_machine():
+    """Threads of a job that measures the machine: all that there are, so that nothing runs beside it."""
+    cores = workflow.resource_settings.cores
+    return cores if cores and workflow.local_exec else MODEL_THREADS
+
+
 def model_threads(wildcards):
     """Threads of a job that reads texts with a model. On a machine without a GPU two run side by side on half of the cores
     each, because to load libraries and model takes seconds on one core, however many a job has."""
@@ -50,8 +56,10 @@ def vector_threads(wildcards):
 
 def evaluation_threads(wildcards):
     """Threads of a model's evaluation: all where speed is measured, and for the student, which comes last and alone."""
+    if any(needs.alone for needs in NEEDS):
+        return whole_machine()
     last = wildcards.get("model") == "student" and len(VARIANTS) == 1
-    return device_threads() if last or any(needs.alone for needs in NEEDS) else model_threads(wildcards)
+    return device_threads() if last else model_threads(wildcards)
 
 
 def script_digest(name, registered=None):

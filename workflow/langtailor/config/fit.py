@@ -1,0 +1,102 @@
+"""Whether the sections of a configuration fit one another, beyond what each can check by itself."""
+
+from __future__ import annotations
+
+from langtailor.config.corpus import VocabularySource
+from langtailor.config.distillation import DistillationSettings
+from langtailor.config.run import Settings
+from langtailor.config.variants import Variant
+from langtailor.errors import ConfigError
+
+
+def check_run(settings: Settings) -> None:
+    """Refuse what no variant can make good.
+
+    Raises:
+        ConfigError: names the key.
+    """
+    if settings.total("test") == 0:
+        reading = [name for name in settings.evaluation.tasks if settings.task_needs(name).languages]
+        if reading:
+            raise ConfigError(
+                "corpus.quotas.test",
+                f"found 0, but the task {reading[0]!r} reads test passages; raise it, or take the task out",
+            )
+    for lang in settings.corpus.languages:
+        source, name = settings.source(lang), settings.name_in_source(lang)
+        if isinstance(source, VocabularySource) and name not in {*source.letters, *source.scripts}:
+            raise ConfigError(
+                f"corpus.sources.{settings.source_name(lang)}",
+                f"it has neither `letters` nor `scripts` of {name!r}; add one of them",
+            )
+
+
+def check_variant(settings: Settings, name: str, variant: Variant) -> None:
+    """Refuse a variant that could not be trained or compared.
+
+    Raises:
+        ConfigError: names the key.
+    """
+    _refuse_other_dimensions(settings, name, variant)
+    if variant.retrieval is not None:
+        _refuse_unreadable_queries(settings, name, variant)
+        sides = [f"{lang}-{side}" for lang in settings.query_languages for side in ("documents", "queries")]
+        _refuse_other_weights(variant.retrieval, sides)
+    if variant.distillation is not None:
+        _refuse_other_weights(variant.distillation, sorted(settings.corpus.languages))
+    if settings.total("validation") == 0 and (reason := _needs_validation(variant)):
+        raise ConfigError("corpus.quotas.validation", f"found 0, but {reason} (variant {name!r})")
+
+
+def _needs_validation(variant: Variant) -> str:
+    """What asks for validation passages, with what to do instead; empty where nothing does."""
+    training, graft = variant.distillation, variant.vocabulary.graft
+    if training is not None and training.keep != "last":
+        return f"`distillation.keep: {training.keep}` compares validations; raise it, or keep `last`"
+    if graft.policy in ("agreement", "marginal"):
+        return f"`vocabulary.graft.policy: {graft.policy}` tries shares on them; raise it, or take `fixed`"
+    if variant.rows_judged:
+        return "`initialisation.method: agreement` tries methods on them; raise it, or name a method"
+    return ""
+
+
+def _refuse_other_weights(training: DistillationSettings, names: list[str]) -> None:
+    """Refuse weights of what is not there, and those that leave nothing."""
+    weights, key = training.language_weights, f"{training.section}.language_weights"
+    if unknown := sorted(set(weights) - set(names)):
+        raise ConfigError(f"{key}.{unknown[0]}", f"there is no such name; it is one of {', '.join(names)}")
+    if not any(weights.get(name, 1) for name in names):
+        raise ConfigError(key, "every weight is 0, so that nothing is left to train on; give one of them more")
+
+
+def _refuse_other_dimensions(settings: Settings, name: str, variant: Variant) -> None:
+    """Refuse to compare a student's vectors with the teacher's where they have not as many numbers."""
+    if variant.student.dimensions is None:
+        return
+    for task in settings.evaluation.tasks:
+        if settings.task_needs(task).teacher:
+            raise ConfigError(
+                f"evaluation.tasks.{task}.asymmetric",
+                f"variant {name!r} has {variant.student.dimensions} dimensions (student.dimensions), so that its vectors "
+                "cannot be compared with the teacher's; leave one of the two out",
+            )
+
+
+def _refuse_unreadable_queries(settings: Settings, name: str, variant: Variant) -> None:
+    """Refuse to train on queries and documents of which there are none, or none whose vectors the student can give."""
+    if not settings.query_languages:
+        raise ConfigError(
+            "queries.pairs", f"variant {name!r} has `retrieval`, but no language has pairs, and `made` is 0"
+        )
+    if settings.teacher.reads != "text":
+        raise ConfigError(
+            f"variants.{name}.retrieval",
+            f"the teacher reads aligned texts (teacher.reads: {settings.teacher.reads}), which queries and documents do not "
+            "have; leave `retrieval` out",
+        )
+    if variant.student.dimensions is not None:
+        raise ConfigError(
+            f"variants.{name}.retrieval",
+            f"the student has {variant.student.dimensions} dimensions (student.dimensions), the teacher's vectors of queries "
+            "and documents have others; leave one of the two out",
+        )

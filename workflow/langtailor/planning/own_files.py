@@ -1,0 +1,70 @@
+"""Files that a configuration names and that are not there: better known before the first job than hours later."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from langtailor.config.corpus import FilesSource
+from langtailor.config.run import Settings
+from langtailor.config.teacher import is_local
+from langtailor.corpus.local_files import files_corpus
+from langtailor.errors import ConfigError, LangtailorError, SourceError
+from langtailor.vocabulary.donor import donor_file
+
+
+def check_own_files(settings: Settings, root: Path) -> None:
+    """Refuse a configuration that names files which are not there. What a run already has needs its source no more.
+
+    Args:
+        settings: the configuration.
+        root: the run's folder.
+
+    Raises:
+        ConfigError: names the key and the file.
+        SourceError: a language's text cannot be used; names the file.
+    """
+    if error := next(_errors(settings, root), None):
+        raise error
+
+
+def _errors(settings: Settings, root: Path) -> Iterator[LangtailorError]:
+    teacher = settings.teacher.model
+    is_folder = is_local(teacher) and not teacher.startswith("package:")
+    if is_folder and not (root / "teacher" / "model").exists() and not Path(teacher).expanduser().is_dir():
+        yield ConfigError("teacher.model", f"there is no folder {teacher}")
+    for lang in settings.corpus.languages:
+        if not (root / "corpus" / f"{lang}.parquet").exists():
+            yield from _text_errors(settings, lang)
+    for key, path in _named_files(settings):
+        if not path.is_file():
+            found = "is a folder; name a file" if path.is_dir() else "is missing"
+            yield ConfigError(key, f"{path} {found}")
+
+
+def _text_errors(settings: Settings, lang: str) -> Iterator[LangtailorError]:
+    source = settings.source(lang)
+    if isinstance(source, FilesSource):
+        try:
+            files_corpus(source, settings.name_in_source(lang))
+        except SourceError as error:
+            yield error
+
+
+def _named_files(settings: Settings) -> Iterator[tuple[str, Path]]:
+    """Files that have to be there whatever has been made, by key."""
+    for name in settings.evaluation.tasks:
+        for file in settings.task_needs(name).files:
+            yield f"evaluation.tasks.{name}", Path(file)
+    for lang in settings.queries.pairs if settings.query_languages else ():
+        for file in settings.queries.files(lang):
+            yield f"queries.pairs.{lang}", Path(file)
+    for variant in settings.complete_variants.values():
+        graft = variant.vocabulary.graft
+        if graft.tokens:
+            yield "vocabulary.graft.tokens", Path(graft.tokens)
+        if donor := donor_file(graft.donor):
+            yield "vocabulary.graft.donor", donor
+        pairs = variant.distillation.validation_sts if variant.distillation else None
+        if pairs and pairs.path:
+            yield "distillation.validation_sts.path", Path(pairs.path)
