@@ -132,7 +132,7 @@ def test_paths_of_the_user_start_at_the_home_folder_and_others_stay_as_they_are(
         "bitext": {"kind": "bitext", "source": "./a", "target": "b"},
     }
     settings = load_settings(minimal(results="~/out", evaluation={"tasks": tasks}))
-    assert settings.root == Path("/home/someone/out/demo")
+    assert settings.root == Path("/home/someone/out/langtailor")
     assert settings.task_needs("sts").files == ("/home/someone/pairs.csv",)
     assert settings.task_needs("bitext").files == ("./a", "b")
     distillation = {"validation_sts": {"path": "~/dev.csv"}}
@@ -217,6 +217,18 @@ def test_a_variant_with_new_tokens_is_compared_with_one_that_is_only_cut() -> No
     assert settings.variant("b.cut") == settings.variant("a").cut_alone()
     assert settings.variant("b.cut").vocabulary.graft.share == 0
     assert settings.vector_splits == ("train", "validation", "test")
+
+
+@pytest.mark.parametrize(
+    ("name", "run"), [("my run.v2.yaml", "my-run-v2"), ("e5_tr.yml", "e5_tr"), ("日本.yaml", "langtailor")]
+)
+def test_a_run_without_a_name_has_that_of_its_file(tmp_path, name: str, run: str) -> None:
+    file = tmp_path / name
+    config = {key: value for key, value in readme_config().items() if key != "run"}
+    file.write_text(yaml.safe_dump(config), encoding="utf-8")
+    assert read_settings(file).run == run
+    file.write_text(yaml.safe_dump(config | {"run": "named"}), encoding="utf-8")
+    assert read_settings(file).run == "named"
 
 
 @pytest.mark.parametrize("section", ["distillation", "retrieval"])

@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
@@ -35,9 +35,21 @@ class Section(BaseModel):
         unknown = [key for key in data if key not in cls.model_fields] if isinstance(data, Mapping) else []
         if unknown:
             near = difflib.get_close_matches(str(unknown[0]), cls.model_fields, n=1)
-            hint = f"did you mean `{near[0]}`?" if near else f"the keys here are {', '.join(cls.model_fields)}"
+            likely = near[0] if near else _nested_key(cls, str(unknown[0]))
+            hint = f"did you mean `{likely}`?" if likely else f"the keys here are {', '.join(cls.model_fields)}"
             raise problem(str(unknown[0]), f"there is no such key; {hint}")
         return data
+
+
+def _nested_key(section: type[Section], key: str) -> str | None:
+    """Where a section has a key further down, dotted."""
+    for name, field in section.model_fields.items():
+        for kind in (field.annotation, *get_args(field.annotation)):
+            if isinstance(kind, type) and issubclass(kind, Section):
+                deeper = key if key in kind.model_fields else _nested_key(kind, key)
+                if deeper:
+                    return f"{name}.{deeper}"
+    return None
 
 
 def problem(key: str, message: str) -> PydanticCustomError:
@@ -60,6 +72,8 @@ def distinct(items: ItemsT) -> ItemsT:
 
 def _in_home(path: str) -> str:
     """The path with the home folder for ``~``."""
+    if "{lang}" in path:
+        raise ValueError("`{lang}` stands for a language in `corpus.sources` only; write the path of each file out")
     if found := _SNAKEMAKE.search(path):
         raise ValueError(f"a path must not hold {found[0]!r}, which Snakemake takes for a pattern; rename it")
     try:

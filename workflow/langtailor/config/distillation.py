@@ -26,6 +26,9 @@ def _weights_and_parameters() -> dict[str, Any]:
 class ObjectiveSettings(create_model("TermSettings", __base__=Section, **_weights_and_parameters())):  # type: ignore[misc]
     """Weights of the terms of the loss; the loss is their sum. A weight of 0 leaves a term out."""
 
+    #: Whether there are candidates to rank.
+    ranks_candidates: ClassVar[bool] = False
+
     matryoshka: Distinct[Annotated[int, Field(ge=1)]] = ()
     """Further dimensions at which all terms are also taken, on the truncated vectors scaled to length 1; the loss is
     the mean over the dimensions."""
@@ -36,7 +39,8 @@ class ObjectiveSettings(create_model("TermSettings", __base__=Section, **_weight
     @model_validator(mode="after")
     def _check(self) -> Self:
         if not self.weighted_terms():
-            names = ", ".join(term.name for term in objective_terms())
+            usable = (term for term in objective_terms() if self.ranks_candidates or not term.ranks_candidates)
+            names = ", ".join(term.name for term in usable)
             raise problem("", f"every weight is 0; give at least one of {names} a weight")
         return self
 
@@ -58,9 +62,6 @@ class DistillationSettings(Section):
 
     #: Its place in the configuration, for messages.
     section: ClassVar[str] = "distillation"
-    #: Whether there are candidates to rank.
-    ranks_candidates: ClassVar[bool] = False
-
     objective: ObjectiveSettings = ObjectiveSettings()
     """The terms of the loss."""
     epochs: Annotated[float, Field(gt=0)] = 1.0
@@ -127,7 +128,7 @@ class DistillationSettings(Section):
     @model_validator(mode="after")
     def _check(self) -> Self:
         for term, _ in self.objective.weighted_terms():
-            if term.ranks_candidates and not self.ranks_candidates:
+            if term.ranks_candidates and not self.objective.ranks_candidates:
                 raise problem(
                     f"objective.{term.name}", "it ranks candidates, which `retrieval` has; give it a weight there"
                 )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 
 from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, SerializationInfo, model_validator
-from pydantic_core import CoreSchema, PydanticKnownError, core_schema
+from pydantic_core import CoreSchema, core_schema
 
 from langtailor.config.base import Distinct, Name, Section, problem
 from langtailor.config.task_groups import TASK_GROUPS, grouped_tasks
@@ -99,7 +99,7 @@ def parse_task(data: Any) -> Task:
     if isinstance(data, Task):
         return data
     if not isinstance(data, Mapping):
-        raise PydanticKnownError("dict_type")
+        raise problem("", f"found {data!r}; write keys and values, among them the `kind`: {', '.join(task_kinds())}")
     kind = data.get("kind")
     if not isinstance(kind, str) or kind not in _KINDS:
         found = "it is missing" if kind is None else f"found {kind!r}"

@@ -103,6 +103,10 @@ def _advice(kind: str, value: Any, written: str | None) -> str:
             return f"; write [{value}]"
         case "dict_type" | "model_type", None | "":
             return "; write {} for the defaults"
+        case "model_type", False:
+            return "; write null for none"
+        case "dict_type", [str(), *_]:
+            return f"; write {{{', '.join(f'{item}: ...' for item in value)}}}"
     return ""
 
 

@@ -13,6 +13,8 @@ from langtailor.config.distillation import DistillationSettings, ObjectiveSettin
 class RetrievalObjective(ObjectiveSettings):
     """Weights of the terms of the loss; the loss is their sum. A weight of 0 leaves a term out."""
 
+    ranks_candidates: ClassVar[bool] = True
+
     listwise: Annotated[float, Field(ge=0)] = 0.1
     """Kullback-Leibler divergence of the student's scores of the candidates from the teacher's."""
 
@@ -21,7 +23,6 @@ class RetrievalSettings(DistillationSettings):
     """How the student is trained on queries and documents, after `distillation` and with the same keys."""
 
     section: ClassVar[str] = "retrieval"
-    ranks_candidates: ClassVar[bool] = True
 
     objective: RetrievalObjective = RetrievalObjective()
     """The terms of the loss. `cosine` keeps the space of the teacher's vectors, `listwise` its ranking."""

@@ -32,8 +32,9 @@ _MOST_SHARDS = 100_000
 class Settings(Section):
     """The whole configuration of a run."""
 
-    run: Name = "demo"
-    """Name of the run; everything lands in `<results>/<run>`."""
+    run: Name = "langtailor"
+    """Name of the run; everything lands in `<results>/<run>`. Where it is not given, the configuration file's name, so that
+    two files do not share a folder."""
     results: UserPath = "results"
     """Folder of all runs."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 42

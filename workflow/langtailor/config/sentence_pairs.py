@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, Strict, model_validator
+from pydantic import AfterValidator, Field, Strict, model_validator
 
-from langtailor.config.base import Section, UserPath, distinct, problem
+from langtailor.config.base import DATASET_PATTERN, Section, UserPath, distinct, problem
 
 
 class StsPairs(Section):
@@ -14,7 +14,7 @@ class StsPairs(Section):
 
     path: UserPath | None = None
     """A CSV, TSV, JSON Lines or Parquet file."""
-    dataset: str | None = None
+    dataset: Annotated[str, Field(pattern=DATASET_PATTERN)] | None = None
     """Or a data set of the Hub, `owner/name`."""
     subset: str | None = None
     """Configuration of the Hub data set."""

@@ -5,6 +5,7 @@ Run as a module it describes the settings (``make schema``): ``python -m langtai
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -39,7 +40,17 @@ def load_settings(config: Any, files: Sequence[Path] = (), arguments: Mapping[st
     written = [ConfigFile.read(Path(file)) for file in files]
     for file in written:
         file.refuse_repeated_keys()
-    return validated_settings(with_typed_arguments(config, arguments) if arguments else config, written)
+    if arguments:
+        config = with_typed_arguments(config, arguments)
+    return validated_settings(_with_run(config, files), written)
+
+
+def _with_run(config: Any, files: Sequence[Path]) -> Any:
+    """The configuration, with the name of its last file for ``run`` where it gives none."""
+    if not files or not isinstance(config, Mapping) or "run" in config or not config:
+        return config
+    name = re.sub("[^A-Za-z0-9_-]+", "-", Path(files[-1]).stem).strip("-_")
+    return {"run": name, **config} if name else config
 
 
 def read_settings(file: Path) -> Settings:
