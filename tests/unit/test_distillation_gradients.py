@@ -11,7 +11,7 @@ from transformers.models.bert.modeling_bert import BertAttention
 from langtailor.config.distillation import DistillationSettings, ObjectiveSettings
 from langtailor.distillation.data import load_data
 from langtailor.distillation.gradients import BatchGradient
-from langtailor.distillation.objectives import Objective
+from langtailor.distillation.objective import Objective
 from langtailor.distillation.student import Student
 from langtailor.distillation.tokens import Ids
 from langtailor.errors import TrainingError

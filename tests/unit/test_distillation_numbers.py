@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from langtailor.config.distillation import DistillationSettings, ObjectiveSettings
-from langtailor.distillation.objectives import Objective
+from langtailor.distillation.objective import Objective
 from langtailor.distillation.optimizer import make_optimizer, set_rates
 from langtailor.distillation.student import Student
 from langtailor.distillation.validation import measure

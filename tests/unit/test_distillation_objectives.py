@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import tensor
 
 from langtailor.config.distillation import ObjectiveSettings
-from langtailor.distillation.objectives import Objective
+from langtailor.distillation.objective import Objective
 from langtailor.errors import ConfigError
 from langtailor.models.similarity import Similarity
 from langtailor.objectives.answer import Answer

@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from langtailor.config.distillation import DistillationSettings, ObjectiveSettings
 from langtailor.distillation.data import load_data
 from langtailor.distillation.gradients import BatchGradient
-from langtailor.distillation.objectives import Objective
+from langtailor.distillation.objective import Objective
 from langtailor.distillation.run import Run
 from langtailor.distillation.student import Student
 from langtailor.storage.artifacts import directory_digest, read_manifest

@@ -17,7 +17,7 @@ from langtailor.config.distillation import DistillationSettings
 from langtailor.distillation.checkpoints import Checkpoints
 from langtailor.distillation.data import load_data
 from langtailor.distillation.gradients import BatchGradient
-from langtailor.distillation.objectives import Objective
+from langtailor.distillation.objective import Objective
 from langtailor.distillation.run import Run
 from langtailor.distillation.stream import Stream
 from langtailor.distillation.student import Student

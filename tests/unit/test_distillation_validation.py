@@ -8,7 +8,7 @@ from accelerate import Accelerator
 
 from langtailor.config.distillation import DistillationSettings, ObjectiveSettings
 from langtailor.distillation.data import load_data
-from langtailor.distillation.objectives import Objective
+from langtailor.distillation.objective import Objective
 from langtailor.distillation.student import Student
 from langtailor.distillation.validation import SplitMetrics, Validation, Validator, measure
 from langtailor.objectives.term import Targets

@@ -9,7 +9,7 @@ from sentence_transformers import SentenceTransformer
 
 from langtailor.config.teacher import TeacherSettings
 from langtailor.evaluation.evaluator import Evaluator
-from langtailor.evaluation.ranking import nearest, ranking_figures
+from langtailor.evaluation.ranking import nearest_documents, ranking_figures
 from langtailor.evaluation.task import Inputs
 from langtailor.evaluation.tasks.agreement import AgreementTask
 from langtailor.evaluation.tasks.bitext import translations_found
@@ -95,9 +95,14 @@ def test_agreement_is_the_mean_cosine_to_the_stored_vectors(root, evaluator):
     vectors = stored_vectors(root, "another teacher")
     result = AgreementTask(kind="agreement").evaluate(evaluator, Inputs(corpora(root), vectors))
     scores, items = result.scores, result.items
-    assert {score.group: score.value for score in scores} == pytest.approx({"all": 0.5, "tr": 0.0, "de": 1.0}, abs=1e-3)
+    cosines = {score.group: score.value for score in scores if score.metric == "cosine"}
+    assert cosines == pytest.approx({"all": 0.5, "tr": 0.0, "de": 1.0}, abs=1e-3)
     assert items["tr"] == pytest.approx((1, -1), abs=1e-3)
     assert items["all"] == pytest.approx((1, -1, 1, 1), abs=1e-3)
+    assert (scores[-1].metric, scores[-1].group, items["neighbours"]) == ("nearest kept", "neighbours", (100.0,) * 4), (
+        "of four passages each has the three others among its ten nearest"
+    )
+    assert result.neighbourhood.texts == tuple(text for lang in corpora(root) for text in TEXTS[lang])
 
 
 def test_speed_reads_so_many_passages_of_all_languages_together(root, evaluator):
@@ -109,7 +114,7 @@ def test_ten_relevant_documents_of_twelve_are_all_that_the_first_ten_ranks_can_h
     """Every rank up to ten is right, which nothing can better: nDCG 100, though recall is 10 of 12."""
     documents = np.eye(14, dtype=np.float32)
     query = np.arange(14, 0, -1, dtype=np.float32)[None]
-    figures = ranking_figures(nearest(query, documents, 10), [dict.fromkeys(range(12), 1.0)])
+    figures = ranking_figures(nearest_documents(query, documents, 10), [dict.fromkeys(range(12), 1.0)])
     assert figures[:, 0] == pytest.approx([100.0, 100 * 10 / 12, 100.0])
 
 

@@ -14,7 +14,7 @@ from langtailor.storage.artifacts import Manifest
 from langtailor.storage.tables import CORPUS, write_table
 from langtailor.surgery.base import Graft
 from langtailor.surgery.wordpiece import WordPieceFamily
-from langtailor.vocabulary.graft_share import choose_share
+from langtailor.vocabulary.marginal_share import choose_share
 from langtailor.vocabulary.selection import Kept, Selection
 
 VOCABULARY = ("[UNK]", "a", "b", "c", "##a", "##b", "##c", "ab")

@@ -34,9 +34,9 @@ rule choose_graft_share:
         seed=SETTINGS.seed,
         work=str(ROOT / "downloads" / "donor"),
         prompts=SETTINGS.written_prompts,
-        code=script_digest("graft_share"),
+        code=script_digest("vocabulary_graft_share"),
     script:
-        "../scripts/graft_share.py"
+        "../scripts/vocabulary_graft_share.py"
 
 
 rule select_vocabulary:

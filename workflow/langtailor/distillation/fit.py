@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from langtailor.config.distillation import DistillationSettings
 from langtailor.distillation.data import Data
-from langtailor.distillation.objectives import Objective
+from langtailor.distillation.objective import Objective
 from langtailor.distillation.student import Student
 from langtailor.errors import ConfigError
 

@@ -23,7 +23,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from langtailor.distillation.data import Passages
-from langtailor.distillation.objectives import Objective
+from langtailor.distillation.objective import Objective
 from langtailor.distillation.student import Student
 from langtailor.distillation.targets import targets_of
 from langtailor.errors import TrainingError

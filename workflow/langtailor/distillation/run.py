@@ -21,7 +21,7 @@ from langtailor.distillation.fit import check_fit
 from langtailor.distillation.gradients import BatchGradient
 from langtailor.distillation.memory import DEFAULT_TOKENS, CudaMemory, affordable_tokens
 from langtailor.distillation.metrics import Metrics
-from langtailor.distillation.objectives import Objective
+from langtailor.distillation.objective import Objective
 from langtailor.distillation.optimizer import load_optimizer_state, make_optimizer, optimizer_state, set_rates
 from langtailor.distillation.outcome import not_finite, run_facts, warn_if_unhelpful
 from langtailor.distillation.schedule import Phase, phase_at, plan_phases, rate_factor

@@ -19,7 +19,7 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from langtailor.config.distillation import NON_SEMANTIC_SETTINGS, DistillationSettings, ObjectiveSettings
 from langtailor.distillation.checkpoints import Checkpoints
 from langtailor.distillation.data import CandidateFile, Data, load_data
-from langtailor.distillation.objectives import Objective
+from langtailor.distillation.objective import Objective
 from langtailor.distillation.run import Run
 from langtailor.distillation.student import Student, write_student
 from langtailor.distillation.views import check_views, open_views, tracking

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from langtailor.distillation.data import Passages
-from langtailor.distillation.objectives import Objective
+from langtailor.distillation.objective import Objective
 from langtailor.distillation.sts_pairs import StsDevSet
 from langtailor.distillation.student import Student
 from langtailor.distillation.targets import targets_of

@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from langtailor.evaluation.scores import Floats
-from langtailor.models.nearest import QUERIES_AT_ONCE
-from langtailor.models.nearest import nearest as nearest_keys
+from langtailor.models.nearest import QUERIES_AT_ONCE, nearest
 from langtailor.models.similarity import COSINE, Similarity
 
 #: Documents of a query that count.
@@ -18,18 +17,18 @@ DEPTH = 10
 METRICS = ("ndcg@10", "recall@10", "mrr@10")
 
 
-def nearest(
-    queries: NDArray[np.float32], keys: NDArray[np.float32], depth: int, similarity: Similarity = COSINE
+def nearest_documents(
+    queries: NDArray[np.float32], documents: NDArray[np.float32], depth: int, similarity: Similarity = COSINE
 ) -> NDArray[np.int64]:
-    """Rows of the most similar keys of each query, the most similar first, ties by row; int64, shape (q, depth).
+    """Rows of the most similar documents of each query, the most similar first, ties by row; int64, shape (q, depth).
 
-    Exact; memory is that of one block of queries against one block of keys.
+    Exact; memory is that of one block of queries against one block of documents.
     """
     parts = [
-        nearest_keys(queries[start : start + QUERIES_AT_ONCE], keys, depth, similarity)[0]
+        nearest(queries[start : start + QUERIES_AT_ONCE], documents, depth, similarity)[0]
         for start in range(0, len(queries), QUERIES_AT_ONCE)
     ]
-    return np.concatenate([np.empty((0, min(depth, len(keys))), np.int64), *parts])
+    return np.concatenate([np.empty((0, min(depth, len(documents))), np.int64), *parts])
 
 
 def ranking_figures(ranked: NDArray[np.int64], relevant: Sequence[Mapping[int, float]]) -> Floats:

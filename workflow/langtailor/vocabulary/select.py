@@ -30,7 +30,7 @@ from langtailor.surgery.base import Family, Ids, Layout, Origin
 from langtailor.surgery.registry import load_family
 from langtailor.surgery.segmentation import segment
 from langtailor.vocabulary.candidates import Loss
-from langtailor.vocabulary.graft_share import choose_share
+from langtailor.vocabulary.marginal_share import choose_share
 from langtailor.vocabulary.selection import Selection
 from langtailor.vocabulary.selector import Selector
 from langtailor.vocabulary.statistics import Counts, read_statistics

@@ -16,7 +16,7 @@ from langtailor.config.base import Name, UserPath, problem
 from langtailor.config.evaluation import TaskNeeds, task_kind
 from langtailor.evaluation.evaluator import Evaluator
 from langtailor.evaluation.index_file import read_index
-from langtailor.evaluation.ranking import DEPTH, METRICS, nearest, ranking_figures
+from langtailor.evaluation.ranking import DEPTH, METRICS, nearest_documents, ranking_figures
 from langtailor.evaluation.scores import Floats, Score, mean_score
 from langtailor.evaluation.task import Inputs, TaskResult, VectorTask, rounded
 from langtailor.evaluation.text_vectors import TextVectors
@@ -162,7 +162,8 @@ def pair_figures(
     """
     return {
         (asking, answering): ranking_figures(
-            nearest(queries[queries_in(asking)], documents[documents_in(answering)], DEPTH, similarity), relevant
+            nearest_documents(queries[queries_in(asking)], documents[documents_in(answering)], DEPTH, similarity),
+            relevant,
         )
         for asking in collection.queries
         for answering, relevant in collection.relevant.items()
