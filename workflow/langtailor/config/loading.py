@@ -64,8 +64,8 @@ def _refuse_unreadable_queries(settings: Settings, name: str, variant: Variant) 
     if settings.teacher.reads != "text":
         raise ConfigError(
             f"variants.{name}.retrieval",
-            f"the teacher reads aligned texts (teacher.reads: {settings.teacher.reads}), which queries and documents have not; "
-            "leave `retrieval` out",
+            f"the teacher reads aligned texts (teacher.reads: {settings.teacher.reads}), which queries and documents do "
+            "not have; leave `retrieval` out",
         )
     if variant.student.dimensions is not None:
         raise ConfigError(
