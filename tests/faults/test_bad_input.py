@@ -55,7 +55,7 @@ def test_a_configuration_is_refused_by_key_before_anything_runs(run, values, say
     [
         ("run: [small\n", "Config file is not valid JSON or YAML"),
         ("", "Config file must be given as JSON or YAML with keys at top level"),
-        ("{whole}run: other\n", r"config `run`: stands twice in \S+, in lines \d+ and \d+"),
+        ("{whole}run: other\n", r"config `run`: is given twice in \S+, in lines \d+ and \d+"),
     ],
     ids=["syntax", "empty", "repeated key"],
 )

@@ -177,7 +177,7 @@ def test_open_shows_the_report_and_says_where_there_is_none(folder, monkeypatch,
 def test_what_goes_to_snakemake_is_refused_where_nothing_does(capsys):
     with pytest.raises(SystemExit):
         langtailor("open", "my.yaml", "--", "--cores", "2")
-    assert "nothing goes to Snakemake here; found --cores 2 after --" in capsys.readouterr().err
+    assert "no arguments are passed to Snakemake here; found --cores 2 after --" in capsys.readouterr().err
 
 
 def test_a_checkout_is_its_own_repository():

@@ -54,12 +54,12 @@ def message(tmp_path, config, text=None):
         ("vocabulary.size", ".inf", "must be a whole number; found .inf"),
         ("distillation.objective", "{cosine: .inf}", "must be a finite number; found .inf"),
         # Twice the same.
-        ("target_languages", "[tr, tr]", "'tr' stands twice; name each once"),
-        ("vocabulary.keep_tokens", "[a, b, a]", "'a' stands twice"),
-        ("distillation.objective", "{matryoshka: [8, 16, 8]}", "8 stands twice"),
-        ("evaluation.groups", "[turkish, turkish]", "'turkish' stands twice"),
-        ("evaluation.tasks", "{m: {kind: mteb, task: X, languages: [tur, tur]}}", "'tur' stands twice"),
-        ("evaluation.tasks", "{m: {kind: sts, path: x, columns: [a, a, b]}}", "'a' stands twice"),
+        ("target_languages", "[tr, tr]", "'tr' appears twice; name each once"),
+        ("vocabulary.keep_tokens", "[a, b, a]", "'a' appears twice"),
+        ("distillation.objective", "{matryoshka: [8, 16, 8]}", "8 appears twice"),
+        ("evaluation.groups", "[turkish, turkish]", "'turkish' appears twice"),
+        ("evaluation.tasks", "{m: {kind: mteb, task: X, languages: [tur, tur]}}", "'tur' appears twice"),
+        ("evaluation.tasks", "{m: {kind: sts, path: x, columns: [a, a, b]}}", "'a' appears twice"),
         # Shapes.
         ("target_languages", "tr", "must be a list; found 'tr'; write [tr]"),
         ("variants", "{}", "must not be empty; found {}"),
@@ -253,10 +253,10 @@ def test_a_hundred_thousand_shards_can_be_planned():
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("run: a\nseed: 1\nrun: b\n", "config `run`: stands twice in .*, in lines 1 and 3"),
-        ("a:\n  b:\n    - {c: 1}\n    - {c: 2, c: 3}\n", "config `a.b.c`: stands twice in .*, in lines 4 and 4"),
+        ("run: a\nseed: 1\nrun: b\n", "config `run`: is given twice in .*, in lines 1 and 3"),
+        ("a:\n  b:\n    - {c: 1}\n    - {c: 2, c: 3}\n", "config `a.b.c`: is given twice in .*, in lines 4 and 4"),
         ('variants: {x: {}, "x": {}}', "config `variants.x`"),
-        ('{\n\t"run": "a",\n\t"run": "b"}', "config `run`: stands twice in .*, in lines 2 and 3"),
+        ('{\n\t"run": "a",\n\t"run": "b"}', "config `run`: is given twice in .*, in lines 2 and 3"),
     ],
 )
 def test_a_key_that_stands_twice_is_named_with_its_lines(tmp_path, text, says):

@@ -122,7 +122,7 @@ def test_a_document_may_have_a_title_alone(tmp_path):
         ),
         ({"corpus": [TITLED, '{"_id": "d2", "title": "Boat"}']}, r"corpus\.jsonl: line 2: 'text' is null or missing"),
         ({"corpus": [TITLED, '{"text": "Boat"}']}, r"corpus\.jsonl: line 2: '_id' is null or missing"),
-        ({"corpus": [TITLED, "", TITLED]}, r"corpus\.jsonl: line 3: the `_id` 'd1' stands twice"),
+        ({"corpus": [TITLED, "", TITLED]}, r"corpus\.jsonl: line 3: the `_id` 'd1' appears twice"),
         ({"corpus": [TITLED, "[1]"]}, r"corpus\.jsonl: cannot be read as a table: line 2: a JSON list where an object"),
         ({"queries": ['{"_id": "q1", "text": " "}']}, r"queries\.jsonl: line 1: 'text' is empty"),
         ({"qrels": ["q1\td1\t"]}, r"qrels\.tsv: line 2: 'score' is '', which is not a number"),

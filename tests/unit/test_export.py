@@ -135,13 +135,13 @@ GOOD = Certificate(
     [
         ({}, None),
         ({"other_ids": 3}, "3 of 500 texts have other token ids"),
-        ({"cosines": {"tr": Cosines(0.9949, 0.98, 200)}}, "tr: mean cosine 0.99490, at least 0.995 is asked"),
+        ({"cosines": {"tr": Cosines(0.9949, 0.98, 200)}}, "tr: mean cosine 0.99490, required: at least 0.995"),
         ({"cosines": {"scripts": Cosines(0.9, 0.8, 200)}}, None),
-        ({"cosines": {"tr": Cosines(0.996, 0.9, 200)}}, "tr: least cosine 0.90000, at least 0.97 is asked"),
+        ({"cosines": {"tr": Cosines(0.996, 0.9, 200)}}, "tr: least cosine 0.90000, required: at least 0.97"),
         ({"cosines": {"tr": Cosines(float("nan"), float("nan"), 200)}}, "mean cosine nan"),
         (
             {"tasks": {"sts": TaskFigure("spearman", 80.0, 79.4, None)}},
-            "sts: 79.40 after the student's 80.00, 0.5 less",
+            "sts: 79.40 after the student's 80.00, a drop of at most 0.5",
         ),
     ],
 )

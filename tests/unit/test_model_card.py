@@ -134,7 +134,7 @@ def test_every_score_stands_under_its_model_and_the_rest_follows_from_them(card)
 
 def test_the_card_tells_teacher_commit_prompt_and_settings(card):
     assert "made from `who/what` at commit `c0ffee`" in card
-    assert 'each text stood after the prompt `"query: "`' in card
+    assert 'each text was prefixed with `"query: "`' in card
     assert "reads the aligned text of a passage" in card
     teacher = {"model": "who/what", "prompt": "query: ", "reads": "pair"}
     told = yaml.safe_load(card.split("```yaml\n")[1].split("```")[0])

@@ -147,7 +147,7 @@ def test_languages_are_joined_by_the_ids_of_questions(tmp_path, caplog):
         (
             '{"data": [{"paragraphs": [{"context": "One.", "qas": [{"id": "1", "question": "a?"}, '
             '{"id": "1", "question": "b?"}]}]}]}',
-            "the question `id` '1' stands twice",
+            "the question `id` '1' appears twice",
         ),
         ('{"data": []}', "there is no question whose `id` all files have"),
     ],
@@ -427,7 +427,7 @@ def test_queries_and_documents_stand_behind_the_models_own_prompts(tmp_path, fil
     with caplog.at_level("INFO", "langtailor"):
         found = ndcg(task.evaluate(evaluator_of(model), Inputs()))["all queries"]
     assert found == pytest.approx(ndcg_by_hand(*vectors), abs=1e-3)
-    assert f"encoding tr queries behind {prompts['query']!r}" in caplog.messages
+    assert f"encoding tr queries with prompt {prompts['query']!r}" in caplog.messages
     plain = ndcg_by_hand(library.encode(queries, prompt=""), library.encode(PARAGRAPHS["tr"], prompt=""))
     assert found != pytest.approx(plain, abs=1e-3)
 

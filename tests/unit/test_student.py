@@ -205,7 +205,7 @@ def test_a_prompt_of_the_model_becomes_the_default_and_is_written_out(press: Pre
     model, card = published_with(press, prompt)
     assert model.default_prompt_name == "passage"
     assert np.array_equal(model.encode(["deniz"]), model.encode(["passage: deniz"], prompt=""))
-    assert 'after the prompt `"passage: "`' in card
+    assert 'was prefixed with `"passage: "`' in card
     assert 'prompt_name="passage"' in card
 
 

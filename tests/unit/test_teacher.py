@@ -256,9 +256,9 @@ def test_a_prompt_is_the_default_a_name_a_text_or_none(
 
 
 def test_a_name_that_the_model_does_not_have_is_refused_with_those_that_it_has(teachers: dict[str, Path]) -> None:
-    with pytest.raises(ConfigError, match=r"'sts' is no prompt of the model, which has 'STS', 'doc"):
+    with pytest.raises(ConfigError, match=r"the model has no prompt named 'sts'; it has 'STS', 'doc"):
         find_prompt(ModelInfo.read(teachers["gemma"]), "sts")
-    with pytest.raises(ConfigError, match=r"which has none\. To write a prompt out, .* such as 'passage: '"):
+    with pytest.raises(ConfigError, match=r"it has none\. To give a literal prompt, .* such as 'passage: '"):
         find_prompt(ModelInfo.read(teachers["bert"]), "passage")
 
 

@@ -74,7 +74,7 @@ def test_the_recipe_for_own_files_names_the_first_that_is_missing(workflow):
         ("vocabluary", {}, "config `vocabluary`: there is no such key; did you mean `vocabulary`?"),
         ("corpus.languages", {False: {}, "tr": {}}, "config `corpus.languages`: the key false is not text"),
         ("distillation.learning_rate", "5e-5", "config `distillation.learning_rate`: must be a number; found '5e-5'"),
-        ("target_languages", ["tr", "tr"], "config `target_languages`: 'tr' stands twice"),
+        ("target_languages", ["tr", "tr"], "config `target_languages`: 'tr' appears twice"),
         ("run", "../up", "config `run`"),
         ("corpus.quotas.train", 10**10, "config `corpus.quotas`: 20,000,000,064 passages"),
         ("teacher", {}, "config `teacher.model`"),
@@ -97,7 +97,7 @@ def test_a_wrong_value_is_refused_by_key_before_anything_runs(workflow, key, val
         ("vocabulary={size: -1}", "config `vocabulary.size`: must be greater than or equal to 1; found -1"),
         ("vocabulary={sise: 1}", "config `vocabulary.sise`: there is no such key; did you mean `size`?"),
         ("vocabulary=size", "config `vocabulary`: must hold keys and values; found 'size'"),
-        ("target_languages=[tr, tr]", "config `target_languages`: 'tr' stands twice"),
+        ("target_languages=[tr, tr]", "config `target_languages`: 'tr' appears twice"),
         ("run=2024", 'config `run`: must be text; found 2024; put it in quotes: "2024"'),
     ],
 )

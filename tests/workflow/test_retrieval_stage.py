@@ -110,7 +110,7 @@ def test_own_pairs_are_watched_and_evaluations_are_left_out(trained, tmp_path):
         ({"queries.made": 0}, "queries.pairs`: variant 'tailored' has `retrieval`, but no language has pairs"),
         ({"queries.pairs": {"xx": "x.tsv"}}, "queries.pairs.xx`: there is no such language"),
         ({"distillation.objective": {"listwise": 1.0}}, "it ranks candidates, which `retrieval` has"),
-        ({"retrieval.validation_sts": {"path": "x.tsv"}}, "sentence pairs are watched in `distillation` alone"),
+        ({"retrieval.validation_sts": {"path": "x.tsv"}}, "`validation_sts` is only supported in `distillation`"),
     ],
 )
 def test_what_does_not_go_together_is_refused_before_anything_runs(trained, values, message):

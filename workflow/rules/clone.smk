@@ -1,4 +1,4 @@
-# Step 4: the teacher with the new vocabulary: backbone untouched, kept rows copied, new rows composed.
+# The teacher with the new vocabulary: backbone untouched, kept rows copied, new rows composed.
 
 
 rule choose_row_method:

@@ -1,4 +1,4 @@
-# Step 1: text of every language, sampled from its source, cleaned, deduplicated, cut and split.
+# Text of every language, sampled from its source, cleaned, deduplicated, cut and split.
 
 
 rule fetch_documents:

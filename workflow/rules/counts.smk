@@ -1,4 +1,4 @@
-# Step 2: how often each language uses each of the teacher's tokens.
+# How often each language uses each of the teacher's tokens.
 
 
 rule count_tokens:

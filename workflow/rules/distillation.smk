@@ -1,4 +1,4 @@
-# Step 6: train the clone on the stored vectors. The teacher is not an input.
+# Train the clone on the stored vectors. The teacher is not an input.
 
 
 rule tokenize_corpora:

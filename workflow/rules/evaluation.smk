@@ -1,4 +1,4 @@
-# Step 7a: teacher, clone and student on the same tasks. A job has one model and all tasks.
+# Teacher, clone and student on the same tasks. A job has one model and all tasks.
 
 
 rule evaluate:

@@ -1,4 +1,4 @@
-# Step 7c: the student for other runtimes, each export with a certificate. Nothing depends on it that does not ask for it.
+# The student for other runtimes, each export with a certificate. Nothing depends on it that does not ask for it.
 
 
 rule export_student:

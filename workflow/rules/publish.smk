@@ -1,4 +1,4 @@
-# Step 9: students and teacher vectors on the Hub, only where the target `publish` asks for them. Nothing depends on it.
+# Students and teacher vectors on the Hub, only where the target `publish` asks for them. Nothing depends on it.
 
 
 rule upload_model:

@@ -1,4 +1,4 @@
-# Step 5b: fewer layers, shorter vectors. Only variants that ask for it have this step.
+# Fewer layers, shorter vectors. Only variants that ask for it have this step.
 
 
 rule reduce_clone:

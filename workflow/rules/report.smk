@@ -1,4 +1,4 @@
-# Step 7d: one self-contained page about the run, its parts for Snakemake's own report, and what made it for machines.
+# One self-contained page about the run, its parts for Snakemake's own report, and what made it for machines.
 
 
 rule write_report:

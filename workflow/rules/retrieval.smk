@@ -1,4 +1,4 @@
-# Step 6b: training for retrieval. Queries, documents, the teacher's vectors of them and the candidates are the same for all
+# Training for retrieval. Queries, documents, the teacher's vectors of them and the candidates are the same for all
 # variants; only variants that ask for it have the training.
 
 

@@ -1,4 +1,4 @@
-# Step 7b: the folder that users load: the trained model, or the clone where nothing is trained, with a card that says what
+# The folder that users load: the trained model, or the clone where nothing is trained, with a card that says what
 # it is and how good it is.
 
 

@@ -1,4 +1,4 @@
-# Step 3b: write the new tokenizer of each variant and prove it right.
+# Write the new tokenizer of each variant and prove it right.
 
 
 rule write_tokenizer:

@@ -1,4 +1,4 @@
-# Step 5: the teacher's vectors, once for all variants. A job makes shards of one language or several.
+# The teacher's vectors, once for all variants. A job makes shards of one language or several.
 
 
 rule fetch_vectors:

@@ -1,4 +1,4 @@
-# Step 3a: choose the tokens of each variant.
+# Choose the tokens of each variant.
 
 
 rule choose_graft_share:

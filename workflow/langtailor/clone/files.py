@@ -108,5 +108,5 @@ def _new_ids(value: Any, new_ids: Mapping[int, int], place: str) -> Any:
         renumbered = [_new_ids(member, new_ids, place) for member in value]
         return [member for member in renumbered if member is not None]
     if isinstance(value, int) and value not in new_ids:
-        _LOG.warning("%s named token %d, which the new vocabulary does not have: it is null now", place, value)
+        _LOG.warning("%s referred to token %d, which was removed; set to null", place, value)
     return new_ids.get(value) if isinstance(value, int) else value

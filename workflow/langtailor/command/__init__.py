@@ -1,1 +1,1 @@
-"""The command ``langtailor``, for who does not know Snakemake: ``init``, ``plan``, ``run``, ``open``."""
+"""The command ``langtailor``, for users who do not know Snakemake: ``init``, ``plan``, ``run``, ``open``."""

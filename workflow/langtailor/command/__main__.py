@@ -14,7 +14,7 @@ from langtailor.command.init import QUESTIONS, Choices, answers_to, write_config
 from langtailor.errors import LangtailorError
 from langtailor.planning.configuration import read_settings
 
-_EPILOG = "What stands after -- goes to Snakemake: langtailor run my.yaml -- tokenizer --cores 4"
+_EPILOG = "Arguments after -- are passed to Snakemake: langtailor run my.yaml -- tokenizer --cores 4"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(given[:end])
     options.further = given[end + 1 :]
     if options.further and options.do in (init, open_report):
-        parser.error(f"nothing goes to Snakemake here; found {' '.join(options.further)} after --")
+        parser.error(f"no arguments are passed to Snakemake here; found {' '.join(options.further)} after --")
     try:
         options.do(options)
     except LangtailorError as error:
@@ -50,7 +50,7 @@ def plan(options: argparse.Namespace) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Run, or go on where a run stopped."""
+    """Run, or resume a run that stopped."""
     execute(snakemake_call(options.config, options.further, profile=options.profile))
 
 
@@ -70,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_init(commands.add_parser("init", help="write a first configuration; asks for what no option says"))
-    for name, do, purpose in (("plan", plan, "show the jobs of a run"), ("run", run, "run, or go on")):
+    for name, do, purpose in (("plan", plan, "show the jobs of a run"), ("run", run, "run, or resume")):
         command = commands.add_parser(name, help=purpose, description=f"{purpose}.", epilog=_EPILOG)
         command.add_argument("config", type=Path, metavar="CONFIG", help="the YAML file")
         command.add_argument("--profile", help="of the machine: gpu, gpus, slurm, ..., or a folder with one of yours")

@@ -63,10 +63,10 @@ def problem(key: str, message: str) -> PydanticCustomError:
 
 
 def distinct(items: ItemsT) -> ItemsT:
-    """A validator of lists in which nothing may stand twice."""
+    """A validator of lists whose items must be distinct."""
     twice = [item for index, item in enumerate(items) if item in items[:index]]
     if twice:
-        raise ValueError(f"{twice[0]!r} stands twice; name each once")
+        raise ValueError(f"{twice[0]!r} appears twice; name each once")
     return items
 
 
@@ -94,7 +94,7 @@ def _model_place(place: str) -> str:
 
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
-#: A list in which nothing stands twice.
+#: A list of distinct items.
 Distinct = Annotated[tuple[T, ...], Strict(False), AfterValidator(distinct)]
 #: A file or folder of the user's; ``~`` becomes the home folder.
 UserPath = Annotated[str, AfterValidator(_in_home)]

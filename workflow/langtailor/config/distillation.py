@@ -113,8 +113,8 @@ class DistillationSettings(Section):
     """Which weights become the student: those of the validation with the lowest loss, with the highest mean cosine to the
     teacher or with the highest correlation on `validation_sts`, or the last."""
     interpolation: Share = 1.0
-    """How much of the training the student keeps: its weights lie so far from the clone's to the trained ones (WiSE-FT,
-    Wortsman et al. 2022, arXiv 2109.01903). Less than 1 keeps more of what the training text does not show."""
+    """How much of the training the student keeps: 0 gives the clone's weights, 1 the trained ones (WiSE-FT, Wortsman et
+    al. 2022, arXiv 2109.01903). Less than 1 keeps more of what the training text does not show."""
     patience: Annotated[int, Field(ge=1)] | None = None
     """Validations without a better value of what `keep` names after which training stops; `null` never stops early."""
     checkpoint_minutes: Annotated[float, Field(ge=0)] = 5.0

@@ -24,8 +24,8 @@ class QuerySettings(Section):
     negatives: str | None = None
     """Column or key with a list of documents that do not answer the query, in JSON Lines and Parquet."""
     made: Annotated[int, Field(ge=0)] = 2_000
-    """Of each language without `pairs`, how many passages of the corpus are documents, a sentence or span of which is the
-    query; 0 leaves these languages out."""
+    """For each language without `pairs`: number of corpus passages used as documents; one sentence or span of each
+    becomes its query. 0 leaves these languages out."""
     query_prompt: str | None = None
     """Prompt before each query: a name of one of the teacher's prompts, or the prompt itself; `null` takes the teacher's own
     for queries, or `teacher.prompt` where it has none for queries or documents."""

@@ -40,5 +40,5 @@ class RetrievalSettings(DistillationSettings):
     @model_validator(mode="after")
     def _check_pairs(self) -> Self:
         if self.validation_sts is not None:
-            raise problem("validation_sts", "sentence pairs are watched in `distillation` alone; leave them out here")
+            raise problem("validation_sts", "`validation_sts` is only supported in `distillation`; leave it out here")
         return self

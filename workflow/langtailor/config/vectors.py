@@ -25,8 +25,8 @@ class VectorSettings(Section):
     shard_passages: Annotated[int, Field(ge=1)] = 10_000
     """Passages in one shard, a file of one language: what an interrupted job loses, and what a later run can reuse."""
     passages_per_job: Annotated[int, Field(ge=1)] = 60_000
-    """Passages that one job embeds, in shards of one language or several, because to start and to load the teacher takes as
-    long as thousands of them. Lower it where more GPUs than jobs are at hand; a job has one shard at least."""
+    """Passages that one job embeds, in shards of one language or several: starting a job costs as much as encoding
+    thousands of passages. Lower it where more GPUs than jobs are at hand; a job has one shard at least."""
     batch_tokens: Annotated[int, Field(ge=1)] = 16_384
     """Tokens in one forward pass; halved when the device runs out of memory."""
     source: VectorSource | None = None

@@ -1,4 +1,4 @@
-"""What only the text of a configuration file can tell: keys that stand twice, and how a value is written."""
+"""What only the text of a configuration file can tell: repeated keys, and how a value is written."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class ConfigFile:
             return cls(path, None)
 
     def refuse_repeated_keys(self) -> None:
-        """Refuse a file in which a key stands twice: YAML's reader would take the last and say nothing.
+        """Refuse a file that gives a key twice: YAML's reader would silently take the last.
 
         Raises:
             ConfigError: names the key and the line of each place.
@@ -50,7 +50,7 @@ class ConfigFile:
                     where = f"in lines {lines[name]} and {line}"
                     raise ConfigError(
                         ".".join((*map(str, place), name)),
-                        f"stands twice in {self.path}, {where}; leave one of them out",
+                        f"is given twice in {self.path}, {where}; leave one of them out",
                     )
                 lines[name] = line
 

@@ -83,7 +83,7 @@ def list_words(source: VocabularySource, source_lang: str, lang: str, teacher: P
     Raises:
         SourceError: the source gives no alphabet for the language, or no word is written in it.
     """
-    _LOG.warning("%s has no text: words of the teacher stand in its place, and scores on them say little", lang)
+    _LOG.warning("%s has no text: using words from the teacher's vocabulary instead; scores on them say little", lang)
     alphabet = Alphabet.of(source, source_lang)
     documents = list(_documents(*_words(teacher, alphabet)))
     if not documents:

@@ -132,7 +132,7 @@ def _started(accelerator: Accelerator, title: str, facts: Mapping[str, Any], sec
         )
     except Exception as error:
         raise ConfigError(
-            f"{section}.report_to", f"{', '.join(names)} cannot be started: {error}. Mend it, or take it out"
+            f"{section}.report_to", f"{', '.join(names)} cannot be started: {error}. Fix it or remove it"
         ) from error
     return [Tracker(tracker) for tracker in accelerator.trackers]
 

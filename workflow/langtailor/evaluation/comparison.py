@@ -1,7 +1,8 @@
 """Teacher and student side by side, with the steps between them, and whether a difference is more than noise.
 
 The steps are ``teacher``, ``cut`` (the teacher with fewer tokens), ``grafted`` (with new ones), ``reduced`` (with fewer
-layers or dimensions) and ``trained``. A variant has those that its settings ask for; the last one is the student.
+layers or dimensions), ``trained`` and ``retrieval`` (then trained for retrieval). A variant has those that its settings
+ask for; the last one is the student.
 """
 
 from __future__ import annotations

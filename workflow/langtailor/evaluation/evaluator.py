@@ -101,7 +101,7 @@ class Evaluator:
             )
         text_before = self.text_before(prompt)
         if text_before:
-            _LOG.info("%s behind %r", label, text_before)
+            _LOG.info("%s with prompt %r", label, text_before)
         return self.prepared(encode_texts(self.model, texts, text_before, label), width, similarity)
 
     def text_before(self, prompt: str | None) -> str:

@@ -111,13 +111,13 @@ class Certificate:
             if name == SCRIPTS:
                 continue
             if not cosines.mean >= self.bounds.mean_cosine:
-                found.append(f"{name}: mean cosine {cosines.mean:.5f}, at least {self.bounds.mean_cosine} is asked")
+                found.append(f"{name}: mean cosine {cosines.mean:.5f}, required: at least {self.bounds.mean_cosine}")
             if not cosines.least >= self.bounds.least_cosine:
-                found.append(f"{name}: least cosine {cosines.least:.5f}, at least {self.bounds.least_cosine} is asked")
+                found.append(f"{name}: least cosine {cosines.least:.5f}, required: at least {self.bounds.least_cosine}")
         for name, task in self.tasks.items():
             if task.metric == "spearman" and not task.export >= task.student - self.bounds.points:
                 found.append(
                     f"{name}: {task.export:.2f} after the student's {task.student:.2f}, "
-                    f"{self.bounds.points} less are allowed"
+                    f"a drop of at most {self.bounds.points} is allowed"
                 )
         return found

@@ -36,8 +36,8 @@ def find_prompt(info: ModelInfo, prompt: str | None, key: str = "teacher.prompt"
         names = ", ".join(map(repr, sorted(info.prompts))) or "none"
         raise ConfigError(
             key,
-            f"{prompt!r} is no prompt of the model, which has {names}. To write a prompt out, end it as it shall stand "
-            f"before the text, such as {prompt + ': '!r}",
+            f"the model has no prompt named {prompt!r}; it has {names}. To give a literal prompt, include its trailing "
+            f"separator, such as {prompt + ': '!r}",
         )
     return info.prompts.get(prompt, prompt)
 

@@ -90,7 +90,9 @@ def _texts(store: VectorStore, corpus: Path) -> list[str]:
     row = {name: number for number, name in enumerate(passages["id"].to_pylist())}
     names = [name for shard in store.shards for name in shard.ids.to_pylist()]
     if absent := next((name for name in names if name not in row), None):
-        raise ArtifactError(store.shards[0].path, f"was made from another corpus: that of now has no passage {absent}")
+        raise ArtifactError(
+            store.shards[0].path, f"was made from another corpus: the current corpus lacks passage {absent}"
+        )
     stored = passages.take([row[name] for name in names])
     store.check_texts(stored)
     return texts_read(stored, store.shards[0].manifest.made_by["reads"])

@@ -13,7 +13,9 @@ from langtailor.report.training import read_records, training_plots
 from langtailor.storage.artifacts import read_manifest
 from langtailor.storage.tables import CORPUS, read_table_manifest
 
-_UNHELPFUL = "It did not help: no validation was better than before, so the student is the model before."
+_UNHELPFUL = (
+    "It did not help: no validation was better than before, so the student is the model from before this training."
+)
 
 
 @dataclass(frozen=True)

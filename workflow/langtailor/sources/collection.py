@@ -114,7 +114,7 @@ def _texts(path: Path, *, may_be_blank: bool = False) -> dict[str, str]:
     ids, bodies, titles = table.texts("_id"), table.texts("text", may_be_blank=may_be_blank), table.columns["title"]
     for row, (name, text, title) in enumerate(zip(ids, bodies, titles, strict=True)):
         if name in texts:
-            raise SourceError(f"{table.place(row)}: the `_id` {name!r} stands twice")
+            raise SourceError(f"{table.place(row)}: the `_id` {name!r} appears twice")
         texts[name] = f"{'' if title is None else title} {text}".strip()
     return texts
 
@@ -169,7 +169,7 @@ def _read_squad(path: Path) -> _SquadFile:
             if question.is_impossible:
                 continue
             if question.id in file.questions:
-                raise SourceError(f"{path}: the question `id` {question.id!r} stands twice")
+                raise SourceError(f"{path}: the question `id` {question.id!r} appears twice")
             file.questions[question.id], file.answered_by[question.id] = question.question, row
     return file
 

@@ -57,7 +57,7 @@ def refusal(repository: Repository, response: httpx2.Response) -> HubError | Non
         )
     if code == "RevisionNotFound":
         return HubError(
-            f"{repository.page} has no revision {repository.revision!r}; give a branch, a tag or a whole commit"
+            f"{repository.page} has no revision {repository.revision!r}; give a branch, a tag or a full commit hash"
         )
     if response.is_error and code != "EntryNotFound":
         # The client takes some of these for "there is no such file", and would go on without it.

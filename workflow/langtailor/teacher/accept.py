@@ -77,7 +77,7 @@ class _Refusal:
         self._model = model
 
     def __call__(self, message: str) -> ConfigError:
-        return ConfigError("teacher.model", f"{self._model!r} {message}. Choose another teacher, or mend this one")
+        return ConfigError("teacher.model", f"{self._model!r} {message}. Choose another teacher, or fix this one")
 
     def explain(self, action: str, function: Callable[[], T], hint: str = "") -> T:
         """The function's result; what a library raises becomes an error that a user understands."""
