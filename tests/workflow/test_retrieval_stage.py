@@ -16,7 +16,7 @@ RETRIEVAL = {"epochs": 2, "batch_size": 16, "learning_rate": 1e-3, "validate_eve
 ASKED = {"queries": {"made": 60, "validation": 0.2, "candidates": 6}, "retrieval": RETRIEVAL}
 BEFORE = {
     "teacher.reads": "text",
-    "vocabulary": {"size": 300, "min_count": 0, "graft": {"share": 0}},
+    "vocabulary": {"size": 320, "min_count": 0, "graft": {"share": 0}},
     "distillation.epochs": 1,
     "evaluation.tasks": {"agreement": {"kind": "agreement"}},
 }

@@ -11,6 +11,7 @@ import hashlib
 import logging
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ import torch
 from langtailor.clone.alignment import Links, align_corpora
 from langtailor.clone.composition import map_rows, new_table, write_mapping
 from langtailor.clone.files import replace_rows, write_configs, write_weights
-from langtailor.clone.learned import LearnedRows, learn_rows
+from langtailor.clone.learned import learn_rows
 from langtailor.clone.rows import Rows
 from langtailor.clone.token_distillation import fit_rows
 from langtailor.clone.verification import compare_with_teacher
@@ -43,7 +44,7 @@ from langtailor.storage.artifacts import (
 )
 from langtailor.storage.digests import sha256_file
 from langtailor.storage.tables import MAPPING_NAME
-from langtailor.surgery.base import Layout
+from langtailor.surgery.base import Family, Layout
 from langtailor.surgery.registry import load_family
 from langtailor.vocabulary.table import table_to_layout
 
@@ -120,20 +121,9 @@ def clone_model(
         copied = write_weights(teacher, folder, where, partial(new_table, mapping, random_rows, seed), len(layout))
         write_configs(folder, layout, where.rows)
         write_mapping(folder / MAPPING_NAME, mapping, new_rows)
-        fitted: dict[str, Any] = {}
-        if settings.method == "learned" and len(new_rows):
-            learned = learn_rows(family, layout, embeddings)
-            fitted |= {} if learned is None else _join_learned(folder, where, new_rows, learned, links)
-        if settings.token_distillation.steps and len(new_rows):
-            distillation, trust = settings.token_distillation, trust_remote_code
-            fit = fit_rows(
-                *(teacher, folder, new_rows, corpora, distillation, seed),
-                prompt=find_prompt(ModelInfo.read(teacher), prompt),
-                device=device,
-                trust_remote_code=trust,
-            )
-            replace_rows(folder, where, new_rows, fit.rows)
-            fitted |= {"token_distillation": {"before": fit.before, "after": fit.after, "passages": fit.passages}}
+        refinement = _Refinement(teacher, folder, where, new_rows, settings, links)
+        fitted = refinement.learn(family, layout, embeddings)
+        fitted |= refinement.distil(corpora, seed, prompt=prompt, device=device, trust_remote_code=trust_remote_code)
         facts = {
             **_sizes(teacher, folder),
             **_norms(folder, where, layout, new_rows),
@@ -155,22 +145,64 @@ def clone_model(
     )
 
 
-def _join_learned(
-    folder: Path, where: VocabularyTensors, new_rows: Rows, learned: LearnedRows, links: Links | None
-) -> dict[str, Any]:
-    """Join learned rows to the clone's new rows; returns the facts about it.
+@dataclass(frozen=True)
+class _Refinement:
+    """What is done to the rows of new tokens once they are composed. Each step returns the facts about it.
 
-    A row gets the direction of the learned one plus, as surely as sentence pairs tell its translations, that of its links,
-    and keeps its length.
+    Attributes:
+        teacher: the teacher's folder.
+        folder: the clone's.
+        where: the tensors with a row a token.
+        rows: ids of the new tokens.
+        settings: which steps are asked for.
+        links: teacher tokens that translate new ones, where the corpus has pairs.
     """
-    composed = read_tensor(embedding_file(folder, where.embedding), where.embedding)[torch.from_numpy(new_rows)].float()
-    confidence = np.zeros(len(new_rows)) if links is None else links.confidence[new_rows]
-    share = torch.from_numpy(confidence).float()[:, None]
-    lengths = torch.linalg.vector_norm(composed, dim=1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
-    rows = torch.nn.functional.normalize(learned.rows + share * composed / lengths, dim=1) * lengths
-    replace_rows(folder, where, new_rows, rows)
-    facts = {"examples": learned.examples, "cosine": learned.cosine, "cosine_of_means": learned.cosine_of_means}
-    return {"learned_rows": facts}
+
+    teacher: Path
+    folder: Path
+    where: VocabularyTensors
+    rows: Rows
+    settings: InitialisationSettings
+    links: Links | None
+
+    def learn(self, family: Family, layout: Layout, embeddings: torch.Tensor) -> dict[str, Any]:
+        """Predict the rows by a map that is learned on the teacher's own tokens.
+
+        A row gets the direction of the learned one plus, as surely as sentence pairs tell its translations, that of its
+        links, and keeps its length.
+        """
+        learned = None
+        if self.settings.method == "learned" and len(self.rows):
+            learned = learn_rows(family, layout, embeddings)
+        if learned is None:
+            return {}
+        composed = self._composed()
+        confidence = np.zeros(len(self.rows)) if self.links is None else self.links.confidence[self.rows]
+        share = torch.from_numpy(confidence).float()[:, None]
+        lengths = torch.linalg.vector_norm(composed, dim=1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
+        rows = torch.nn.functional.normalize(learned.rows + share * composed / lengths, dim=1) * lengths
+        replace_rows(self.folder, self.where, self.rows, rows)
+        facts = {"examples": learned.examples, "cosine": learned.cosine, "cosine_of_means": learned.cosine_of_means}
+        return {"learned_rows": facts}
+
+    def distil(
+        self, corpora: Mapping[str, Path], seed: int, *, prompt: str | None, device: str, trust_remote_code: bool
+    ) -> dict[str, Any]:
+        """Fit the rows to the teacher's hidden states of passages that have them."""
+        if not (self.settings.token_distillation.steps and len(self.rows)):
+            return {}
+        fit = fit_rows(
+            *(self.teacher, self.folder, self.rows, corpora, self.settings.token_distillation, seed),
+            prompt=find_prompt(ModelInfo.read(self.teacher), prompt),
+            device=device,
+            trust_remote_code=trust_remote_code,
+        )
+        replace_rows(self.folder, self.where, self.rows, fit.rows)
+        return {"token_distillation": {"before": fit.before, "after": fit.after, "passages": fit.passages}}
+
+    def _composed(self) -> torch.Tensor:
+        table = read_tensor(embedding_file(self.folder, self.where.embedding), self.where.embedding)
+        return table[torch.from_numpy(self.rows)].float()
 
 
 def _check_origin(tokenizer: Path, digests: Mapping[str, Any], paths: Mapping[str, Path]) -> None:
