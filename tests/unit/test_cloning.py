@@ -358,7 +358,7 @@ def test_ids_are_put_right_at_any_depth_and_dropped_ones_become_null(tmp_path, c
     assert config["image_token_index"] is None
     assert config["vision_config"] == {"vocab_size": len(workshop.family.tokens), "bos_token_id": 5}
     assert generation == {"eos_token_id": [new[8]], "suppress_tokens": [new[6], new[8]], "max_new_tokens": 8}
-    assert "image_token_index named token 1" in caplog.text
+    assert "image_token_index referred to token 1" in caplog.text
 
 
 def test_no_file_of_the_old_tokenizer_and_no_model_card_stays(tmp_path):
