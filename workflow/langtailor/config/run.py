@@ -33,17 +33,16 @@ class Settings(Section):
     """The whole configuration of a run."""
 
     run: Name = "demo"
-    """Name of the run; everything lands in `<results>/<run>`."""
+    """Name of the run; all its files are in `<results>/<run>`."""
     results: UserPath = "results"
     """Folder of all runs."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
-    """Seeds sampling, initialisation and training."""
+    """Seed of sampling, initialisation and training."""
     container: UserPath | None = None
-    """Image in which jobs run where Snakemake is told `--sdm apptainer`: a file (`./langtailor.sif`), or an address
+    """Image in which jobs run with Snakemake's `--sdm apptainer`: a file (`./langtailor.sif`), or an address
     (`docker://registry.example.org/langtailor:gpu`). The repository's `Dockerfile` builds one."""
     target_languages: Distinct[Name] = ()
-    """Languages of the corpus for which new tokens are grafted, and which the report is about; all of them where none is
-    named."""
+    """Languages of the corpus for which new tokens are grafted, and which the report is about; by default all."""
     teacher: TeacherSettings
     """The model to tailor."""
     corpus: CorpusSettings
@@ -53,21 +52,20 @@ class Settings(Section):
     initialisation: InitialisationSettings = InitialisationSettings()
     """How the row of a new token is made from the teacher's rows."""
     student: StudentSettings = StudentSettings()
-    """What the student has less of than the teacher, beside tokens."""
+    """The student's layers and dimensions, if fewer than the teacher's."""
     vectors: VectorSettings = VectorSettings()
     """How the teacher's vectors are computed and stored."""
     distillation: DistillationSettings | None = DistillationSettings()
-    """How the student is trained on the stored vectors. `null` trains none: the student is the clone, cut and perhaps
-    with new tokens."""
+    """How the student is trained on the stored vectors. `null` skips training: the student is the clone."""
     queries: QuerySettings = QuerySettings()
     """Queries and the documents that answer them, for `retrieval`."""
     retrieval: RetrievalSettings | None = None
-    """How the student is then trained for retrieval on `queries`. `null` leaves it as it is."""
+    """How the student is then trained for retrieval on `queries`. `null` skips this training."""
     export: ExportSettings = ExportSettings()
     """Exports of the student to other runtimes."""
     # Not a default value: the kinds of its tasks are not registered yet.
     evaluation: Annotated[EvaluationSettings, Field(default_factory=EvaluationSettings)]
-    """What teacher, clone and student are compared on."""
+    """The tasks on which teacher, clone and student are compared."""
     report: ReportSettings = ReportSettings()
     """The report page."""
     publish: PublishSettings = PublishSettings()

@@ -28,7 +28,7 @@ CUT = ".cut"
 
 
 class VariantOverrides(Section):
-    """What one variant does differently from the top-level sections of the same names."""
+    """What one variant changes in the top-level sections of the same names."""
 
     vocabulary: dict[str, Any] = {}
     """Overrides of `vocabulary`."""

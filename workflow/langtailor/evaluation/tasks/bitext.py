@@ -29,9 +29,9 @@ class BitextTask(VectorTask):
     has_texts: ClassVar[bool] = True
     kind: Literal["bitext"]
     source: UserPath
-    """A language of the corpus (its test split's pairs are used), or a file with a sentence a line."""
+    """A language of the corpus (its test split's pairs are used), or a file with one sentence per line."""
     target: UserPath | None = None
-    """The file whose line i translates line i of `source`; `null` with a language: the aligned texts."""
+    """The file whose line i translates line i of `source`; with a language, `null` uses the aligned texts."""
     margin: bool = False
     """Score by ratio margin over 4 neighbours (Artetxe and Schwenk 2019) instead of cosine."""
 
