@@ -335,7 +335,7 @@ def test_a_record_of_gigabytes_is_refused_by_its_line_without_being_read(place: 
             {},
             r"a\.doc is none of \.txt, \.jsonl, \.json, \.csv, \.tsv, \.parquet, each also with \.gz",
         ),
-        ("a.jsonl", "{}\n", {"pair_path": "a.jsonl"}, r"`pair_path`, which goes with one plain text file"),
+        ("a.jsonl", "{}\n", {"pair_path": "a.jsonl"}, r"`pair_path`, which needs one plain text file"),
         ("a/x.md", "", {}, r"holds no file that ends in .*found 1 other files"),
     ],
 )
@@ -382,7 +382,7 @@ def test_a_source_without_text_is_an_error(place: Place, content: str) -> None:
 
 def test_an_id_that_comes_twice_is_an_error(place: Place) -> None:
     place.write("a.jsonl", "".join(json.dumps({"text": f"t{i}", "id": i % 5}) + "\n" for i in range(6)))
-    with pytest.raises(SourceError, match="the id '0' is given to more than one document"):
+    with pytest.raises(SourceError, match="the id '0' belongs to more than one document"):
         place.fetch(place.source("a.jsonl", id_field="id"))
 
 

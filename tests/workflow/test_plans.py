@@ -70,7 +70,7 @@ def test_a_configfile_stands_alone(workflow):
         ("run", "../up", "config `run`"),
         ("corpus.quotas.train", 10**10, "config `corpus.quotas`: 20,000,000,064 passages"),
         ("teacher", {}, "config `teacher.model`"),
-        ("results", "out{x}", "config `results`: a path must not hold '{'"),
+        ("results", "out{x}", "config `results`: a path must not contain '{'"),
     ],
 )
 def test_a_wrong_value_is_refused_by_key_before_anything_runs(workflow, key, value, says):

@@ -230,4 +230,4 @@ def _log_to(path: Path, label: str, brief: _Brief) -> None:
     logging.basicConfig(level=logging.WARNING, handlers=handlers, force=True)
     _LOG.setLevel(logging.INFO)
     if problem is not None:
-        _LOG.warning("this job writes no log: %s", problem)
+        _LOG.warning("this job cannot write its log: %s", problem)

@@ -74,7 +74,7 @@ def learn_rows(family: Family, layout: Layout, table: torch.Tensor) -> LearnedRo
     examples = _Examples.like(grafts, family, layout, len(table))
     if len(examples.ids) < _LEAST_EXAMPLES:
         _LOG.warning(
-            "only %d of the teacher's tokens are like the new ones: too few to learn from, so that rows stay as they were made",
+            "only %d of the teacher's tokens are like the new ones: too few to learn from, so the rows stay unchanged",
             len(examples.ids),
         )
         return None
@@ -129,13 +129,13 @@ def _fitted(table: torch.Tensor, examples: _Examples, wanted: Pieces) -> Learned
     width = table.shape[1]
     mean = _cosine(features[held_out][:, 2 * width : 3 * width], rows[held_out])
     _LOG.info(
-        "rows learned from %s of the teacher's tokens: cosine to the true rows of others %.3f, of the pieces' mean %.3f",
+        "rows learned from %s of the teacher's tokens: cosine to held-out true rows %.3f, of the pieces' mean %.3f",
         f"{len(rows):,}",
         tried[best],
         mean,
     )
     if tried[best] <= mean:
-        _LOG.warning("the learned map is no better than the mean of the pieces: rows stay as they were made")
+        _LOG.warning("the learned map is no better than the mean of the pieces: the rows stay unchanged")
         return None
     whole = products.with_more(features[held_out], rows[held_out], weights[held_out])
     predicted = _features(table, wanted) @ whole.solve(best)

@@ -128,13 +128,13 @@ class DistillationSettings(Section):
         for term, _ in self.objective.weighted_terms():
             if term.ranks_candidates and not self.ranks_candidates:
                 raise problem(
-                    f"objective.{term.name}", "it ranks candidates, which `retrieval` has; give it a weight there"
+                    f"objective.{term.name}", "it ranks candidates, which only `retrieval` has; give it a weight there"
                 )
         if self.keep == "last" and self.patience is not None:
-            raise problem("patience", "it counts validations by what `keep` names; with `keep: last` it must be null")
+            raise problem("patience", "it counts validations without improvement; with `keep: last` it must be null")
         if self.keep == "sts" and self.validation_sts is None:
-            raise problem("keep", "`keep: sts` needs `validation_sts`, which says which sentence pairs are meant")
+            raise problem("keep", "`keep: sts` needs `validation_sts`, which names the sentence pairs")
         if self.new_rows_only + self.embeddings_only > 1:
             total = self.new_rows_only + self.embeddings_only
-            raise problem("embeddings_only", f"new_rows_only and embeddings_only together are {total:g}; 1 at most")
+            raise problem("embeddings_only", f"new_rows_only and embeddings_only add up to {total:g}; at most 1")
         return self

@@ -15,7 +15,7 @@ _VARIANT = "{variant}"
 def _repository_template(repo: str) -> str:
     if re.fullmatch(DATASET_PATTERN, repo.replace(_VARIANT, "variant")) is None:
         raise ValueError(
-            f"a repository of the Hub is written owner/name, in which {_VARIANT} may stand for the variant"
+            f"a repository of the Hub has the form owner/name, which may contain {_VARIANT} for the variant"
         )
     return repo
 

@@ -82,7 +82,7 @@ class Settings(Section):
                     f"found {lang!r}, which is none of corpus.languages {sorted(self.corpus.languages)}",
                 )
         if "teacher" in self.variants:
-            raise problem("variants.teacher", "a variant cannot be called that: the name stands for the teacher")
+            raise problem("variants.teacher", "a variant cannot have this name, which is reserved for the teacher")
         if self.publish.repo and len(self.variants) > 1 and not self.publish.names_variant:
             raise problem(
                 "publish.repo",
@@ -116,7 +116,7 @@ class Settings(Section):
         raise problem(
             key,
             f"{passages:,} passages over all languages and splits would plan {total:,} shards of teacher vectors, more than "
-            f"{_MOST_SHARDS:,}; lower the quotas, or raise vectors.shard_passages, which is the passages of one shard",
+            f"{_MOST_SHARDS:,}; lower the quotas, or raise vectors.shard_passages, the number of passages in one shard",
         )
 
     def _shard_passages(self, lang: str) -> int:

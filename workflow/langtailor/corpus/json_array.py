@@ -48,7 +48,7 @@ class JsonArray:
             raise self._no_json("',' or ']' is missing behind it")
         self._at += 1
         if self._next_character():
-            raise SourceError(f"{self._path}: is no JSON: something follows the array")
+            raise SourceError(f"{self._path}: is not JSON: something follows the array")
 
     def _value(self) -> Any:
         self._number += 1

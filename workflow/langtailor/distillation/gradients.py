@@ -97,7 +97,7 @@ class BatchGradient:
                 "distillation.micro_batch_tokens or distillation.max_length, or set distillation.gradient_checkpointing"
             ) from error
         self.budget = max(longest, self.budget // 2)
-        _LOG.warning("out of memory: going on with micro-batches of %s tokens", f"{self.budget:,}")
+        _LOG.warning("out of memory: continuing with micro-batches of %s tokens", f"{self.budget:,}")
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 

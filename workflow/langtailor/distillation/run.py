@@ -128,7 +128,7 @@ class Run:
         if self._validator is None:
             return None
         validation = self._validator(self._gradient.budget)
-        _LOG.info("%g of the way from the clone: validation loss %.5f", share, validation.overall.loss)
+        _LOG.info("interpolation %g from the clone: validation loss %.5f", share, validation.overall.loss)
         return validation
 
     def _measured_micro_batch(self) -> int:
@@ -206,7 +206,7 @@ class Run:
         if not math.isfinite(validation.overall.loss):
             raise TrainingError(
                 f"after step {self._done.step} of {self._steps} the validation loss is {validation.overall.loss}: lower "
-                "distillation.learning_rate or take precision float32"
+                "distillation.learning_rate or use precision float32"
             )
         self.metrics.record(
             self._done.step, {"epoch": self._epoch(self._done.step), "validation": validation.to_json()}

@@ -66,7 +66,7 @@ def evaluate_model(
                 failed += 1
         if failed:
             raise LangtailorError(
-                f"{failed} of {len(tasks)} tasks failed; the next run takes over what the others gave"
+                f"{failed} of {len(tasks)} tasks failed; the next run reuses the results of the others"
             )
     _LOG.info("%d tasks, %d of them from the score cache", len(tasks), reused)
 

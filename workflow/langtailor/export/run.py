@@ -107,8 +107,8 @@ def export_student(request: Request, out: Path) -> None:
             seal_directory(place, manifest)
     if broken:
         raise ExportError(
-            f"{request.format} is too far from the student: {'; '.join(broken)}. {refused} holds it, with all figures; lower "
-            "the bounds under `export` to accept it, or take another format"
+            f"{request.format} is too far from the student: {'; '.join(broken)}. {refused} has it with all figures; lower "
+            "the bounds under `export` to accept it, or use another format"
         )
 
 

@@ -162,7 +162,7 @@ def _rate(settings: Settings, job: Job) -> list[float]:
 def _positive(text: str) -> float:
     value = float(text)
     if not value > 0:
-        raise argparse.ArgumentTypeError(f"{text} is not more than 0")
+        raise argparse.ArgumentTypeError(f"{text} must be more than 0")
     return value
 
 

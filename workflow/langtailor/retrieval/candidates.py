@@ -160,5 +160,5 @@ def _write(path: Path, texts: Path, lists: Sequence[Sequence[int]], manifest: Ma
     table = read_corpus(texts, columns=["id", "split"])
     columns: list[Any] = [table["id"].to_pylist(), table["split"].to_pylist(), lists]
     wrong = sum(len(candidates) - 1 for candidates in lists)
-    _LOG.info("%s: %.1f others a text", path.stem, wrong / max(1, len(lists)))
+    _LOG.info("%s: %.1f other candidates per text", path.stem, wrong / max(1, len(lists)))
     write_table(path, pa.table(columns, schema=CANDIDATES), manifest)

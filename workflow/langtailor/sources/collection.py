@@ -92,7 +92,7 @@ def read_beir(corpus: Path, queries: Path, qrels: Path) -> Collection:
             relevant.setdefault(query, {})[rows[document]] = gain
     if unknown:
         _LOG.warning(
-            "%d of %d judgements are left out, as the other files have no such query or document; the first is %s",
+            "%d of %d judgements are left out, because the other files have no such query or document; the first is %s",
             len(unknown),
             len(judged),
             unknown[0],
@@ -140,7 +140,7 @@ def read_squad(files: Mapping[str, Path]) -> Collection:
     for lang, file in read.items():
         if left := len(file.questions) - len(asked):
             _LOG.warning(
-                "%s: %d of %d questions are left out, as another file lacks them",
+                "%s: %d of %d questions are left out, because another file lacks them",
                 files[lang],
                 left,
                 len(file.questions),
@@ -183,7 +183,7 @@ def _squad_paragraphs(path: Path) -> Sequence[_Paragraph]:
         first = error.errors(include_url=False)[0]
         place = ".".join(map(str, first["loc"]))
         raise SourceError(
-            f"{path}: is not laid out as SQuAD's files: {f'{place}: ' if place else ''}{first['msg']}"
+            f"{path}: does not have the layout of SQuAD: {f'{place}: ' if place else ''}{first['msg']}"
         ) from error
     return [paragraph for article in articles for paragraph in article.paragraphs]
 

@@ -83,7 +83,7 @@ def download(snapshot: Snapshot, names: Iterable[str], folder: Path, patience: P
                 path.unlink()
                 raise HubError(
                     f"{repository.page}: the content of {name} does not match the hash that the Hub records for commit "
-                    f"{repository.revision}. It was deleted; run again, and if this comes back, something between here "
+                    f"{repository.revision}. It was deleted; run again. If this recurs, something between here "
                     "and the Hub (a proxy, a mirror) changes files"
                 )
 

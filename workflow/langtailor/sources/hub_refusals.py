@@ -113,7 +113,7 @@ def explain(repository: Repository, error: Exception) -> str:
         return f"{repository.page} is needed, but HF_HUB_OFFLINE is set; unset it, or name a local folder instead"
     if isinstance(error, HFValidationError):
         return f"{repository.name!r} is no repository name of the Hub, which is written owner/name"
-    return f"{repository.page}: the transfer broke off: {reason(error)}. Run again: what was transferred is kept"
+    return f"{repository.page}: the transfer was interrupted: {reason(error)}. Run again: what was transferred is kept"
 
 
 def reason(error: Exception) -> str:

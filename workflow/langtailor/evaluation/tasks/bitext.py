@@ -90,9 +90,7 @@ def _lines(path: Path) -> list[str]:
     if lines == [""]:
         return []
     if blank := [number for number, line in enumerate(lines, start=1) if not line.strip()]:
-        raise SourceError(
-            f"{path}: line {blank[0]} is empty, so that no sentence belongs to that line of the other file"
-        )
+        raise SourceError(f"{path}: line {blank[0]} is empty, so that line of the other file has no translation")
     return lines
 
 
