@@ -37,7 +37,7 @@ class Trial:
         share: share of the budget offered to new tokens.
         grafts: new tokens that there were.
         cosine: mean cosine of the clone's vectors to the stored ones, by language.
-        fertility: tokens a word, by language.
+        fertility: tokens per word, by language.
         harm: the most by which a language's cosine is below that without new tokens.
     """
 

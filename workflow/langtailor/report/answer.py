@@ -44,7 +44,7 @@ class Tailored:
         new_tokens: tokens of the student that the teacher does not have.
         reduction: what the student has less of, as the manifest of the reduced clone says; empty where it has no less.
         trained: whether the student was trained.
-        words: tokens a word of the target languages, those of teacher and student.
+        words: tokens per word of the target languages, those of teacher and student.
     """
 
     teacher_name: str
@@ -91,10 +91,10 @@ def _costs(about: Tailored, comparisons: Sequence[Comparison]) -> str:
     old, new = about.teacher.parameters, about.student.parameters
     costs = [f"has {new / old:.0%} of the parameters ({millions(new)} of {millions(old)})".replace("%", " %")]
     speeds = [row for row in main_rows(comparisons) if row.metric == SPEED]
-    costs += [f"encodes {_times(row):.1f} times as many passages a second" for row in speeds[:1]]
+    costs += [f"encodes {_times(row):.1f} times as many passages per second" for row in speeds[:1]]
     for lang, (before, after) in about.words.items():
         if before and after:
-            costs.append(f"reads a word of {lang} in {after:.2f} tokens instead of {before:.2f}")
+            costs.append(f"needs {after:.2f} tokens per word in {lang} instead of {before:.2f}")
     return f"It {_listed(costs)}."
 
 
@@ -151,7 +151,7 @@ def _lost(comparisons: Sequence[Comparison]) -> str:
 def _nothing_lost(comparisons: Sequence[Comparison]) -> str:
     if any(row.student in row.to_teacher and not _is_reference(row) for row in comparisons):
         return "No kept language and no task lost more than noise."
-    return "No task was run whose differences to the teacher can be told from noise."
+    return "No task was run whose differences to the teacher can be distinguished from noise."
 
 
 def _farthest(comparisons: Sequence[Comparison]) -> str:

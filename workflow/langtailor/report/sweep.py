@@ -74,7 +74,7 @@ def sweep(variants: Sequence[Variant], targets: Sequence[str], tolerance: float)
     tasks, speed = _retained_tasks(variants), _speed_task(variants[0])
     languages = [lang for lang in targets if all(lang in variant.fertility for variant in variants)]
     compared = [*tasks, *([speed] if speed else [])]
-    columns = ["tokens", "parameters", *(f"tokens a word, {lang}" for lang in languages), *compared]
+    columns = ["tokens", "parameters", *(f"tokens per word, {lang}" for lang in languages), *compared]
     shares = {variant.name: [retained(variant.main[task]) or 0.0 for task in tasks] for variant in variants}
     front = _front(variants, shares) if tasks else set()
     rows = [

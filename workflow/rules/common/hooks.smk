@@ -65,6 +65,6 @@ def announce_jobs():
 
 
 def print_summary():
-    """Say at the end where report and models are, and the main figures."""
+    """Print at the end where report and models are, and the main figures."""
     if workflow.is_main_process and (ROOT / "report.html").is_file():
         print(*summary(ROOT, {name: SETTINGS.compared(name) for name in VARIANTS}, TASKS), sep="\n", file=sys.stderr)
