@@ -24,7 +24,7 @@ def validated_settings(config: Any, files: Sequence[ConfigFile] = ()) -> Setting
 
     Args:
         config: the configuration.
-        files: the files that it was read from, which tell how a value is written; the last goes before the others.
+        files: the files that it was read from, which show how a value is written; the last one takes precedence.
 
     Raises:
         ConfigError: names the key, what was found, what is allowed and what to write.
@@ -43,7 +43,7 @@ def validated_settings(config: Any, files: Sequence[ConfigFile] = ()) -> Setting
 
 
 def _refuse_other_dimensions(settings: Settings, name: str, variant: Variant) -> None:
-    """Refuse to compare a student's vectors with the teacher's where they have not as many numbers."""
+    """Refuse to compare a student's vectors with the teacher's if their dimensions differ."""
     if variant.student.dimensions is None:
         return
     for task in settings.evaluation.tasks:
@@ -56,7 +56,7 @@ def _refuse_other_dimensions(settings: Settings, name: str, variant: Variant) ->
 
 
 def _refuse_unreadable_queries(settings: Settings, name: str, variant: Variant) -> None:
-    """Refuse to train on queries and documents of which there are none, or none whose vectors the student can give."""
+    """Refuse to train for retrieval without queries and documents, or without vectors that the student can give."""
     if not settings.query_languages:
         raise ConfigError(
             "queries.pairs", f"variant {name!r} has `retrieval`, but no language has pairs, and `made` is 0"

@@ -174,7 +174,7 @@ class Settings(Section):
 
     @property
     def vector_splits(self) -> tuple[str, ...]:
-        """Splits of which the teacher's vectors are needed: where nothing is trained not those of training."""
+        """Splits that need the teacher's vectors: if nothing is trained, not the training split."""
         variants = self.complete_variants.values()
         if any(variant.distillation is not None or variant.student.dimensions for variant in variants):
             return SPLITS
@@ -236,12 +236,12 @@ class Settings(Section):
         return tuple(sorted({cut_variant(name, variants) for name in variants} - set(variants)))
 
     def clone_of(self, name: str) -> str:
-        """The variant under whose name a variant's vocabulary, tokenizer and clone lie; see :func:`clone_owner`."""
+        """The variant under whose name a variant's vocabulary, tokenizer and clone are stored; see :func:`clone_owner`."""
         return name if name.endswith(CUT) else clone_owner(name, self.complete_variants)
 
     @property
     def cloned_variants(self) -> list[str]:
-        """The variants under whose names clones lie, those that are only cut included; sorted."""
+        """The variants under whose names clones are stored, including those that are only cut; sorted."""
         return sorted({self.clone_of(name) for name in self.variants}.union(self.cut_variants))
 
     @property

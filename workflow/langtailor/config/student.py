@@ -1,4 +1,4 @@
-"""Settings of the student's size beside its vocabulary."""
+"""Settings of the student's size besides its vocabulary."""
 
 from __future__ import annotations
 

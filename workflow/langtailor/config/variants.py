@@ -83,9 +83,9 @@ class Variant(Section):
 
 
 def clone_owner(name: str, variants: Mapping[str, Variant]) -> str:
-    """The variant under whose name the vocabulary, the tokenizer and the clone of a variant lie.
+    """The variant under whose name the vocabulary, the tokenizer and the clone of a variant are stored.
 
-    Variants that differ in what is made of the clone share it; it lies under the name of the first in the configuration.
+    Variants that differ only in what is made of the clone share it, under the name of the first in the configuration.
     """
     return next(other for other in variants if variants[name].has_clone_of(variants[other]))
 

@@ -64,7 +64,7 @@ class Shard(NamedTuple):
 
 
 def packed(shards: Iterable[Shard], passages_per_job: int) -> tuple[tuple[Shard, ...], ...]:
-    """The shards of each job: consecutive ones, as many as have no more passages together than a job shall embed."""
+    """The shards of each job: consecutive ones, together with at most as many passages as a job may embed."""
     jobs: list[list[Shard]] = []
     room = 0
     for shard in shards:

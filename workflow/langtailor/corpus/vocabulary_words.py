@@ -1,4 +1,4 @@
-"""Words of the teacher's own vocabulary in place of text, for who has none.
+"""Words of the teacher's own vocabulary instead of text, for users who have none.
 
 The only thing known of a token without text is whether a language's alphabet can write it, and its place in the teacher's
 vocabulary. So every word that the alphabet can write stands in one document, and so does every continuation of a word,

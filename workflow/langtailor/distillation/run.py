@@ -140,7 +140,7 @@ class Run:
         return int(self._accelerator.gather(torch.tensor([tokens], device=device)).min())
 
     def _step(self) -> None:
-        """Take one step, and look at the figures of the one before while the device computes it."""
+        """Take one step, and read the figures of the previous one while the device computes it."""
         launched = self._launch()
         self._settle()
         self._launched = launched

@@ -56,7 +56,7 @@ def check_views(settings: DistillationSettings) -> None:
 def open_views(
     accelerator: Accelerator, settings: DistillationSettings, folder: Path, title: str, facts: Mapping[str, Any]
 ) -> Iterator[list[View]]:
-    """The views that the settings ask for, on the main process; none on the others.
+    """The views that the settings name, on the main process; none on the others.
 
     Args:
         accelerator: made with :func:`tracking`.

@@ -66,7 +66,7 @@ class TrialRows:
         targets: languages for which tokens are grafted.
         seed: of random rows.
         device: ``cpu`` or ``cuda``.
-        out: what is written on the way stands beside this file, for a while.
+        out: the result; temporary files are written next to it.
     """
 
     teacher: Path

@@ -65,7 +65,7 @@ class TrialClones:
         prompts: prompts that the configuration writes out.
         seed: of random rows.
         device: ``cpu`` or ``cuda``.
-        out: what is written on the way stands beside this file, for a while.
+        out: the result; temporary files are written next to it.
         donor: ``tokenizer.json`` of a given donor of new tokens.
     """
 

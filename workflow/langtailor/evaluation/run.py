@@ -79,7 +79,7 @@ def run_task(name: str, task: EvaluationTask, evaluator: Evaluator, inputs: Inpu
         task: the task.
         evaluator: the model.
         inputs: what the task needs.
-        out: the result (kind ``evaluation``), beside which the teacher's vectors are put where the task asks for them.
+        out: the result (kind ``evaluation``); the teacher's vectors are written next to it if the task needs them.
 
     Raises:
         SourceError: a file cannot be used, or there is nothing to evaluate on.

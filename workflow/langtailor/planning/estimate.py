@@ -146,7 +146,7 @@ def _vectors(settings: Settings, job: Job) -> Path:
 def _rate(settings: Settings, job: Job) -> list[float]:
     """Tokens per second of a finished job, if it was timed: loading the teacher counts, too.
 
-    Where vectors are taken over, a job's time says nothing of the teacher.
+    If published vectors are used, a job's time says nothing about the teacher.
     """
     if settings.vectors.source is not None:
         return []

@@ -24,7 +24,7 @@ def chosen_layers(settings: StudentSettings, count: int) -> list[int]:
     """The layers that the settings name, of a model that has ``count``; ascending.
 
     Raises:
-        ConfigError: the model has no such layer, or not so many.
+        ConfigError: the model has no such layer, or fewer layers.
     """
     asked = settings.layers
     if asked is None:
@@ -85,7 +85,7 @@ def reduced_names(folder: Path, layers: Sequence[int], count: int) -> dict[str, 
         count: the number of layers that there are.
 
     Raises:
-        ConfigError: a layer has other tensors than that in whose place it would come.
+        ConfigError: a layer's tensors differ from those of the layer that it would replace.
         LangtailorError: the tensors are not numbered by layer.
     """
     tensors = [tensor for file in weight_files(folder) for tensor in stored_tensors(file)]

@@ -23,7 +23,7 @@ class Answer:
     """What a reader wants to know first.
 
     Attributes:
-        what: what the variant is, how much smaller and faster, what it keeps of each task; goes on after its name.
+        what: what the variant is, how much smaller and faster, what it keeps of each task; follows its name.
         lost: whether a kept language or a task lost significantly.
         any_lost: whether one did.
     """
@@ -77,7 +77,7 @@ def _origin(about: Tailored) -> str:
 
 
 def _reductions(about: Tailored) -> list[str]:
-    """What the student has less of beside tokens."""
+    """What the student has fewer of besides tokens."""
     parts = []
     layers = about.reduction.get("layers")
     if layers is not None and len(layers) < about.reduction["teacher_layers"]:
@@ -103,7 +103,7 @@ def _times(row: Comparison) -> float:
 
 
 def _kept(comparisons: Sequence[Comparison]) -> str:
-    """What each task's main figure retains, and of those of which that says nothing, where it went."""
+    """What each task's main figure retains; if that share says nothing, the figures before and after."""
     rows = [row for row in main_rows(comparisons) if row.metric not in (FERTILITY, SPEED)]
     shares = {row.task: share for row in rows if (share := retained(row)) is not None}
     moved = [row for row in rows if row.task not in shares]

@@ -65,7 +65,7 @@ def model_folders(root: Path, models: Mapping[str, str]) -> dict[str, Path]:
 
 
 def clone_name(models: Mapping[str, str]) -> str:
-    """The variant under whose name a variant's vocabulary, tokenizer and clone lie; ``models`` as above."""
+    """The variant under whose name a variant's vocabulary, tokenizer and clone are stored; ``models`` as above."""
     return models.get("grafted", models["cut"]).partition("/")[0]
 
 

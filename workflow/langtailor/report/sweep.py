@@ -115,7 +115,7 @@ def _front(variants: Sequence[Variant], shares: Mapping[str, Sequence[float]]) -
 
 
 def _retained_tasks(variants: Sequence[Variant]) -> list[str]:
-    """Tasks of which all variants retain a share, but for speed."""
+    """Tasks with a retained share for all variants, except speed."""
     return [
         task
         for task, row in variants[0].main.items()

@@ -1,4 +1,4 @@
-"""Which documents a query is told from, and which queries a document: the most similar ones by the teacher's stored vectors.
+"""Candidates to rank for each query and each document: the most similar ones by the teacher's stored vectors.
 
 No model is loaded. The search is exact, in blocks. Others that are nearly as similar as the right one may be right, too, and
 are left out by the threshold of NV-Retriever (Moreira et al. 2024, arXiv 2407.15831, "TopK-PercPos").

@@ -89,7 +89,7 @@ def download(snapshot: Snapshot, names: Iterable[str], folder: Path, patience: P
 
 
 def download_file(repo: str, name: str, revision: str, work: Path, patience: Patience = PATIENCE) -> Path:
-    """Bring one file of a model under ``work`` and return where it lies.
+    """Download one file of a model under ``work`` and return its path.
 
     Args:
         repo: ``owner/name``.

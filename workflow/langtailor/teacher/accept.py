@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 Vectors = NDArray[np.float32]
 T = TypeVar("T")
-#: Two texts of which one needs a good deal of padding beside the other.
+#: Two texts, one of which needs much padding in a batch with the other.
 _TEXTS = (
     "The ferry leaves at eight.",
     "Nobody remembers who planted the walnut tree in the courtyard, but every autumn the children of the whole street "
@@ -118,7 +118,7 @@ def _reload_transformer(model: SentenceTransformer, folder: Path, settings: Teac
 
 
 def _check_tensors(model: SentenceTransformer, loading: Mapping[str, Any], refusal: _Refusal) -> None:
-    """Refuse a transformer of which the files have not all tensors, or one of another shape."""
+    """Refuse a transformer whose files lack a tensor, or have one of another shape."""
     for name, stored, expected in sorted(loading["mismatched_keys"]):
         raise refusal(f"has the tensor {name} of shape {tuple(stored)}; its config.json requires {tuple(expected)}")
     needed = _needed(model, loading["missing_keys"])

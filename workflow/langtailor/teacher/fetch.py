@@ -37,7 +37,7 @@ _KEY = "teacher.model"
 #: Weights in formats that are never read: pickle, or other runtimes.
 _NOT_WEIGHTS = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack", "*.onnx", "*.gguf", "*.ot", "*.tflite")
 _NOT_FOLDERS = frozenset({"onnx", "openvino", "coreml", "__pycache__", "eval", "runs"})
-#: What training and evaluation left beside a model, and what langtailor writes beside a clone.
+#: What training and evaluation left next to a model, and what langtailor writes next to a clone.
 _NOT_MODEL = (
     "data_config.json",
     "training.jsonl",
@@ -61,7 +61,7 @@ def fetch_teacher(settings: TeacherSettings, out: Path) -> None:
 
     Args:
         settings: ``model``, ``revision`` and ``trust_remote_code`` are used.
-        out: where the folder shall appear.
+        out: where the folder is created.
 
     Raises:
         ConfigError: the model cannot be found, or its folder is none of sentence-transformers with safetensors weights.

@@ -32,7 +32,7 @@ _LOG = logging.getLogger("langtailor")
 #: Kind of the data set and of each of its files.
 PUBLISHED_KIND = "published vectors"
 _KEY = "vectors.source"
-#: What is known of a shard beside its rows, and goes with it where it comes out as it was published.
+#: What is known of a shard besides its rows, and is kept if the shard is identical to the published one.
 SHARD_FACTS = ("tokens", "padding_share")
 
 

@@ -21,7 +21,7 @@ _EXAMPLES = 10
 
 @dataclass(frozen=True)
 class WordList:
-    """Words that become tokens, as they stand behind a space.
+    """Words that become tokens, as spelled after a space.
 
     Attributes:
         words: each as the teacher's model gets it, counted once.

@@ -51,7 +51,7 @@ SCHEDULING = re.compile(r"Select jobs to execute\.\.\.|Execute \d+ jobs\.\.\.")
 
 
 def announce_jobs():
-    """Announce a job by the line that documents its rule. A dry run and --verbose show its files and the reason, too."""
+    """Announce a job by its rule's docstring. A dry run and --verbose also show its files and the reason."""
     output = workflow.output_settings
     if output.verbose:
         be_verbose()

@@ -25,7 +25,7 @@ from langtailor.models.similarity import COSINE, Similarity, unit
 from langtailor.sources.collection import Collection, documents_in, pair_group, queries_in, read_beir, read_squad
 
 _ALL_QUERIES, _ALL_PAIRS, _WITHIN, _ACROSS = "all queries", "all pairs", "within a language", "across languages"
-#: Documents of an index that the teacher reads, too, and the mean cosine from which the vectors count as the same.
+#: Documents of an index that the teacher also encodes, and the mean cosine from which the vectors count as the same.
 _CHECKED, _SAME = 32, 0.99
 _LOG = logging.getLogger("langtailor")
 _TO_TEACHER = "queries by the model, documents by the teacher"
@@ -124,7 +124,7 @@ class RetrievalTask(VectorTask):
     def _indexed(
         self, evaluator: Evaluator, index: Path, ids: Sequence[str], texts: Sequence[str], prompt: str | None
     ) -> NDArray[np.float32]:
-        """The documents' vectors of the user's index, some of which are held against the teacher's."""
+        """The documents' vectors of the user's index, some of which are compared with the teacher's."""
         vectors = evaluator.prepared(read_index(index, ids, evaluator.dimension), self.truncate_dim)
         read = self.encode(evaluator, texts[:_CHECKED], "encoding some documents", prompt)
         cosine = float(COSINE.pairs(unit(vectors[:_CHECKED]), unit(read)).mean())
