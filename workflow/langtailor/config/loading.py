@@ -83,7 +83,7 @@ def refuse_unwritable(root: Path) -> None:
     """
     existing = next(path for path in (root.absolute(), *root.absolute().parents) if path.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        reason = "you may not write there" if existing.is_dir() else "it is a file"
+        reason = "you cannot write there" if existing.is_dir() else "it is a file"
         raise ConfigError("results", f"{root} cannot be made in {existing}: {reason}; name another folder")
 
 

@@ -135,7 +135,7 @@ def explain(work: Work, rate: float | None, workers: int, price: float | None) -
         f"{clock(seconds)} on {workers} at a time with {pace:,.0f} tokens/s each, {100 * apart:.1f} % over an even split"
     )
     if price is not None:
-        lines.append(f"costs {price * workers * seconds / 3_600:,.2f} at {price:,.2f} an hour for each")
+        lines.append(f"costs {price * workers * seconds / 3_600:,.2f} at {price:,.2f} per hour and worker")
     return lines
 
 
