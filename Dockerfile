@@ -1,7 +1,7 @@
 # langtailor in a container (docs/how-to.md, "Run in a container"):
 #
 #   docker build --tag langtailor .                            torch for CPUs
-#   docker build --tag langtailor:gpu --build-arg KIND=gpu .   torch for CUDA, which needs the driver of the host alone
+#   docker build --tag langtailor:gpu --build-arg KIND=gpu .   torch for CUDA, which needs only the host's driver
 #   docker build --tag langtailor:export --build-arg KIND=export .   as on CPUs, with what exports need
 
 ARG BASE=docker.io/library/python:3.11-slim-bookworm

@@ -38,13 +38,13 @@ NODE := tests/node/node_modules/.package-lock.json
 $(NODE): tests/node/package-lock.json
 	-npm ci --prefix tests/node --ignore-scripts --no-audit --no-fund --silent
 
-test: setup $(NODE) ## run the fast tests, a whole small run among them
+test: setup $(NODE) ## run the fast tests, including a whole small run
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow and not slurm and not faults and not recipe and not versions and not examples" -n $(CORES) --dist loadfile
 
 test-slow: setup ## run the slower tests
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m "slow and not slurm and not faults and not recipe and not versions and not examples"
 
-test-faults: setup ## test that faults of every kind leave the small run's bytes as they are (root for the full disk)
+test-faults: setup ## test that faults of every kind leave the small run's bytes unchanged (root for the full disk)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m faults -n $(CORES) --dist loadfile tests/faults
 
 test-slurm: setup ## run the small workflow through a real Slurm (root; Debian's slurm-wlm and munge)
@@ -59,7 +59,7 @@ $(PUBLISHED)/.ready: requirements/cpu.txt
 	sed 's/^\(torch==[^+]*\).*/\1/' $< | $(PUBLISHED)/bin/pip install --quiet --disable-pip-version-check -r /dev/stdin
 	@touch $@
 
-test-recipe: setup $(PUBLISHED)/.ready ## run the paper's recipe, small, from a loopback Hub in an environment of requirements/cpu.txt alone
+test-recipe: setup $(PUBLISHED)/.ready ## run the paper's recipe, small, from a loopback Hub in an environment with only requirements/cpu.txt
 	LANGTAILOR_PYTHON=$(abspath $(PUBLISHED))/bin/python $(BIN)/pytest -m recipe tests/recipe
 
 # Other versions of the libraries: the least that pyproject.toml allows, the newest that it allows, and two old ones that
@@ -80,7 +80,7 @@ PACKAGES_readers = transformers==4.48.3 sentence-transformers==3.4.1 'huggingfac
 	$(@D)/bin/pip install --quiet --disable-pip-version-check $(PACKAGES_$(patsubst .venv-%,%,$(@D)))
 	@touch $@
 
-test-versions: setup ## the small run under the oldest and newest libraries allowed; the student under older ones still
+test-versions: setup ## run the small run under the oldest and newest libraries allowed; open the student under even older ones
 	-$(MAKE) --keep-going $(addsuffix /.ready,$(VERSIONS))
 	$(BIN)/pytest -m versions -rs tests/versions
 
@@ -94,7 +94,7 @@ SIZE ?= default
 $(PEERS): | setup
 	-$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --target $@ transformer-cloner==0.2.10 distil-trainer==0.1.27
 
-bench: setup $(PEERS) ## run all benchmarks beside their peers: make bench DATA=folder [SIZE=small|default|full]
+bench: setup $(PEERS) ## run all benchmarks against their peers: make bench DATA=folder [SIZE=small|default|full]
 	$(BIN)/python benchmarks/bench.py $(or $(DATA),$(error DATA names the folder with tatoeba/ and stsb/)) --size $(SIZE) \
 		--peers $(PEERS) --out benchmarks/results/performance.json --docs docs/performance.md
 

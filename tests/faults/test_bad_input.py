@@ -176,8 +176,8 @@ def _other_family(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
-        (_without("tokenizer.json"), "has no tokenizer.json beside modules.json: a fast tokenizer is needed"),
-        (_pickled, "has pytorch_model.bin but no safetensors weights beside it"),
+        (_without("tokenizer.json"), "has no tokenizer.json next to modules.json: a fast tokenizer is needed"),
+        (_pickled, "has pytorch_model.bin but no safetensors weights next to it"),
         (_without("modules.json"), "has no modules.json: it is not a sentence-transformers model"),
         (_other_family, "has a model of type 'WordLevel'; BPE, Unigram, WordPiece can be pruned"),
         (shutil.rmtree, "is not a folder; give a folder, a Hub id or package:NAME/FOLDER"),

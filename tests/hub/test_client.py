@@ -78,7 +78,7 @@ def test_files_of_a_paged_tree_are_all_found(hub: Hub, tmp_path: Path) -> None:
         ("someone/nothing", "main", "config.json", "/someone/nothing: there is no such model, or it is private"),
         ("someone/teacher", "v9", "config.json", "/someone/teacher has no revision 'v9'"),
         ("someone/teacher", "main", "confg.json", "has no file confg.json at commit"),
-        ("no name at all", "main", "config.json", "'no name at all' is no repository name"),
+        ("no name at all", "main", "config.json", "'no name at all' is not a repository name"),
     ],
 )
 def test_what_is_missing_is_named(

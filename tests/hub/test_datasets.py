@@ -243,7 +243,7 @@ def test_the_card_says_where_a_subset_lies(hub: Hub, tmp_path: Path) -> None:
 @pytest.mark.parametrize("pattern", ["https://elsewhere.example/x.parquet", "/etc/x.parquet", "../other/x.parquet"])
 def test_a_card_leads_to_no_other_place(hub: Hub, tmp_path: Path, pattern: str) -> None:
     hub.dataset("wiki/pedia", {"README.md": card(**{"2023.tr": pattern})})
-    with pytest.raises(SourceError, match="lie outside the data set"):
+    with pytest.raises(SourceError, match="are outside the data set"):
         sample(tmp_path, 50)
 
 

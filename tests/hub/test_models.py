@@ -62,7 +62,7 @@ def test_a_model_without_safetensors_is_refused_by_name_before_anything_is_fetch
 ) -> None:
     small = {name: data for name, data in files.items() if not name.endswith(".safetensors")}
     hub.model("someone/teacher", {**small, "pytorch_model.bin": b"pickle"})
-    with pytest.raises(ConfigError, match=r"has pytorch_model\.bin but no safetensors weights beside it"):
+    with pytest.raises(ConfigError, match=r"has pytorch_model\.bin but no safetensors weights next to it"):
         fetch_teacher(SETTINGS, tmp_path / "model")
     assert not hub.seen("/resolve/", "HEAD") and not (tmp_path / "model").exists()
 

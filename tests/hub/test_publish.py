@@ -228,7 +228,7 @@ def test_a_name_that_is_a_data_set_is_refused(writer: Hub, student: Path) -> Non
 
 def test_what_shall_be_private_does_not_go_to_a_public_repository(writer: Hub, student: Path) -> None:
     writer.model("someone/tailored", {"README.md": b"x"})
-    assert "is there and public, but `publish.private` is true" in failure(student)
+    assert "exists and is public, but `publish.private` is true" in failure(student)
     publish(student, Target(TARGET.name, "model", private=False))
     assert len(writer.uploads.commits) == 1
 

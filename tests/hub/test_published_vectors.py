@@ -160,7 +160,10 @@ def test_the_card_says_what_it_is_and_nothing_of_this_machine(data_set: Repo, te
     assert [config["config_name"] for config in configs] == ["en", "tr"]
     assert configs[1]["data_files"] == [{"split": "passages", "path": "data/tr/*.parquet"}]
     assert "| tr | 20 | 6 | 4 |" in text
-    assert "`mean_tokens` pooling. Where a passage has an aligned text, that is what it read.\n\n## Licence" in text
+    assert (
+        "`mean_tokens` pooling. If a passage has an aligned text, the teacher read that text instead.\n\n## Licence"
+        in text
+    )
     assert "The licence of the teacher is `mit`." in text and "not part of this data set" in text
     assert f"vectors: {{source: {{dataset: {NAME}}}}}" in text and 'prompt = "query: "' in text
     for data in data_set.content.values():

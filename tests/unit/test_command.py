@@ -87,7 +87,7 @@ def test_init_overwrites_nothing(capsys):
     Path("mine.yaml").write_text("run: mine\n", encoding="utf-8")
     assert langtailor("init", "--languages", "en", "--target", "mine.yaml") == 1
     assert Path("mine.yaml").read_text(encoding="utf-8") == "run: mine\n"
-    assert "error: mine.yaml: exists already" in capsys.readouterr().err
+    assert "error: mine.yaml: already exists" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_open_shows_the_report_and_says_where_there_is_none(folder, monkeypatch,
     capsys.readouterr()
     assert langtailor("open", "my.yaml") == 1
     report = folder / "results" / "my" / "report.html"
-    assert f"error: {report}: there is no report yet; `langtailor run my.yaml` makes it" in capsys.readouterr().err
+    assert f"error: {report}: there is no report yet; make it with `langtailor run my.yaml`" in capsys.readouterr().err
     report.parent.mkdir(parents=True)
     report.touch()
     assert langtailor("open", "my.yaml") == 0

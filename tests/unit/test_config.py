@@ -174,7 +174,7 @@ def test_values_that_are_not_of_the_command_line_stay_as_the_file_has_them():
 def test_the_reference_has_every_key_with_its_type_default_and_description():
     text = descriptions()["README.md"]
     for row in (
-        "| `seed` | whole number (0 or more, less than 4,294,967,296) | `42` | Seeds sampling, initialisation and training. |",
+        "| `seed` | whole number (0 or more, less than 4,294,967,296) | `42` | Seed of sampling, initialisation and ",
         "| `distillation.learning_rate` | number (more than 0) | `0.0002` | Peak learning rate of the backbone. ",
         "| `corpus.languages.<language>.weight` | number (more than 0) | `1.0` | ",
         "| `corpus.sources.<name>.dataset` | `owner/name` | *required* | ",

@@ -306,7 +306,7 @@ def test_a_record_of_gigabytes_is_refused_by_its_line_without_being_read(place: 
         ("a.jsonl", '["text"]\n', {}, r"a\.jsonl, line 1: is a JSON list"),
         ("a.jsonl", '{"txt": "a"}\n', {}, r"a\.jsonl, line 1: has no field 'text'; it has txt"),
         ("a.jsonl", '{"text": 5}\n', {}, r"a\.jsonl, line 1, field 'text': is a int"),
-        ("a.jsonl", '{"text": "a\\ud800"}\n', {}, r"line 1, field 'text': holds half a surrogate pair at character 2"),
+        ("a.jsonl", '{"text": "a\\ud800"}\n', {}, r"line 1, field 'text': has half a surrogate pair at character 2"),
         ("a.jsonl", '{"text": "a"}\n', {"id_field": "id"}, r"line 1: has no field 'id'"),
         ("a.jsonl", '{"text": "a", "id": null}\n', {"id_field": "id"}, r"line 1, field 'id': is None where an id"),
         ("a.jsonl", '{"text": "a"}\n', {"pair_field": "en"}, r"line 1: has no field 'en'"),
@@ -317,7 +317,7 @@ def test_a_record_of_gigabytes_is_refused_by_its_line_without_being_read(place: 
         ("a.json", '[{"text": "a"}', {}, r"a\.json, record 1: is not JSON \(',' or '\]' is missing behind it"),
         ("a.json", '[{"text": "a', {}, r"a\.json, record 1: is not JSON \(Unterminated"),
         ("a.json", '[{"text": "a"},', {}, r"a\.json, record 2: is not JSON"),
-        ("a.json", '[{"text": "a"}] {}', {}, r"a\.json: is no JSON: something follows the array"),
+        ("a.json", '[{"text": "a"}] {}', {}, r"a\.json: is not JSON: something follows the array"),
         ("a.json", "[" * 100_000, {}, r"a\.json, record 1: is not JSON"),
         ("a.json", b'[{"text": "b\xe9d"}]', {}, r"a\.json: is not UTF-8"),
         ("a.json", '{\n "text": "a"\n}', {}, r"a\.json, line 1: is not JSON"),
@@ -335,7 +335,7 @@ def test_a_record_of_gigabytes_is_refused_by_its_line_without_being_read(place: 
             {},
             r"a\.doc is none of \.txt, \.jsonl, \.json, \.csv, \.tsv, \.parquet, each also with \.gz",
         ),
-        ("a.jsonl", "{}\n", {"pair_path": "a.jsonl"}, r"`pair_path`, which goes with one plain text file"),
+        ("a.jsonl", "{}\n", {"pair_path": "a.jsonl"}, r"`pair_path`, which needs one plain text file"),
         ("a/x.md", "", {}, r"holds no file that ends in .*found 1 other files"),
     ],
 )
@@ -382,7 +382,7 @@ def test_a_source_without_text_is_an_error(place: Place, content: str) -> None:
 
 def test_an_id_that_comes_twice_is_an_error(place: Place) -> None:
     place.write("a.jsonl", "".join(json.dumps({"text": f"t{i}", "id": i % 5}) + "\n" for i in range(6)))
-    with pytest.raises(SourceError, match="the id '0' is given to more than one document"):
+    with pytest.raises(SourceError, match="the id '0' belongs to more than one document"):
         place.fetch(place.source("a.jsonl", id_field="id"))
 
 

@@ -155,7 +155,7 @@ def test_out_of_memory_halves_the_micro_batches_and_keeps_the_gradient(world, te
     assert compute.budget <= Crowded.room
     assert found == pytest.approx(whole, rel=1e-5)
     assert torch.allclose(cut, gradient, rtol=1e-4, atol=1e-6)
-    assert "out of memory: going on with" in caplog.text
+    assert "out of memory: continuing with" in caplog.text
 
 
 def test_a_passage_too_long_for_the_device_is_an_error_that_says_what_to_do(world):

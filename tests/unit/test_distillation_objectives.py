@@ -172,7 +172,7 @@ def test_where_length_matters_a_term_that_keeps_it_is_offered(caplog, similarity
     else:
         (record,) = caplog.records
         assert says in record.getMessage()
-        assert record.getMessage().endswith("no term of the objective keeps it: give `mse` a weight")
+        assert record.getMessage().endswith("no term of the objective preserves it: give `mse` a weight")
 
 
 def test_two_terms_cannot_have_the_same_key():

@@ -119,7 +119,7 @@ def test_a_device_with_little_memory_gives_the_same_student(world, student, tmp_
     monkeypatch.setattr("langtailor.distillation.train.Student", Crowded)
     crowded = world.distil(tmp_path / "crowded")
     assert "out of memory: validating" in caplog.text
-    assert "out of memory: going on with" in caplog.text
+    assert "out of memory: continuing with" in caplog.text
     for moment in ("before", "after"):
         assert facts(crowded)[moment]["loss"] == pytest.approx(facts(student)[moment]["loss"], rel=1e-3)
 
@@ -344,7 +344,7 @@ def test_a_batch_that_processes_cannot_divide_evenly_is_refused(world):
 
 def test_without_validation_passages_the_last_weights_must_be_asked_for(tmp_path):
     world = make_world(tmp_path / "world", make_tiny_bert_teacher, languages=("tr",), splits=(16, 0, 0))
-    with pytest.raises(ConfigError, match="the validation split is empty; take `last`"):
+    with pytest.raises(ConfigError, match="the validation split is empty; use `last`"):
         world.distil(tmp_path / "student")
     found = facts(world.distil(tmp_path / "student", keep="last", epochs=1))
     assert (found["kept_step"], found["before"], found["after"]) == (2, None, None)

@@ -156,7 +156,7 @@ def test_out_of_memory_halves_the_batches_and_goes_on(folders, caplog):
     model = load(folders["bert"])
     found = Encoder(model, "", 1024, limited(model, 300)).encode(MIXED, "test")
     assert_same(found, model.encode(MIXED))
-    assert "out of memory: going on with" in caplog.text
+    assert "out of memory: continuing with" in caplog.text
 
 
 def test_after_an_out_of_memory_the_next_windows_are_batched_for_what_there_is(folders, monkeypatch, caplog):
@@ -177,7 +177,7 @@ def test_after_an_out_of_memory_the_next_windows_are_batched_for_what_there_is(f
         Encoder(model, "", 1_024, forward).encode(MIXED, "test")
     assert failures
     assert max(failures) < 30 < sum(encoded), "in the first window alone"
-    assert "going on with batches of 128 tokens" not in caplog.text, "not lowered by every batch of the first window"
+    assert "continuing with batches of 128 tokens" not in caplog.text, "not lowered by every batch of the first window"
 
 
 def test_on_a_cpu_no_batch_is_larger_than_a_cores_cache(folders):

@@ -39,7 +39,7 @@ def test_the_estimate_names_work_time_and_cost():
         "5 jobs of teacher vectors, 1 of them finished; 20 passages left",
         "2,000 tokens left (from the counts of 50 % of the passages), 600 of them in the longest job",
         "8:20 on 2 at a time with 2 tokens/s each, 0.0 % over an even split",
-        "costs 1.00 at 3.60 an hour for each",
+        "costs 1.00 at 3.60 per hour and worker",
     ]
 
 

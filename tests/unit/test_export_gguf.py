@@ -153,5 +153,5 @@ def test_a_dense_module_is_refused(tmp_path):
     modules[2] = {**modules[2], "path": "2_Dense", "type": "sentence_transformers.models.Dense"}
     (folder / "modules.json").write_text(json.dumps(modules), encoding="utf-8")
     write_dense(folder / "2_Dense", HIDDEN, HIDDEN, seed=2)
-    with pytest.raises(ExportError, match="no Dense module behind a BERT"):
+    with pytest.raises(ExportError, match="no Dense module after a BERT"):
         make_export(load_sentence_transformer(folder, "cpu"), folder, "gguf-f16")

@@ -79,7 +79,7 @@ def test_a_log_that_cannot_be_written_does_not_bury_the_message(tmp_path):
     command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(SCRIPTS)!r})\n{script}"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     first, second = done.stderr.splitlines()
-    assert "this job writes no log: " in first
+    assert "this job cannot write its log: " in first
     assert second.startswith("[count_tokens tr] error: out/model: cannot be written, the disk is full")
 
 

@@ -37,7 +37,7 @@ def test_it_says_what_the_variant_is_and_what_it_costs():
     said = answer(about(50, True, {"tr": (3.0, 1.5)}), [speed]).what
     assert said == (
         "is who/what with 200 of its 1,000 tokens and 50 new ones, trained on its vectors. It has 25 % of the parameters "
-        "(0.5 M of 2.0 M); encodes 1.5 times as many passages a second and reads a word of tr in 1.50 tokens instead of 3.00."
+        "(0.5 M of 2.0 M); encodes 1.5 times as many passages per second and needs 1.50 tokens per word in tr instead of 3.00."
     )
     assert answer(about(), []).what.startswith("is who/what with 250 of its 1,000 tokens, not trained. It has 25 %")
 
@@ -102,7 +102,7 @@ def test_the_teacher_beside_its_own_vectors_is_no_competitor_but_the_farthest_la
     own = [compared("agreement", "cosine", lang, 1.0, cosine, WORSE) for lang, cosine in (("de", 0.99), ("zh", 0.91))]
     said = answer(about(), own)
     assert not said.any_lost
-    assert said.lost == "No task was run whose differences to the teacher can be told from noise."
+    assert said.lost == "No task was run whose differences to the teacher can be distinguished from noise."
     assert "Its vectors are farthest from the teacher's in zh (cosine 0.910)." in said.what
 
 

@@ -212,7 +212,7 @@ def test_the_first_table_tells_what_each_step_costs_and_brings(page, root):
         "parameters": [f"{count / 1e6:.1f} M" for count in counts],
         "of these, token embeddings": [f"{size * 32 / 1e6:.1f} M" for size in (rows, rows, ROWS)],
         "weights": [f"{weights(folder).stat().st_size / 1e6:,.1f} MB" for folder in folders],
-        "tokens a word, tr": ["3.00", "1.50", "1.50"],
+        "tokens per word, tr": ["3.00", "1.50", "1.50"],
         "agreement: cosine": ["1.000", "0.250", "0.750"],
         "bitext: accuracy": ["80.00", "20.00", "60.00 / -20 (-25 to -15)"],
         "shape: uniformity": ["-2.00", "-1.000", "-3.00 / -1 (-1.5 to -0.5)"],
@@ -230,7 +230,7 @@ def test_an_export_has_a_column_with_its_bytes_and_its_own_scores(root, tmp_path
         "parameters": "",
         "of these, token embeddings": "",
         "weights": "2.5 MB",
-        "tokens a word, tr": "1.50",
+        "tokens per word, tr": "1.50",
         "agreement: cosine": "",
         "bitext: accuracy": "58.50",
         "shape: uniformity": "",
@@ -271,10 +271,10 @@ def test_the_vocabulary_table_takes_each_figure_from_its_own_field(page):
     assert table.head == [
         "language",
         "coverage by kept tokens",
-        "tokens a word: teacher",
+        "tokens per word: teacher",
         "pruned only",
         "student",
-        "characters a token: teacher",
+        "characters per token: teacher",
         "student",
         "passages whose tokens were all kept",
         "of these segmented identically",
@@ -451,7 +451,7 @@ def test_variants_stand_side_by_side_with_their_own_figures(two, tmp_path):
     page = page_of(two, {"small": COMPARISONS, "large": better}, tmp_path / "report.html")
     table = page.table("The variants")
     millions = f"{parameters(two / 'distillation' / 'small' / 'model') / 1e6:.1f} M"
-    assert table.head == ["variant", "tokens", "parameters", "tokens a word, tr", "agreement", "bitext"]
+    assert table.head == ["variant", "tokens", "parameters", "tokens per word, tr", "agreement", "bitext"]
     assert table.rows == [
         ["small", "40", millions, "1.50", "0.750", "60.00"],
         ["large ◆", "40", millions, "1.25", "0.875", "70.00"],

@@ -226,7 +226,7 @@ def test_each_column_of_tokens_has_its_own_figure():
 def test_tokens_a_word_are_drawn_for_each_tokenizer(drawn):
     fertility_plot(CERTIFICATE)
     series = {"teacher": [2.0, 3.0], "pruned only": [4.0, None], "student": [3.0, 1.5]}
-    assert drawn == [("dots", (["de", "tr"], series, "tokens a word"))]
+    assert drawn == [("dots", (["de", "tr"], series, "tokens per word"))]
 
 
 def test_the_certificates_counts_keep_their_order():
@@ -325,7 +325,7 @@ def test_the_sts_dev_set_is_drawn_where_it_was_measured(drawn):
 
 def test_the_caption_tells_of_an_interpolated_student(drawn):
     (loss,) = training_plots([{"step": 1, "loss": 0.7}], FACTS | {"interpolation": 0.5})
-    assert loss.caption.endswith("were kept, and the student lies 50.0 % of the way to them from the clone.")
+    assert loss.caption.endswith("were kept, and the student is 50.0 % of the way from the clone to them.")
 
 
 def test_without_validations_the_loss_alone_is_drawn(drawn):
@@ -350,7 +350,7 @@ def test_variants_stand_side_by_side_by_cost_and_what_they_retain(drawn):
     assert table.verdict.startswith(
         "large is the smallest variant (1.5 M) that loses no more than 10 % of the teacher on any"
     )
-    assert table.columns == ["tokens", "parameters", "tokens a word, tr", "agreement", "sts", "speed"]
+    assert table.columns == ["tokens", "parameters", "tokens per word, tr", "agreement", "sts", "speed"]
     assert table.rows == [
         {"name": "small", "cells": ["250", "0.5 M", "1.50", "0.750", "60.00", "200.00"], "on_front": True},
         {"name": "large", "cells": ["1,000", "1.5 M", "1.25", "0.900", "72.00", "120.00"], "on_front": True},

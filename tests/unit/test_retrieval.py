@@ -129,15 +129,15 @@ def test_languages_are_joined_by_the_ids_of_questions(tmp_path, caplog):
     assert collection.queries == {"en": ("a?", "c?"), "tr": ("A?", "C?")}
     assert collection.relevant == {"en": ({0: 1.0}, {1: 1.0}), "tr": ({0: 1.0}, {1: 1.0})}
     assert [record.getMessage() for record in caplog.records] == [
-        f"{tmp_path}/en.json: 1 of 3 questions are left out, as another file lacks them"
+        f"{tmp_path}/en.json: 1 of 3 questions are left out, because another file lacks them"
     ]
 
 
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        ("[1]", "is not laid out as SQuAD's files: Input should be an object"),
-        ("{", "is not laid out as SQuAD's files: Invalid JSON"),
+        ("[1]", "does not have the layout of SQuAD: Input should be an object"),
+        ("{", "does not have the layout of SQuAD: Invalid JSON"),
         ('{"data": [{"paragraphs": [{"qas": []}]}]}', r"data\.0\.paragraphs\.0\.context: Field required"),
         ('{"data": [{"paragraphs": [{"context": " ", "qas": []}]}]}', r"context: Value error, the text is empty"),
         (
@@ -276,7 +276,7 @@ def test_vectors_of_other_texts_are_refused(scored, student, files, tmp_path):
     _, root, _ = scored
     task = RetrievalTask(kind="retrieval", squad={"en": files["en"]}, asymmetric=True)
     inputs = Inputs(teacher={"search": root / "teacher" / "search.parquet"})
-    with pytest.raises(ArtifactError, match=r"search\.parquet: holds vectors of other texts than the task's files"):
+    with pytest.raises(ArtifactError, match=r"search\.parquet: contains vectors of other texts than those now"):
         run_task("search", task, evaluator_of(student), inputs, tmp_path / "search.json")
 
 

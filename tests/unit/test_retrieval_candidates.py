@@ -179,7 +179,7 @@ def test_candidates_of_other_passages_are_an_error(world, candidates, tmp_path):
 
 
 def test_distillation_has_no_candidates_to_rank():
-    with pytest.raises(ValueError, match="it ranks candidates, which `retrieval` has"):
+    with pytest.raises(ValueError, match="it ranks candidates, which only `retrieval` has"):
         DistillationSettings(objective={"listwise": 1.0})
 
 

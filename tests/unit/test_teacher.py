@@ -157,7 +157,7 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     ("missing", "message"),
     [
         ("modules.json", "it is not a sentence-transformers model. Load it with SentenceTransformer"),
-        ("tokenizer.json", "has no tokenizer.json beside modules.json"),
+        ("tokenizer.json", "has no tokenizer.json next to modules.json"),
         ("model.safetensors", "has no safetensors weights"),
     ],
 )
@@ -185,7 +185,7 @@ def test_a_tokenizer_of_a_foreign_type_is_refused_and_one_without_a_type_left_to
 
 def test_pickled_weights_are_refused_by_name(bert: Path) -> None:
     (bert / "model.safetensors").rename(bert / "pytorch_model-00001-of-00001.bin")
-    assert "has pytorch_model-00001-of-00001.bin but no safetensors weights beside it" in refusal(bert)
+    assert "has pytorch_model-00001-of-00001.bin but no safetensors weights next to it" in refusal(bert)
 
 
 def test_other_modules_than_a_transformer_and_pooling_are_refused(bert: Path) -> None:

@@ -74,7 +74,7 @@ def test_a_tensor_is_read_as_the_library_reads_it(tmp_path):
 def test_a_new_tensor_of_another_shape_or_precision_than_stated_is_a_defect(tmp_path):
     save_file({"table": torch.zeros(4, 2)}, tmp_path / "old")
     for wrong in (torch.zeros(2, 2), torch.zeros(3, 2, dtype=torch.bfloat16), torch.zeros(3, 3)):
-        with pytest.raises(ValueError, match="table was made anew as"):
+        with pytest.raises(ValueError, match="table was rewritten as"):
             rewrite_weights(tmp_path / "old", tmp_path / "new", 3, {"table": lambda _, wrong=wrong: wrong})
 
 

@@ -62,7 +62,7 @@ def test_words_that_did_not_fit_are_told(family, tmp_path, caplog):
     words = listed(tmp_path, "\n".join(WORDS), family)
     with caplog.at_level(logging.WARNING):
         words.tell_missing(family.spec)
-    assert "words of vocabulary.graft.tokens are no tokens, such as ['" in caplog.text
+    assert "words of vocabulary.graft.tokens become no tokens, such as ['" in caplog.text
 
 
 def test_entries_of_several_words_are_left_out_and_told(family, tmp_path, caplog):
@@ -75,7 +75,7 @@ def test_entries_of_several_words_are_left_out_and_told(family, tmp_path, caplog
 @pytest.mark.parametrize("text", ["", "\n \n", "iki kelime\n"])
 def test_a_file_without_a_word_is_refused(tmp_path, text):
     family = load_family(write_wordpiece(tmp_path / "teacher"))
-    with pytest.raises(SourceError, match=r"words\.txt: holds no word that can be a token"):
+    with pytest.raises(SourceError, match=r"words\.txt: contains no word that can be a token"):
         listed(tmp_path, text, family)
 
 

@@ -78,7 +78,7 @@ def test_the_recipe_for_own_files_names_the_first_that_is_missing(workflow):
         ("run", "../up", "config `run`"),
         ("corpus.quotas.train", 10**10, "config `corpus.quotas`: 20,000,000,064 passages"),
         ("teacher", {}, "config `teacher.model`"),
-        ("results", "out{x}", "config `results`: a path must not hold '{'"),
+        ("results", "out{x}", "config `results`: a path must not contain '{'"),
     ],
 )
 def test_a_wrong_value_is_refused_by_key_before_anything_runs(workflow, key, value, says):

@@ -109,7 +109,7 @@ def test_own_pairs_are_watched_and_evaluations_are_left_out(trained, tmp_path):
         ({"student.dimensions": 8}, "variants.tailored.retrieval`: the student has 8 dimensions"),
         ({"queries.made": 0}, "queries.pairs`: variant 'tailored' has `retrieval`, but no language has pairs"),
         ({"queries.pairs": {"xx": "x.tsv"}}, "queries.pairs.xx`: there is no such language"),
-        ({"distillation.objective": {"listwise": 1.0}}, "it ranks candidates, which `retrieval` has"),
+        ({"distillation.objective": {"listwise": 1.0}}, "it ranks candidates, which only `retrieval` has"),
         ({"retrieval.validation_sts": {"path": "x.tsv"}}, "`validation_sts` is only supported in `distillation`"),
     ],
 )

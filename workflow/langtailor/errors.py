@@ -78,7 +78,7 @@ class OutOfMemoryError(LangtailorError):
         message = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
         super().__init__(
             f"out of memory ({message}). Run fewer jobs at a time (--cores), or let the cluster give the job more: "
-            f"`--set-resources {rule}:mem_mb=...`, or --retries, as each further attempt asks for more"
+            f"`--set-resources {rule}:mem_mb=...`, or --retries, as each further attempt requests more"
         )
 
 
@@ -103,7 +103,7 @@ class ExportError(LangtailorError):
 
 
 class TrainingError(LangtailorError):
-    """Training cannot go on, for example because the loss is not finite."""
+    """Training cannot continue, for example because the loss is not finite."""
 
 
 def is_disk_full(error: BaseException) -> bool:

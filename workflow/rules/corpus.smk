@@ -1,4 +1,4 @@
-# Text of every language, sampled from its source, cleaned, deduplicated, cut and split.
+# Text of every language, sampled from its source, cleaned, deduplicated, chunked and split.
 
 
 rule fetch_documents:
@@ -34,7 +34,7 @@ rule fetch_documents:
 
 
 rule list_words:
-    """List the teacher's words that {wildcards.lang} can write."""
+    """List the teacher's words in the alphabet of {wildcards.lang}."""
     input:
         teacher="<results>/teacher/model",
     output:
@@ -61,7 +61,7 @@ rule list_words:
 
 
 rule build_corpus:
-    """Clean, cut and split the text of {wildcards.lang}."""
+    """Clean, chunk and split the text of {wildcards.lang}."""
     input:
         documents="<results>/corpus/documents/{lang}.parquet",
         teacher="<results>/teacher/model",

@@ -1,4 +1,4 @@
-# The student for other runtimes, each export with a certificate. Nothing depends on it that does not ask for it.
+# The student for other runtimes, each export with a certificate. Only runs that ask for exports have this step.
 
 
 rule export_student:

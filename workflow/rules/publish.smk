@@ -1,4 +1,4 @@
-# Students and teacher vectors on the Hub, only where the target `publish` asks for them. Nothing depends on it.
+# Students and teacher vectors on the Hub, only for the target `publish`. No other rule depends on them.
 
 
 rule upload_model:

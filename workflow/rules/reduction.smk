@@ -1,4 +1,4 @@
-# Fewer layers, shorter vectors. Only variants that ask for it have this step.
+# Fewer layers, shorter vectors. Only variants with fewer layers or dimensions have this step.
 
 
 rule reduce_clone:

@@ -1,5 +1,5 @@
-# Training for retrieval. Queries, documents, the teacher's vectors of them and the candidates are the same for all
-# variants; only variants that ask for it have the training.
+# Training for retrieval. Queries, documents, their teacher vectors and the candidates are the same for all variants;
+# only variants with `retrieval` have the training.
 
 
 rule write_queries:
@@ -68,7 +68,7 @@ rule query_vectors:
 
 
 rule mine_candidates:
-    """Find what queries and documents of {wildcards.lang} shall be told from."""
+    """Mine candidates for queries and documents of {wildcards.lang}."""
     input:
         **{name: f"<results>/retrieval/texts/{{lang}}/{name}.parquet" for name in (*SIDES, "answers")},
         vectors=expand("<results>/retrieval/vectors/{side}", side=SIDES),

@@ -1,5 +1,5 @@
-# The folder that users load: the trained model, or the clone where nothing is trained, with a card that says what
-# it is and how good it is.
+# The folder that users load: the trained model, or the clone if nothing is trained, with a card that says what it is
+# and how good it is.
 
 
 rule assemble_student:

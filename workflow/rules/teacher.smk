@@ -1,4 +1,4 @@
-# The teacher, brought into the run: every later rule reads this folder and needs no network.
+# The teacher, copied into the run: every later rule reads this folder and needs no network.
 
 from langtailor.config.teacher import is_local
 

@@ -1,4 +1,4 @@
-# Write the new tokenizer of each variant and prove it right.
+# Write the new tokenizer of each variant and certify it.
 
 
 rule write_tokenizer:

@@ -100,7 +100,7 @@ def device(snakemake: Any) -> str:
 
 
 def gpus(snakemake: Any, most: int) -> list[int]:
-    """Numbers of the GPUs that the job was given and torch sees, at most so many; each is the job's own to its end."""
+    """Numbers of the job's GPUs that torch sees, at most the given number; each is the job's own until it ends."""
     wanted = min(most, snakemake.resources.get("gpu", 0))
     if not wanted:
         return []
@@ -113,7 +113,7 @@ def gpus(snakemake: Any, most: int) -> list[int]:
 
 
 def free_devices(names: list[str], wanted: int, folder: Path) -> list[int]:
-    """Numbers of devices whose locks this process now holds, to its end; where too few are free, of others, too.
+    """Numbers of devices whose locks this process now holds until it ends; if too few are free, also those of others.
 
     Args:
         names: what identifies each device on this machine, whatever part of them a job sees.
@@ -156,7 +156,7 @@ def train(training: Training, snakemake: Any) -> None:
 
 
 def processes(snakemake: Any) -> Processes | None:
-    """The processes of a job that was given several GPUs, or on a machine without any as many as it asks for; else none."""
+    """The processes of a job with several GPUs, or, on a machine without GPUs, as many as it requests; else none."""
     from langtailor.distillation.launch import Processes
 
     wanted = snakemake.resources.get("gpu", 0)
@@ -230,4 +230,4 @@ def _log_to(path: Path, label: str, brief: _Brief) -> None:
     logging.basicConfig(level=logging.WARNING, handlers=handlers, force=True)
     _LOG.setLevel(logging.INFO)
     if problem is not None:
-        _LOG.warning("this job writes no log: %s", problem)
+        _LOG.warning("this job cannot write its log: %s", problem)

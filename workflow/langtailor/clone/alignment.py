@@ -79,7 +79,7 @@ def align_corpora(
     if not pairs:
         raise ConfigError(
             "initialisation.method",
-            "`aligned` needs sentence pairs, and the corpus has none; give a source with pairs or take another method",
+            "`aligned` needs sentence pairs, and the corpus has none; give a source with pairs or use another method",
         )
     new = encode(open_tokenizer(tokenizer), [text for text, _ in pairs])
     old = encode(open_tokenizer(teacher), [pair for _, pair in pairs])

@@ -1,14 +1,14 @@
 """Rows predicted from the rows of a token's pieces, by a linear map that is learned on the teacher's own tokens.
 
-The teacher has many tokens that it could also have written in several others: for each of them both are known, the rows of
-those pieces, and the row that its training gave to the whole. Ridge regression learns to get from the former to the latter,
-and is then asked for the rows of new tokens:
+Many of the teacher's tokens could also be written as several others. For each of them both are known: the rows of those
+pieces, and the row that training gave to the whole token. Ridge regression learns to map the former to the latter, and
+then predicts the rows of new tokens:
 
     e(t) ≈ W · [e(p₁), e(pₖ), 1/k · Σᵢ e(pᵢ), one-hot(k)]
 
 A mean of pieces is one such map, and a poor one: it forgets their order, and that a piece means something else at the
-start of a longer token than by itself. How much better the learned one is can be told without any labels, by the cosine
-to the true rows of tokens that were held out; the strength of the ridge is chosen by it.
+start of a longer token than by itself. How much better the learned one is can be measured without any labels, by the
+cosine to the true rows of held-out tokens; it also chooses the strength of the ridge.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ _LOG = logging.getLogger("langtailor")
 #: Tokens that are learned from: those that the student keeps, then the first in the teacher's order, which is about that of
 #: frequency.
 _MOST_EXAMPLES = 60_000
-#: What a kept token weighs beside a dropped one: it is of the languages that new tokens are for.
+#: Weight of a kept token relative to a dropped one: it belongs to the languages that new tokens are for.
 _KEPT_WEIGHT = 5.0
 _LEAST_CHARACTERS = 3
 #: With fewer there is nothing to learn.
 _LEAST_EXAMPLES = 100
 _MOST_PIECES = 5
-#: Every so manyth example is held out.
+#: One in this many examples is held out.
 _HELD_OUT = 10
 #: Strengths of the ridge, relative to the mean squared norm of a feature.
 _STRENGTHS = (0.001, 0.01, 0.1, 1.0)
@@ -74,7 +74,7 @@ def learn_rows(family: Family, layout: Layout, table: torch.Tensor) -> LearnedRo
     examples = _Examples.like(grafts, family, layout, len(table))
     if len(examples.ids) < _LEAST_EXAMPLES:
         _LOG.warning(
-            "only %d of the teacher's tokens are like the new ones: too few to learn from, so that rows stay as they were made",
+            "only %d of the teacher's tokens are like the new ones: too few to learn from, so the rows stay unchanged",
             len(examples.ids),
         )
         return None
@@ -129,13 +129,13 @@ def _fitted(table: torch.Tensor, examples: _Examples, wanted: Pieces) -> Learned
     width = table.shape[1]
     mean = _cosine(features[held_out][:, 2 * width : 3 * width], rows[held_out])
     _LOG.info(
-        "rows learned from %s of the teacher's tokens: cosine to the true rows of others %.3f, of the pieces' mean %.3f",
+        "rows learned from %s of the teacher's tokens: cosine to held-out true rows %.3f, of the pieces' mean %.3f",
         f"{len(rows):,}",
         tried[best],
         mean,
     )
     if tried[best] <= mean:
-        _LOG.warning("the learned map is no better than the mean of the pieces: rows stay as they were made")
+        _LOG.warning("the learned map is no better than the mean of the pieces: the rows stay unchanged")
         return None
     whole = products.with_more(features[held_out], rows[held_out], weights[held_out])
     predicted = _features(table, wanted) @ whole.solve(best)

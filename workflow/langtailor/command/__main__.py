@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def init(options: argparse.Namespace) -> None:
-    """Write a first configuration, and say what comes next."""
+    """Write a first configuration, and print the next commands."""
     answers = answers_to(QUESTIONS, vars(options), input if sys.stdin.isatty() else None)
     choices = Choices.of(answers, options.prompt, options.text)
     write_configuration(choices)
@@ -55,10 +55,10 @@ def run(options: argparse.Namespace) -> None:
 
 
 def open_report(options: argparse.Namespace) -> None:
-    """Print where the report is, and show it in a browser."""
+    """Print the path of the report, and open it in a browser."""
     report = (read_settings(existing(options.config)).root / "report.html").absolute()
     if not report.is_file():
-        raise LangtailorError(f"{report}: there is no report yet; `langtailor run {options.config}` makes it")
+        raise LangtailorError(f"{report}: there is no report yet; make it with `langtailor run {options.config}`")
     print(report)
     webbrowser.open(report.as_uri())
 
@@ -69,11 +69,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    _add_init(commands.add_parser("init", help="write a first configuration; asks for what no option says"))
+    _add_init(commands.add_parser("init", help="write a first configuration; asks for missing options"))
     for name, do, purpose in (("plan", plan, "show the jobs of a run"), ("run", run, "run, or resume")):
         command = commands.add_parser(name, help=purpose, description=f"{purpose}.", epilog=_EPILOG)
         command.add_argument("config", type=Path, metavar="CONFIG", help="the YAML file")
-        command.add_argument("--profile", help="of the machine: gpu, gpus, slurm, ..., or a folder with one of yours")
+        command.add_argument(
+            "--profile", help="profile of the machine: gpu, gpus, slurm, ..., or a folder with your own"
+        )
         command.set_defaults(do=do)
     command = commands.add_parser("open", help="show the report of a run in a browser")
     command.add_argument("config", type=Path, metavar="CONFIG", help="the YAML file")
@@ -85,7 +87,7 @@ def _add_init(command: argparse.ArgumentParser) -> None:
     for question in QUESTIONS:
         default = f" (default: {question.default})" if question.default else ""
         command.add_argument(f"--{question.option}", help=f"{question.text}{default}")
-    command.add_argument("--prompt", help="what the model reads before each text (default: what it names)")
+    command.add_argument("--prompt", help="prompt before each text (default: the model's own)")
     command.add_argument("--text", help="file or folder of your text, {lang} for the language (default: Wikipedia)")
     command.set_defaults(do=init)
 

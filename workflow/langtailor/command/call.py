@@ -1,4 +1,4 @@
-"""Calls of Snakemake, which runs beside the package and is not imported."""
+"""Calls of Snakemake, which runs as a program of its own and is not imported."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def snakemake_call(
 
     Args:
         config: the configuration.
-        arguments: further arguments of Snakemake; of an option that stands twice the last goes.
-        profile: one of the workflow's profiles by its name, or what Snakemake takes for one. It says how many jobs run at
-            a time; without, they have all cores.
+        arguments: further arguments of Snakemake; of a repeated option the last one counts.
+        profile: one of the workflow's profiles by its name, or a profile of Snakemake's. It says how many jobs run at
+            a time; without one, they have all cores.
         dry_run: show the jobs and run none.
 
     Raises:

@@ -15,11 +15,11 @@ from langtailor.config.teacher import is_local
 from langtailor.errors import LangtailorError
 from langtailor.planning.configuration import load_settings
 
-#: Prompt with which the E5 models embed texts that are compared with one another (Wang et al. 2024, arXiv 2402.05672).
+#: Prompt with which the E5 models embed texts for comparison with one another (Wang et al. 2024, arXiv 2402.05672).
 _E5 = re.compile(r"\be5-(small|base|large)(-v2)?$")
 _E5_PROMPT = "query: "
 _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9_-]+")
-#: Text in which nothing is YAML's.
+#: Text that YAML reads as plain text.
 _PLAIN = re.compile(r"[\w./-]+")
 
 
@@ -29,8 +29,8 @@ class Question:
 
     Attributes:
         option: the option that says it.
-        text: what is asked where the option is missing.
-        default: the answer where there is none; ``None`` where there must be one.
+        text: the question that is asked if the option is missing.
+        default: the answer if the user gives none; ``None`` if there must be one.
     """
 
     option: str
@@ -39,7 +39,7 @@ class Question:
 
 
 QUESTIONS = (
-    Question("teacher", "Model to tailor, of the Hub or a folder", "intfloat/multilingual-e5-small"),
+    Question("teacher", "Model to tailor: Hub id or folder", "intfloat/multilingual-e5-small"),
     Question("languages", "Languages to keep, separated by commas (en,tr)"),
     Question("size", "Tokens to keep", "32768"),
     Question("target", "File to write", "langtailor.yaml"),
@@ -55,8 +55,8 @@ class Choices:
         languages: codes of the languages to keep.
         size: tokens to keep.
         target: the file.
-        prompt: the teacher's prompt; ``None`` takes what the model names.
-        text: file or folder of the text, with ``{lang}`` for the language; ``None`` takes Wikipedia.
+        prompt: the teacher's prompt; ``None`` uses the model's default.
+        text: file or folder of the text, with ``{lang}`` for the language; ``None`` uses Wikipedia.
     """
 
     teacher: str
@@ -87,12 +87,12 @@ class Choices:
 def answers_to(
     questions: Sequence[Question], given: Mapping[str, str | None], ask: Callable[[str], str] | None
 ) -> dict[str, str]:
-    """An answer to each question by its option: what is given, else asked for, else the default.
+    """An answer to each question by its option: the given one, else the user's, else the default.
 
     Args:
         questions: the questions.
-        given: what options say; ``None`` where one is missing.
-        ask: shows a prompt and returns the answer; ``None`` where nobody is there to answer.
+        given: the values of the options; ``None`` for a missing one.
+        ask: shows a prompt and returns the answer; ``None`` if there is nobody to ask.
 
     Raises:
         LangtailorError: a question has no answer; names the option.
@@ -131,7 +131,7 @@ def configuration_text(choices: Choices) -> str:
 
 
 def write_configuration(choices: Choices) -> None:
-    """Write the configuration; a file that exists stays as it is.
+    """Write the configuration; an existing file is left alone.
 
     Raises:
         ConfigError: the settings refuse a choice.
@@ -142,18 +142,18 @@ def write_configuration(choices: Choices) -> None:
         with choices.target.open("x", encoding="utf-8") as stream:
             stream.write(text)
     except FileExistsError as error:
-        raise LangtailorError(f"{choices.target}: exists already; name another file with --target") from error
+        raise LangtailorError(f"{choices.target}: already exists; name another file with --target") from error
     except OSError as error:
         raise LangtailorError(f"{choices.target}: cannot be written: {error.strerror}") from error
 
 
 def run_name(target: Path) -> str:
-    """A name for the run, from that of its file."""
+    """A name for the run, from the name of its file."""
     return _NOT_IN_A_NAME.sub("-", target.stem).strip("-_")[:64] or "run"
 
 
 def yaml_scalar(value: str | None) -> str:
-    """A value as YAML on one line, in quotes where it would be read as something else (``no``) or has a space at an end."""
+    """A value as YAML on one line, in quotes if it would be read as something else (``no``) or stripped."""
     if value is not None and _PLAIN.fullmatch(value) and yaml.safe_load(value) == value:
         return value
     return (

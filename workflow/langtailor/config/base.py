@@ -75,11 +75,11 @@ def _in_home(path: str) -> str:
     if "{lang}" in path:
         raise ValueError("`{lang}` stands for a language in `corpus.sources` only; write the path of each file out")
     if found := _SNAKEMAKE.search(path):
-        raise ValueError(f"a path must not hold {found[0]!r}, which Snakemake takes for a pattern; rename it")
+        raise ValueError(f"a path must not contain {found[0]!r}, which Snakemake reads as a pattern; rename it")
     try:
         return str(Path(path).expanduser()) if path.startswith("~") else path
     except RuntimeError as error:
-        raise ValueError("there is no such home folder; write the path out, or ./ before it") from error
+        raise ValueError("there is no such home folder; write the full path, or start it with ./") from error
 
 
 def _path_template(path: str) -> str:

@@ -14,11 +14,11 @@ class Quotas(Section):
     """Passages per split of one language."""
 
     train: Annotated[int, Field(ge=1)] = 10_000
-    """Passages that are counted and trained on."""
+    """Passages used for counting and training."""
     validation: Annotated[int, Field(ge=0)] = 1_000
-    """Passages on which grafts are chosen and the training is validated."""
+    """Passages used to choose grafts and to validate the training."""
     test: Annotated[int, Field(ge=0)] = 1_000
-    """Passages that only the evaluation reads."""
+    """Passages used only by the evaluation."""
 
     @property
     def total(self) -> int:
@@ -33,17 +33,17 @@ class SampleSource(Section):
 
 
 class FilesSource(Section):
-    """Local files: `.txt` (a passage a line), `.jsonl`, `.json`, `.csv`, `.tsv` (text, tab, aligned text) or `.parquet`."""
+    """Local files: `.txt` (a passage per line), `.jsonl`, `.json`, `.csv`, `.tsv` (text, tab, aligned text), `.parquet`."""
 
     kind: Literal["files"]
     path: Annotated[PathTemplate, Field(min_length=1)]
-    """A file or a folder of files, which may be compressed (`.gz`, `.bz2`, `.xz`, `.zst`); `{lang}` stands for the language.
-    Relative to the working directory. A `.json` file holds one array of records, or a record a line, as `.jsonl` does; the
-    first line of a `.csv` file names its columns."""
+    """A file or a folder of files, optionally compressed (`.gz`, `.bz2`, `.xz`, `.zst`); `{lang}` stands for the
+    language. Relative to the working directory. A `.json` file holds one array of records, or one record per line like
+    `.jsonl`; the first line of a `.csv` file names its columns."""
     text_field: str = "text"
     """Column (Parquet, CSV) or key (JSON) of the text; `translation.tr` is the field `tr` of the field `translation`."""
     pair_field: str | None = None
-    """Column or key of the aligned text, where there is one."""
+    """Column or key of the aligned text, if there is one."""
     pair_path: PathTemplate | None = None
     """For plain text: the file whose line i is aligned with line i of `path`."""
     id_field: str | None = None
@@ -51,21 +51,22 @@ class FilesSource(Section):
 
 
 class VocabularySource(Section):
-    """No text: words of the teacher's own vocabulary that a language's alphabet can write stand in its place.
+    """No text: words of the teacher's own vocabulary that a language's alphabet can write are used instead.
 
-    They say which tokens a language may need but not how often, so that `vocabulary.size` has to be larger than with text,
-    and scores on them say little.
+    They show which tokens a language may need but not how often, so that `vocabulary.size` has to be larger than with
+    text, and scores on them say little.
     """
 
     kind: Literal["vocabulary"]
     letters: dict[Name, str] = {}
-    """The small letters of each language; `a-z` stands for a range, so that Turkish is `a-zçğıöşü`."""
+    """The lower-case letters of each language; `a-z` is a range, so that Turkish is `a-zçğıöşü`."""
     scripts: dict[Name, Distinct[str]] = {}
-    """The scripts of each language, as the Unicode names of their letters begin: `Cyrillic`, `Devanagari`, `CJK`."""
+    """The scripts of each language, by the first word of their letters' Unicode names: `Cyrillic`, `Devanagari`,
+    `CJK`."""
 
 
 class HubSource(Section):
-    """A data set of the Hub, stored as Parquet, sampled over the whole of it."""
+    """A data set of the Hub, stored as Parquet; the sample is spread over all of it."""
 
     kind: Literal["hub"]
     dataset: Annotated[str, Field(pattern=DATASET_PATTERN)]
@@ -79,7 +80,7 @@ class HubSource(Section):
     text_field: str = "text"
     """Column of the text; `translation.tr` is the field `tr` of the column `translation`."""
     pair_field: str | None = None
-    """Column of the aligned text, where there is one."""
+    """Column of the aligned text, if there is one."""
     id_field: str | None = "id"
     """Column of a stable document id; `null` numbers the documents."""
 
@@ -106,20 +107,20 @@ class LanguageSettings(Section):
     """One language of the corpus."""
 
     source: Name | None = None
-    """Name of an entry in `corpus.sources`; may be left out when there is one source."""
+    """Name of an entry in `corpus.sources`; may be left out if there is only one source."""
     name_in_source: str | None = None
-    """What the source calls the language, when it differs."""
+    """What the source calls the language, if that differs."""
     quotas: Quotas | None = None
-    """Passages per split; `null` takes `corpus.quotas`."""
+    """Passages per split; `null` uses `corpus.quotas`."""
     shard_passages: Annotated[int, Field(ge=1)] | None = None
-    """Passages in one shard of teacher vectors; `null` takes `vectors.shard_passages`. Fewer where passages are much longer
-    than in the other languages make shards of equal work."""
+    """Passages in one shard of teacher vectors; `null` uses `vectors.shard_passages`. If the language's passages are
+    much longer than those of the others, a lower value gives shards of equal work."""
     weight: Annotated[float, Field(gt=0)] = 1.0
     """Weight of the language's token counts when the vocabulary is chosen."""
 
 
 class CleaningSettings(Section):
-    """What is done to a text before it becomes a passage."""
+    """How text is cleaned before it becomes a passage."""
 
     min_characters: Annotated[int, Field(ge=1)] = 20
     """Shorter passages are dropped."""
@@ -128,16 +129,16 @@ class CleaningSettings(Section):
     min_letter_share: Share = 0.5
     """Passages with a smaller share of letters (and combining marks) are dropped: tables, lists of numbers."""
     near_duplicate_similarity: Annotated[float, Field(gt=0, le=1)] | None = 0.8
-    """Passages whose estimated Jaccard similarity (5-character shingles) to an earlier one reaches this are
-    dropped; `null` removes exact duplicates only."""
+    """Passages whose estimated Jaccard similarity (5-character shingles) to an earlier one is at least this are
+    dropped; `null` drops exact duplicates only."""
 
 
 class ShortSettings(Section):
     """Short passages among the full-length ones."""
 
     share: Share = 0.0
-    """Share of the documents that are chunked into short passages, so that students see short and long text alike.
-    Documents with an aligned text never are."""
+    """Share of the documents that are chunked into short passages, so that students see both short and long text.
+    Documents with an aligned text are never chunked this way."""
     tokens: Annotated[int, Field(ge=8)] = 64
     """Longest short passage in tokens of the teacher."""
 
@@ -152,13 +153,13 @@ class CorpusSettings(Section):
     languages: Annotated[dict[Name, LanguageSettings], Field(min_length=1)]
     """The languages that the student keeps."""
     quotas: Quotas = Quotas()
-    """Passages per split of each language that does not say otherwise."""
+    """Passages per split, for each language without quotas of its own."""
     chunk_tokens: Annotated[int, Field(ge=8)] = 512
     """Longest passage in tokens of the teacher; longer documents are chunked at sentence or paragraph ends."""
     short: ShortSettings = ShortSettings()
     """Short passages among the full-length ones."""
     cleaning: CleaningSettings = CleaningSettings()
-    """What is done to a text before it becomes a passage."""
+    """How text is cleaned before it becomes a passage."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -10,12 +10,12 @@ from langtailor.config.base import Distinct, Name, Section, Share, problem
 from langtailor.config.sentence_pairs import StsPairs
 from langtailor.objectives.term import Term, objective_terms
 
-#: Settings of a training that say how it is saved and shown, and not what it computes.
+#: Settings of a training that say how it is saved and shown, not what it computes.
 NON_SEMANTIC_SETTINGS = ("checkpoint_minutes", "tensorboard", "report_to")
 
 
 def _weights_and_parameters() -> dict[str, Any]:
-    """The fields that the terms of the loss bring along: each term's weight, and behind it the term's parameters."""
+    """The fields that the terms of the loss add: each term's weight, followed by the term's parameters."""
     fields: dict[str, Any] = {}
     for term in objective_terms():
         fields[term.name] = (float, Field(term.default_weight, ge=0, description=term.__doc__))
@@ -30,7 +30,7 @@ class ObjectiveSettings(create_model("TermSettings", __base__=Section, **_weight
     ranks_candidates: ClassVar[bool] = False
 
     matryoshka: Distinct[Annotated[int, Field(ge=1)]] = ()
-    """Further dimensions at which all terms are also taken, on the truncated vectors scaled to length 1; the loss is
+    """Further dimensions at which all terms are also computed, on the truncated vectors scaled to length 1; the loss is
     the mean over the dimensions."""
     matryoshka_similarities: Literal["truncated", "full"] = "truncated"
     """What the relational term of a truncated student is compared with: the similarities of the truncated teacher
@@ -65,78 +65,79 @@ class DistillationSettings(Section):
     objective: ObjectiveSettings = ObjectiveSettings()
     """The terms of the loss."""
     epochs: Annotated[float, Field(gt=0)] = 1.0
-    """How often the train split is gone through."""
+    """Passes over the train split."""
     language_weights: dict[Name, Annotated[float, Field(ge=0)]] = {}
-    """How often each passage of a language is seen in an epoch; languages not named here count 1, 0 leaves one out."""
+    """How often each passage of a language is seen per epoch; the default for a language is 1, and 0 leaves it out."""
     batch_size: Annotated[int, Field(ge=1)] = 256
-    """Passages whose gradients make one step, over all devices."""
+    """Passages per optimiser step, over all devices."""
     micro_batch_tokens: Annotated[int, Field(ge=1)] | None = None
-    """Most tokens, padding included, in one micro-batch; a batch is sorted by length and split into these. `null` takes what
-    fits into a GPU's free memory, measured in a pass over the longest passages, and 16,384 on a CPU. Halved when the device
-    runs out of memory. The gradient is that of the whole batch, however it is split."""
+    """Maximum number of tokens, padding included, in one micro-batch; a batch is sorted by length and split into
+    micro-batches. `null` uses what fits into a GPU's free memory, measured in a pass over the longest passages, and
+    16,384 on a CPU. Halved when the device runs out of memory. The gradient is that of the whole batch, however it is
+    split."""
     learning_rate: Annotated[float, Field(gt=0)] = 2e-4
     """Peak learning rate of the backbone. The default was the best on multilingual-e5-small
-    (docs/tailoring-a-multilingual-model.md); the paper takes 5e-5 for EmbeddingGemma."""
+    (docs/tailoring-a-multilingual-model.md); the paper uses 5e-5 for EmbeddingGemma."""
     embedding_learning_rate: Annotated[float, Field(gt=0)] | None = None
-    """Peak learning rate of the token embeddings; `null` takes `learning_rate`."""
+    """Peak learning rate of the token embeddings; `null` uses `learning_rate`."""
     decay: Literal["linear", "cosine", "constant"] = "linear"
     """How the learning rate falls after the warm-up."""
     warmup: Share = 0.01
     """Share of the steps over which the learning rate rises, at the start and whenever more of the model becomes
     trainable; at least two steps where it is above 0."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
-    """AdamW weight decay; not applied to biases, norms and the token embeddings, most of whose rows take no
-    gradient in most steps."""
+    """AdamW weight decay; not applied to biases, norms and the token embeddings, most of whose rows get no gradient in
+    most steps."""
     clip_norm: Annotated[float, Field(gt=0)] = 1.0
     """Gradients are scaled down to this global norm."""
     new_rows_only: Share = 0.0
-    """Share of the steps, from the first, that train the grafted embedding rows alone."""
+    """Share of the steps, from the first, that train only the grafted embedding rows."""
     embeddings_only: Share = 0.0
-    """Share of the steps after those that train the embedding table alone."""
+    """Share of the steps, after those, that train only the embedding table."""
     dropout: bool = False
-    """Train with the dropout that the model's own configuration names. The stored vectors were made without, and
-    without it the student starts where the teacher stands."""
+    """Train with the dropout of the model's own configuration. The stored vectors were made without dropout, and
+    without it the student starts at the teacher's vectors."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """`bfloat16` computes under autocast, where the device has arithmetic for it; weights and optimiser stay in float32."""
+    """`bfloat16` computes under autocast if the device has arithmetic for it; weights and optimiser stay in float32."""
     max_length: Annotated[int, Field(ge=8)] | None = None
-    """Tokens to which a training text is truncated; `null` takes the model's own limit."""
+    """Tokens to which a training text is truncated; `null` uses the model's own limit."""
     gradient_checkpointing: bool = False
-    """Recompute activations in the backward pass: less memory, about a third more time."""
+    """Recompute activations in the backward pass: uses less memory and about a third more time."""
     validate_every: Annotated[int, Field(ge=1)] = 100
     """Steps between two validations."""
     validation_passages: Annotated[int, Field(ge=1)] | None = 1_000
-    """Passages of each language in a validation, the first of its validation split; `null` takes all of them."""
+    """Passages of each language in a validation, from the start of its validation split; `null` uses all of them."""
     validation_sts: StsPairs | None = None
-    """Sentence pairs with human scores, an STS dev set: each validation also measures Spearman's correlation on these,
+    """An STS dev set (sentence pairs with human scores): each validation also measures Spearman's correlation on it,
     times 100."""
     keep: Literal["loss", "cosine", "sts", "last"] = "loss"
-    """Which weights become the student: those of the validation with the lowest loss, with the highest mean cosine to the
-    teacher or with the highest correlation on `validation_sts`, or the last."""
+    """Which weights become the student: those with the lowest validation loss (`loss`), with the highest mean cosine to
+    the teacher (`cosine`), with the highest correlation on `validation_sts` (`sts`), or the last ones (`last`)."""
     interpolation: Share = 1.0
     """How much of the training the student keeps: 0 gives the clone's weights, 1 the trained ones (WiSE-FT, Wortsman et
     al. 2022, arXiv 2109.01903). Less than 1 keeps more of what the training text does not show."""
     patience: Annotated[int, Field(ge=1)] | None = None
-    """Validations without a better value of what `keep` names after which training stops; `null` never stops early."""
+    """Training stops after this many validations without improvement in what `keep` names; `null` never stops early."""
     checkpoint_minutes: Annotated[float, Field(ge=0)] = 5.0
-    """Minutes between two checkpoints; an interrupted run goes on from the last. 0 writes one after each step."""
+    """Minutes between two checkpoints; an interrupted run resumes from the last. 0 writes one after each step."""
     tensorboard: bool = False
-    """Also write the metrics for TensorBoard, beside the checkpoints (needs the package `tensorboard`)."""
+    """Also write the metrics for TensorBoard, next to the checkpoints (needs the package `tensorboard`)."""
     report_to: Distinct[Literal["aim", "clearml", "comet_ml", "dvclive", "mlflow", "swanlab", "trackio", "wandb"]] = ()
-    """Trackers that get the settings of the training and, while it runs, its metrics. Each needs its package, and takes address
-    and account from its own environment variables."""
+    """Trackers that receive the settings of the training and, while it runs, its metrics. Each needs its package, and
+    reads address and account from its own environment variables."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         for term, _ in self.objective.weighted_terms():
             if term.ranks_candidates and not self.objective.ranks_candidates:
                 raise problem(
-                    f"objective.{term.name}", "it ranks candidates, which `retrieval` has; give it a weight there"
+                    f"objective.{term.name}", "it ranks candidates, which only `retrieval` has; give it a weight there"
                 )
         if self.keep == "last" and self.patience is not None:
-            raise problem("patience", "it counts validations by what `keep` names; with `keep: last` it must be null")
+            raise problem("patience", "it counts validations without improvement; with `keep: last` it must be null")
         if self.keep == "sts" and self.validation_sts is None:
-            raise problem("keep", "`keep: sts` needs `validation_sts`, which says which sentence pairs are meant")
+            raise problem("keep", "`keep: sts` needs `validation_sts`, which names the sentence pairs")
         if self.new_rows_only + self.embeddings_only > 1:
             total = self.new_rows_only + self.embeddings_only
-            raise problem("embeddings_only", f"new_rows_only and embeddings_only together are {total:g}; 1 at most")
+            raise problem("embeddings_only", f"new_rows_only and embeddings_only add up to {total:g}; at most 1")
         return self

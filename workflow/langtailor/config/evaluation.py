@@ -129,20 +129,20 @@ _DEFAULT_TASKS: Any = {kind: {"kind": kind} for kind in ("agreement", "fertility
 
 
 class EvaluationSettings(Section):
-    """What teacher, clone and student are compared on."""
+    """The tasks on which teacher, clone and student are compared."""
 
     groups: Distinct[Literal["turkish", "turkish-retrieval"]] = ()
-    """Ready groups of tasks that are added to `tasks`. `turkish`: the text tasks of the package `mteb` that have Turkish
-    (needs that package); `turkish-retrieval`: those of them that are retrieval."""
+    """Predefined groups of tasks that are added to `tasks`. `turkish`: the text tasks of the package `mteb` that have
+    Turkish (needs that package); `turkish-retrieval`: the retrieval tasks among them."""
     tasks: Annotated[dict[Name, Annotated[Task, _OfAnyKind]], Field(validate_default=True)] = _DEFAULT_TASKS
     """Tasks by name."""
     bootstrap: Annotated[int, Field(ge=0)] = 1_000
-    """Resamples behind each 95 % confidence interval."""
+    """Bootstrap resamples for each 95 % confidence interval."""
 
     @model_validator(mode="before")
     @classmethod
     def _with_groups(cls, data: Any) -> Any:
-        """Add the tasks of the groups; one of the same name that the user describes goes before."""
+        """Add the tasks of the groups; a task of the same name that the user describes takes precedence."""
         groups = data.get("groups") if isinstance(data, Mapping) else None
         if not isinstance(groups, list | tuple):
             return data

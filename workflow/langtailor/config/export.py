@@ -83,16 +83,16 @@ Format = Annotated[str, AfterValidator(_registered), WithJsonSchema({"enum": []}
 
 
 class ExportSettings(Section):
-    """To which runtimes the student is exported, and how near each export has to stay to it."""
+    """Formats to which the student is exported, and how near each export must stay to it."""
 
     formats: Distinct[Format] = ()
-    """What to export to. In brackets what each format is held to: the three bounds below."""
+    """Formats to export to. The brackets hold each format's default for the three bounds below."""
     mean_cosine: Share | None = None
-    """Least mean cosine to the student's own vectors, in each language; `null` takes the format's own."""
+    """Lowest allowed mean cosine to the student's own vectors, in each language; `null` uses the format's default."""
     least_cosine: Share | None = None
-    """Least cosine of any text; `null` takes the format's own."""
+    """Lowest allowed cosine of any text; `null` uses the format's default."""
     points: Annotated[float, Field(ge=0)] | None = None
-    """Points that an STS task may lose; `null` takes the format's own."""
+    """Points that an STS task may lose; `null` uses the format's default."""
 
     def bounds(self, name: str) -> Bounds:
         """The bounds of a format."""

@@ -70,7 +70,7 @@ def _refuse_other_weights(training: DistillationSettings, names: list[str]) -> N
 
 
 def _refuse_other_dimensions(settings: Settings, name: str, variant: Variant) -> None:
-    """Refuse to compare a student's vectors with the teacher's where they have not as many numbers."""
+    """Refuse to compare a student's vectors with the teacher's if their dimensions differ."""
     if variant.student.dimensions is None:
         return
     for task in settings.evaluation.tasks:
@@ -83,7 +83,7 @@ def _refuse_other_dimensions(settings: Settings, name: str, variant: Variant) ->
 
 
 def _refuse_unreadable_queries(settings: Settings, name: str, variant: Variant) -> None:
-    """Refuse to train on queries and documents of which there are none, or none whose vectors the student can give."""
+    """Refuse to train for retrieval without queries and documents, or without vectors that the student can give."""
     if not settings.query_languages:
         raise ConfigError(
             "queries.pairs", f"variant {name!r} has `retrieval`, but no language has pairs, and `made` is 0"

@@ -10,12 +10,12 @@ from langtailor.config.base import Section
 
 
 class TokenDistillationSettings(Section):
-    """Fit new rows so that hidden states with a new token are those with its old pieces (arXiv 2505.20133)."""
+    """Fit new rows so that the hidden states with a new token match those with its old pieces (arXiv 2505.20133)."""
 
     steps: Annotated[int, Field(ge=0)] = 0
-    """Steps of training the new rows; 0 leaves them as they were made."""
+    """Training steps for the new rows; 0 leaves them unchanged."""
     batch_size: Annotated[int, Field(ge=1)] = 32
-    """Passages in one step."""
+    """Passages per step."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     """Peak learning rate; it falls linearly to 0."""
 
@@ -26,19 +26,19 @@ class InitialisationSettings(Section):
     method: Literal[
         "agreement", "mean", "length-weighted", "norm-matched", "similarity", "aligned", "learned", "random"
     ] = "agreement"
-    """`mean` of the teacher's rows for the token's text (the paper's); `length-weighted` by characters; `norm-matched`
-    rescaled to the kept rows' mean norm; `similarity`: weighted kept tokens near the mean (FOCUS-like); `aligned`:
-    weighted teacher tokens that translate the token in the corpus's sentence pairs; `learned`: predicted from the rows
-    of its pieces by a map that is learned on the teacher's own tokens, and averaged with `aligned` where the corpus has
-    pairs; `random` from the teacher's distribution (the control). `agreement` makes the untrained clones of `mean`,
-    `learned` and, where there are pairs, `aligned`, and takes the one whose vectors of the target languages' validation
-    text are nearest to the teacher's."""
+    """`mean`: mean of the teacher's rows for the token's text (the paper's method); `length-weighted`: the same,
+    weighted by characters; `norm-matched`: the mean rescaled to the kept rows' mean norm; `similarity`: weighted kept
+    tokens near the mean (FOCUS-like); `aligned`: weighted teacher tokens that translate the token in the corpus's
+    sentence pairs; `learned`: predicted from the rows of its pieces by a map learned on the teacher's own tokens, and
+    averaged with `aligned` if the corpus has pairs; `random`: drawn from the teacher's distribution (the control).
+    `agreement` makes the untrained clones of `mean`, `learned` and, if there are pairs, `aligned`, and chooses the one
+    whose vectors of the target languages' validation text are nearest to the teacher's."""
     neighbours: Annotated[int, Field(ge=1)] = 8
     """Kept tokens that `similarity` combines."""
     temperature: Annotated[float, Field(gt=0)] = 0.1
     """Softmax temperature of `similarity` over cosine similarities."""
     token_distillation: TokenDistillationSettings = TokenDistillationSettings()
-    """Fit the rows that the method made."""
+    """Further fitting of the rows that the method made."""
 
     @property
     def reads_corpus(self) -> bool:

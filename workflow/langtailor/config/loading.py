@@ -25,7 +25,7 @@ def validated_settings(config: Any, files: Sequence[ConfigFile] = ()) -> Setting
 
     Args:
         config: the configuration.
-        files: the files that it was read from, which tell how a value is written; the last goes before the others.
+        files: the files that it was read from, which show how a value is written; the last one takes precedence.
 
     Raises:
         ConfigError: names the key, what was found, what is allowed and what to write.
@@ -50,7 +50,7 @@ def refuse_unwritable(root: Path) -> None:
     """
     existing = next(path for path in (root.absolute(), *root.absolute().parents) if path.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        reason = "you may not write there" if existing.is_dir() else "it is a file"
+        reason = "you cannot write there" if existing.is_dir() else "it is a file"
         raise ConfigError("results", f"{root} cannot be made in {existing}: {reason}; name another folder")
 
 

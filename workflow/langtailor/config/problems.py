@@ -42,7 +42,7 @@ def explained(error: ValidationError, data: Any, place: Place = (), written: Wri
     Args:
         error: what pydantic found.
         data: what was validated.
-        place: where ``data`` stands in the configuration.
+        place: the path of ``data`` in the configuration.
         written: how a value is written in the user's file.
     """
     errors = error.errors()
@@ -66,7 +66,7 @@ def dotted(place: Place) -> str:
 
 
 def _place(error: ErrorDetails, data: Any) -> Place:
-    """Where a value stands: pydantic's location without the names of alternatives, which are no keys."""
+    """The path of a value: pydantic's location without the names of alternatives, which are not keys."""
     place: list[str | int] = []
     for part in error["loc"]:
         items = dict(enumerate(data)) if isinstance(data, list | tuple) else data

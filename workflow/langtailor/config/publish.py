@@ -15,24 +15,24 @@ _VARIANT = "{variant}"
 def _repository_template(repo: str) -> str:
     if re.fullmatch(DATASET_PATTERN, repo.replace(_VARIANT, "variant")) is None:
         raise ValueError(
-            f"a repository of the Hub is written owner/name, in which {_VARIANT} may stand for the variant"
+            f"a repository of the Hub has the form owner/name, which may contain {_VARIANT} for the variant"
         )
     return repo
 
 
 class PublishSettings(Section):
-    """What `snakemake publish` puts on the Hub, and where. Without that target nothing is published."""
+    """What `snakemake publish` uploads to the Hub, and where. Only that target publishes."""
 
     repo: Annotated[str, AfterValidator(_repository_template)] | None = None
-    """Model repository (`owner/name`) of the student with its card and exports; `{variant}` in it stands for the variant, and
-    is needed where there are several. `null` publishes no model."""
+    """Model repository (`owner/name`) for the student with its card and exports; `{variant}` in it stands for the
+    variant, and is required if there are several. `null` publishes no model."""
     vectors: Annotated[str, Field(pattern=DATASET_PATTERN)] | None = None
-    """Data set (`owner/name`) of the teacher's vectors, which other runs can take over (`vectors.source`). `null` publishes
+    """Data set (`owner/name`) for the teacher's vectors, which other runs can use (`vectors.source`). `null` publishes
     none."""
     private: bool = True
-    """Whether the repositories are private. One that is public already is refused where this is true."""
+    """Whether new repositories are private. If true, a repository that is already public is refused."""
     text: bool = False
-    """Whether the data set holds the passages' text, too. Set it only where the licences of your sources allow that."""
+    """Whether the data set also holds the passages' text. Set it only if the licences of your sources allow that."""
 
     @property
     def names_variant(self) -> bool:

@@ -9,16 +9,17 @@ from pydantic import AfterValidator, Field, Strict
 
 from langtailor.config.base import Name, Section, Share, UserPath, distinct
 
-#: What stands in a folder as BEIR lays it out.
+#: The files of a folder in the layout of BEIR.
 BEIR_FILES = ("corpus.jsonl", "queries.jsonl", "qrels/train.tsv")
 
 
 class QuerySettings(Section):
-    """Queries and the documents that answer them. They are read where a variant has `retrieval`."""
+    """Queries and the documents that answer them, for variants with `retrieval`."""
 
     pairs: dict[Name, UserPath] = {}
-    """By language, queries with the documents that answer them: a CSV, TSV, JSON Lines or Parquet file, a JSON file as
-    SQuAD's, or a folder as BEIR's with `corpus.jsonl`, `queries.jsonl` and `qrels/train.tsv`."""
+    """For each language, queries with the documents that answer them: a CSV, TSV, JSON Lines or Parquet file, a JSON
+    file in the layout of SQuAD, or a folder in the layout of BEIR with `corpus.jsonl`, `queries.jsonl` and
+    `qrels/train.tsv`."""
     columns: Annotated[tuple[str | int, str | int], Strict(False), AfterValidator(distinct)] = ("query", "document")
     """Names of the columns of query and document in a file of pairs; numbers count columns of a file without a header."""
     negatives: str | None = None
@@ -27,21 +28,21 @@ class QuerySettings(Section):
     """For each language without `pairs`: number of corpus passages used as documents; one sentence or span of each
     becomes its query. 0 leaves these languages out."""
     query_prompt: str | None = None
-    """Prompt before each query: a name of one of the teacher's prompts, or the prompt itself; `null` takes the teacher's own
-    for queries, or `teacher.prompt` where it has none for queries or documents."""
+    """Prompt for queries: the name of one of the teacher's prompts, or the prompt itself; `null` uses the teacher's own
+    prompt for queries, or `teacher.prompt` if it has none for queries or documents."""
     document_prompt: str | None = None
     """The same for documents."""
     validation: Share = 0.05
-    """Share of the documents, with their queries, on which the training is validated."""
+    """Share of the documents, with their queries, used to validate the training."""
     near_duplicate_similarity: Annotated[float, Field(gt=0, le=1)] | None = 0.8
-    """Queries and documents whose estimated Jaccard similarity (5-character shingles) to a text of an evaluation task, or
-    to an earlier one of them, reaches this are dropped; `null` drops exact duplicates only."""
+    """Queries and documents whose estimated Jaccard similarity (5-character shingles) to a text of an evaluation task,
+    or to an earlier query or document, is at least this are dropped; `null` drops exact duplicates only."""
     candidates: Annotated[int, Field(ge=2)] = 16
-    """Documents that are ranked for a query, and queries for a document: the right one and the most similar others, by the
-    teacher's vectors."""
+    """Number of documents ranked for a query, and of queries for a document: the right one and the most similar others,
+    by the teacher's vectors."""
     most_similar: Annotated[float, Field(gt=0, le=1)] = 0.95
-    """Others that are more similar than this share of the right one's similarity are left out, as they may be right, too
-    (the threshold of NV-Retriever, Moreira et al. 2024, arXiv 2407.15831)."""
+    """Other candidates above this share of the right one's similarity are left out, because they may be right, too (the
+    threshold of NV-Retriever, Moreira et al. 2024, arXiv 2407.15831)."""
 
     def files(self, lang: str) -> tuple[str, ...]:
         """The user's own files with the pairs of a language."""

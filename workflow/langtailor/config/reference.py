@@ -16,8 +16,8 @@ _INTRODUCTION = """\
 # Configuration
 
 A run is one YAML file: `snakemake --cores all --configfile my.yaml`. Start from one of the files in this folder. A key
-that is not given has its default. A key that does not exist and a value that is not allowed are refused. `schema.yaml`
-holds the same as a JSON schema, for editors that complete and check YAML.
+that is not given has its default. Unknown keys and invalid values are refused. `schema.yaml` holds the same as a JSON
+schema, for editors that complete and check YAML.
 
 Snakemake reads YAML 1.1. There `5e-5` is text: write `5.0e-5`. And `no` is false: put such names in quotes, `"no"`.
 A value can also be given on the command line: `--config seed=7`, nested: `--config 'vocabulary={size: 8192}'`.

@@ -15,5 +15,5 @@ class ReportSettings(Section):
     title: str | None = None
     """Heading of the page; `null` makes one from the run's name."""
     tolerance: Annotated[float, Field(ge=0, le=100)] = 3.0
-    """Percent of the teacher's figure that a student may lose on each task; of several variants the report names the smallest
-    that loses no more."""
+    """Percentage of the teacher's figure that a student may lose on each task; with several variants, the report names
+    the smallest that loses no more."""

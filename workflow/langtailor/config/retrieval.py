@@ -27,15 +27,15 @@ class RetrievalSettings(DistillationSettings):
     objective: RetrievalObjective = RetrievalObjective()
     """The terms of the loss. `cosine` keeps the space of the teacher's vectors, `listwise` its ranking."""
     language_weights: dict[Name, Annotated[float, Field(ge=0)]] = {}
-    """How often each text is seen in an epoch, of one side of a language: `tr-queries`, `tr-documents`. Those not named here
-    count 1, 0 leaves one out."""
+    """How often each text is seen per epoch, for one side of a language: `tr-queries`, `tr-documents`. The default is
+    1, and 0 leaves a side out."""
     batch_size: Annotated[int, Field(ge=1)] = 64
-    """Queries and documents whose gradients make one step, over all devices."""
+    """Queries and documents per optimiser step, over all devices."""
     learning_rate: Annotated[float, Field(gt=0)] = 5e-5
     """Peak learning rate of the backbone."""
     keep: Literal["loss", "cosine", "last"] = "loss"
-    """Which weights become the student: those of the validation with the lowest loss or with the highest mean cosine to the
-    teacher, or the last."""
+    """Which weights become the student: those with the lowest validation loss (`loss`), with the highest mean cosine to
+    the teacher (`cosine`), or the last ones (`last`)."""
 
     @model_validator(mode="after")
     def _check_pairs(self) -> Self:

@@ -33,18 +33,17 @@ class Settings(Section):
     """The whole configuration of a run."""
 
     run: Name = "langtailor"
-    """Name of the run; everything lands in `<results>/<run>`. Where it is not given, the configuration file's name, so that
-    two files do not share a folder."""
+    """Name of the run; all its files are in `<results>/<run>`. By default the configuration file's name, so that two files do
+    not share a folder."""
     results: UserPath = "results"
     """Folder of all runs."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
-    """Seeds sampling, initialisation and training."""
+    """Seed of sampling, initialisation and training."""
     container: UserPath | None = None
-    """Image in which jobs run where Snakemake is told `--sdm apptainer`: a file (`./langtailor.sif`), or an address
+    """Image in which jobs run with Snakemake's `--sdm apptainer`: a file (`./langtailor.sif`), or an address
     (`docker://registry.example.org/langtailor:gpu`). The repository's `Dockerfile` builds one."""
     target_languages: Distinct[Name] = ()
-    """Languages of the corpus for which new tokens are grafted, and which the report is about; all of them where none is
-    named."""
+    """Languages of the corpus for which new tokens are grafted, and which the report is about; by default all."""
     teacher: TeacherSettings
     """The model to tailor."""
     corpus: CorpusSettings
@@ -54,21 +53,20 @@ class Settings(Section):
     initialisation: InitialisationSettings = InitialisationSettings()
     """How the row of a new token is made from the teacher's rows."""
     student: StudentSettings = StudentSettings()
-    """What the student has less of than the teacher, beside tokens."""
+    """The student's layers and dimensions, if fewer than the teacher's."""
     vectors: VectorSettings = VectorSettings()
     """How the teacher's vectors are computed and stored."""
     distillation: DistillationSettings | None = DistillationSettings()
-    """How the student is trained on the stored vectors. `null` trains none: the student is the clone, cut and perhaps
-    with new tokens."""
+    """How the student is trained on the stored vectors. `null` skips training: the student is the clone."""
     queries: QuerySettings = QuerySettings()
     """Queries and the documents that answer them, for `retrieval`."""
     retrieval: RetrievalSettings | None = None
-    """How the student is then trained for retrieval on `queries`. `null` leaves it as it is."""
+    """How the student is then trained for retrieval on `queries`. `null` skips this training."""
     export: ExportSettings = ExportSettings()
     """Exports of the student to other runtimes."""
     # Not a default value: the kinds of its tasks are not registered yet.
     evaluation: Annotated[EvaluationSettings, Field(default_factory=EvaluationSettings)]
-    """What teacher, clone and student are compared on."""
+    """The tasks on which teacher, clone and student are compared."""
     report: ReportSettings = ReportSettings()
     """The report page."""
     publish: PublishSettings = PublishSettings()
@@ -85,7 +83,7 @@ class Settings(Section):
                     f"found {lang!r}, which is none of corpus.languages {sorted(self.corpus.languages)}",
                 )
         if "teacher" in self.variants:
-            raise problem("variants.teacher", "a variant cannot be called that: the name stands for the teacher")
+            raise problem("variants.teacher", "a variant cannot have this name, which is reserved for the teacher")
         if self.publish.repo and len(self.variants) > 1 and not self.publish.names_variant:
             raise problem(
                 "publish.repo",
@@ -119,7 +117,7 @@ class Settings(Section):
         raise problem(
             key,
             f"{passages:,} passages over all languages and splits would plan {total:,} shards of teacher vectors, more than "
-            f"{_MOST_SHARDS:,}; lower the quotas, or raise vectors.shard_passages, which is the passages of one shard",
+            f"{_MOST_SHARDS:,}; lower the quotas, or raise vectors.shard_passages, the number of passages in one shard",
         )
 
     def _shard_passages(self, lang: str) -> int:
@@ -181,7 +179,7 @@ class Settings(Section):
 
     @property
     def vector_splits(self) -> tuple[str, ...]:
-        """Splits of which the teacher's vectors are needed: where nothing is trained not those of training."""
+        """Splits that need the teacher's vectors: if nothing is trained, not the training split."""
         variants = self.complete_variants.values()
         if any(variant.distillation is not None or variant.student.dimensions for variant in variants):
             return SPLITS
@@ -252,12 +250,12 @@ class Settings(Section):
         return tuple(sorted({cut_variant(name, variants) for name in variants} - set(variants)))
 
     def clone_of(self, name: str) -> str:
-        """The variant under whose name a variant's vocabulary, tokenizer and clone lie; see :func:`clone_owner`."""
+        """The variant under whose name a variant's vocabulary, tokenizer and clone are stored; see :func:`clone_owner`."""
         return name if name.endswith(CUT) else clone_owner(name, self.complete_variants)
 
     @property
     def cloned_variants(self) -> list[str]:
-        """The variants under whose names clones lie, those that are only cut included; sorted."""
+        """The variants under whose names clones are stored, including those that are only cut; sorted."""
         return sorted({self.clone_of(name) for name in self.variants}.union(self.cut_variants))
 
     @property

@@ -10,7 +10,7 @@ from langtailor.config.base import DATASET_PATTERN, Section, UserPath, distinct,
 
 
 class StsPairs(Section):
-    """Sentence pairs with human scores of how alike they are."""
+    """Sentence pairs with human similarity scores."""
 
     path: UserPath | None = None
     """A CSV, TSV, JSON Lines or Parquet file."""

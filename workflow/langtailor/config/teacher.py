@@ -14,21 +14,21 @@ class TeacherSettings(Section):
     """The model to tailor."""
 
     model: Annotated[ModelPlace, Field(min_length=1)]
-    """A Hub id (`google/embeddinggemma-300m`), a folder (starts with `/`, `./`, `../` or `~`), or a model
-    carried by an installed Python package (`package:NAME/FOLDER`)."""
+    """A Hub id (`google/embeddinggemma-300m`), a folder (starts with `/`, `./`, `../` or `~`), or a model in an
+    installed Python package (`package:NAME/FOLDER`)."""
     revision: str = "main"
     """Branch, tag or commit of a Hub model; resolved once to a commit and recorded."""
     prompt: str | None = None
-    """Prompt put before each text: the name of one of the model's own prompts (a word alone), or the prompt written
-    out (`"query: "`). `null` takes the model's default, an empty string none."""
+    """Prompt before each text: the name of one of the model's own prompts (a single word), or a literal prompt
+    (`"query: "`). `null` uses the model's default, an empty string no prompt."""
     max_length: Annotated[int, Field(ge=8)] | None = None
-    """Tokens to which the teacher truncates a text; `null` takes the model's own limit."""
+    """Tokens to which the teacher truncates a text; `null` uses the model's own limit."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Precision in which the teacher computes."""
     reads: Literal["text", "pair"] = "text"
-    """What the teacher embeds: the passage itself, or, where a passage has one, its aligned text."""
+    """What the teacher embeds: the passage itself (`text`), or its aligned text if it has one (`pair`)."""
     trust_remote_code: bool = False
-    """Run Python code that comes with the model. Leave off unless you have read that code."""
+    """Run Python code that comes with the model. Leave this off unless you have read that code."""
 
 
 def is_prompt_name(prompt: str) -> bool:

@@ -28,7 +28,7 @@ CUT = ".cut"
 
 
 class VariantOverrides(Section):
-    """What one variant does differently from the top-level sections of the same names."""
+    """What one variant changes in the top-level sections of the same names."""
 
     vocabulary: dict[str, Any] = {}
     """Overrides of `vocabulary`."""
@@ -85,9 +85,9 @@ class Variant(Section):
 
 
 def clone_owner(name: str, variants: Mapping[str, Variant]) -> str:
-    """The variant under whose name the vocabulary, the tokenizer and the clone of a variant lie.
+    """The variant under whose name the vocabulary, the tokenizer and the clone of a variant are stored.
 
-    Variants that differ in what is made of the clone share it; it lies under the name of the first in the configuration.
+    Variants that differ only in what is made of the clone share it, under the name of the first in the configuration.
     """
     return next(other for other in variants if variants[name].has_clone_of(variants[other]))
 

@@ -23,15 +23,16 @@ class VectorSettings(Section):
     """How the teacher's vectors are computed and stored."""
 
     shard_passages: Annotated[int, Field(ge=1)] = 10_000
-    """Passages in one shard, a file of one language: what an interrupted job loses, and what a later run can reuse."""
+    """Passages in one shard, a file of one language. An interrupted job loses at most one shard, and a later run can
+    reuse complete ones."""
     passages_per_job: Annotated[int, Field(ge=1)] = 60_000
     """Passages that one job embeds, in shards of one language or several: starting a job costs as much as encoding
-    thousands of passages. Lower it where more GPUs than jobs are at hand; a job has one shard at least."""
+    thousands of passages. Lower it if you have more GPUs than jobs; a job has at least one shard."""
     batch_tokens: Annotated[int, Field(ge=1)] = 16_384
     """Tokens in one forward pass; halved when the device runs out of memory."""
     source: VectorSource | None = None
-    """Published vectors that are taken instead of computed, of this teacher, prompt and precision. The teacher embeds the
-    passages whose text is not among them. `null` computes all."""
+    """Published vectors to use instead of computing them, from the same teacher, prompt and precision. The teacher
+    embeds the passages that the data set lacks. `null` computes all."""
 
 
 def job_folder(number: int) -> str:
@@ -63,7 +64,7 @@ class Shard(NamedTuple):
 
 
 def packed(shards: Iterable[Shard], passages_per_job: int) -> tuple[tuple[Shard, ...], ...]:
-    """The shards of each job: consecutive ones, as many as have no more passages together than a job shall embed."""
+    """The shards of each job: consecutive ones, together with at most as many passages as a job may embed."""
     jobs: list[list[Shard]] = []
     room = 0
     for shard in shards:

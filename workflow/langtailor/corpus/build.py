@@ -272,13 +272,13 @@ def _rows(rows: Iterable[Row], lang: str, split: str, characters: dict[str, int]
 
 
 def _check_filled(lang: str, origin: Manifest, quotas: Quotas, facts: dict[str, Any]) -> None:
-    """Say so where the splits are smaller than asked, and refuse where they are empty."""
+    """Warn if the splits are smaller than the quotas, and refuse if they are empty."""
     dropped = ", ".join(f"{reason} {count:,}" for reason, count in sorted(facts["dropped"].items())) or "nothing"
     if not any(facts["passages"].values()):
         raise SourceError(
             f"the {origin.made_by['source']['kind']} source of language {lang!r} leaves no passage: "
             f"{facts['documents']['read']:,} documents read; dropped: {dropped}. "
-            "Loosen `corpus.cleaning` or take another source."
+            "Loosen `corpus.cleaning` or use another source."
         )
     if facts["filled"] < 1:
         filled = ", ".join(f"{split} {facts['passages'][split]:,} of {getattr(quotas, split):,}" for split in SPLITS)

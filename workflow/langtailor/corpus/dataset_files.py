@@ -38,7 +38,7 @@ def parquet_files(fs: Any, root: str, subset: str, split: str) -> list[str]:
     if split not in patterns:
         raise SourceError(f"{label}: there is no such split; there are {', '.join(patterns) or 'none'}.")
     if foreign := [pattern for pattern in patterns[split] if _leaves(pattern)]:
-        raise SourceError(f"{label}: its files lie outside the data set ({foreign[0]}), where no revision holds them.")
+        raise SourceError(f"{label}: its files are outside the data set ({foreign[0]}), where no revision holds them.")
     try:
         files = list(DataFilesList.from_patterns(patterns[split], base_path=base))
     except FileNotFoundError:

@@ -42,7 +42,7 @@ from langtailor.storage.tables import DOCUMENTS, read_table, read_table_manifest
 _KIND = "row group"
 #: Files are opened this many at a time, in an order drawn by hash, until there are documents enough.
 _FILES_AT_ONCE = 64
-#: Rows that a row group gives before the next one has its turn: at least so many, or one in so many.
+#: Rows that a row group gives before the next one's turn: at least this many, or one in this many.
 _LEAST_ROWS, _ROW_SHARE = 256, 8
 
 

@@ -155,7 +155,7 @@ def _rows(documents: Iterable[Document], seed: int, written: dict[str, int]) -> 
         identity = document_hash("order", seed, document.id)
         if identity in seen:
             raise SourceError(
-                f"the id {document.id!r} is given to more than one document; name another `id_field`, or none"
+                f"the id {document.id!r} belongs to more than one document; name another `id_field`, or none"
             )
         seen.add(identity)
         written["documents"] += 1

@@ -12,7 +12,7 @@ from langtailor.corpus.text_file import CHUNK_BYTES, MOST_BYTES, read_chunks, to
 from langtailor.errors import SourceError
 
 _SPACE = re.compile(r"[ \t\r\n]*")
-#: A value may be cut within so many characters of the end of what was read: an escape, a literal.
+#: A value may be cut within this many characters of the end of what was read: an escape, a literal.
 _LONGEST_ESCAPE = 12
 
 
@@ -48,7 +48,7 @@ class JsonArray:
             raise self._no_json("',' or ']' is missing behind it")
         self._at += 1
         if self._next_character():
-            raise SourceError(f"{self._path}: is no JSON: something follows the array")
+            raise SourceError(f"{self._path}: is not JSON: something follows the array")
 
     def _value(self) -> Any:
         self._number += 1
@@ -80,7 +80,7 @@ class JsonArray:
                 return ""
 
     def _read(self, characters: int) -> bool:
-        """Read so many characters more, and forget those that were used; false at the end of the file."""
+        """Read this many more characters, and discard those that were used; false at the end of the file."""
         parts = [self._text[self._at :]]
         while characters > 0 and (chunk := next(self._chunks, "")):
             parts.append(chunk)

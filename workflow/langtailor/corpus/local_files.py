@@ -81,7 +81,7 @@ def sample_corpus(lang: str) -> LocalCorpus:
     if lang not in available:
         raise SourceError(
             f"the sample corpus has no language {lang!r}; it has {', '.join(available) or 'none'} (in {SAMPLE}). "
-            "Take one of these, or another source for this language in `corpus.sources`."
+            "Use one of these, or another source for this language in `corpus.sources`."
         )
     pair_path = None if lang == SAMPLE_PIVOT else SAMPLE / f"{SAMPLE_PIVOT}.txt"
     path = SAMPLE / f"{lang}.txt"
@@ -106,7 +106,7 @@ def files_corpus(source: FilesSource, lang: str) -> LocalCorpus:
         return LocalCorpus(files, source, left_out=left_out)
     if root.is_dir() or format_of(root) != ".txt":
         raise SourceError(
-            f"{root} has a `pair_path`, which goes with one plain text file (.txt, also compressed); Parquet, JSON and "
+            f"{root} has a `pair_path`, which needs one plain text file (.txt, also compressed); Parquet, JSON and "
             "CSV name a `pair_field`, and TSV has the pair in its second column."
         )
     return LocalCorpus(files, source, _existing(source.pair_path, lang, "pair_path"))

@@ -86,8 +86,8 @@ def _csv_records(path: Path, source: FilesSource) -> Iterator[Record]:
             row = next(rows, None)
         except csv.Error as error:
             raise SourceError(
-                f"{path}, line {line}: is not CSV ({error}); a value that holds a comma, a line end or a quotation mark "
-                "stands in quotation marks, and a quotation mark in it is doubled"
+                f"{path}, line {line}: is not CSV ({error}); a value with a comma, a line end or a quotation mark must be "
+                "quoted, and a quotation mark in it doubled"
             ) from error
         if row is None:
             return
@@ -164,7 +164,7 @@ def _rows(batch: pa.RecordBatch, place: str) -> Iterable[dict[str, Any]]:
     try:
         return list(batch.to_pylist())
     except UnicodeDecodeError as error:
-        raise SourceError(f"{place}: hold text that is not UTF-8 ({error.reason})") from error
+        raise SourceError(f"{place}: contain text that is not UTF-8 ({error.reason})") from error
 
 
 # -- fields ------------------------------------------------------------------------------------------------------------
@@ -208,6 +208,6 @@ def _encodable(text: str, field: str, place: str) -> str:
         text.encode()
     except UnicodeEncodeError as error:
         raise SourceError(
-            f"{place}, field {field!r}: holds half a surrogate pair at character {error.start + 1}, which is no text"
+            f"{place}, field {field!r}: has half a surrogate pair at character {error.start + 1}, which is not valid text"
         ) from error
     return text

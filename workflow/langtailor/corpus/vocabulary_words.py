@@ -1,4 +1,4 @@
-"""Words of the teacher's own vocabulary in place of text, for who has none.
+"""Words of the teacher's own vocabulary instead of text, for users who have none.
 
 The only thing known of a token without text is whether a language's alphabet can write it, and its place in the teacher's
 vocabulary. So every word that the alphabet can write stands in one document, and so does every continuation of a word,
@@ -52,7 +52,7 @@ class Alphabet:
         letters, scripts = source.letters.get(lang, ""), source.scripts.get(lang, ())
         if not letters and not scripts:
             raise SourceError(
-                f"the vocabulary source says nothing about {lang!r}: give its small letters in `letters`, such as "
+                f"the vocabulary source says nothing about {lang!r}: give its lower-case letters in `letters`, such as "
                 f"`{{{lang}: a-z}}`, or its `scripts`, such as `{{{lang}: [Cyrillic]}}`"
             )
         spelt = _RANGE.sub(lambda ends: "".join(map(chr, range(ord(ends[1]), ord(ends[2]) + 1))), letters)

@@ -90,7 +90,7 @@ def _count_tokens(corpus: Path, teacher: Path, reader: WordReader, out: Path) ->
     )
     table = pa.table({"token_id": np.arange(len(counts), dtype=np.int32), "count": counts}, schema=tables.COUNTS)
     tables.write_table(out, table, manifest)
-    _LOG.info("%s: %s tokens, %.2f a word", corpus.stem, f"{tokens:,}", tokens / max(stream.words, 1))
+    _LOG.info("%s: %s tokens, %.2f per word", corpus.stem, f"{tokens:,}", tokens / max(stream.words, 1))
 
 
 def read_counts(path: Path) -> LanguageCounts:
@@ -140,7 +140,7 @@ def _with_rows(counts: NDArray[np.int64], rows: int, tokenizer: Tokenizer, corpu
         raise ArtifactError(
             corpus,
             f"holds the text {tokenizer.id_to_token(missing)!r}, which is token {missing} of a teacher whose embedding "
-            f"table has {rows} rows; take it out of the source",
+            f"table has {rows} rows; remove it from the source",
         )
     by_row = np.zeros(rows, np.int64)
     by_row[: len(counts)] = counts[:rows]

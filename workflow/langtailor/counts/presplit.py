@@ -135,9 +135,9 @@ def _check_added_tokens(spec: Mapping[str, Any], normalize: Callable[[str], str]
     for content, entry in added_tokens(spec).items():
         forms = {content, normalize(content)} if entry["normalized"] else {content}
         if any(re.search(rf"[^\s{_MARK}][ {_MARK}]", form) for form in forms):
-            raise _UnprovenError(f"the added token {content!r} holds a space")
+            raise _UnprovenError(f"the added token {content!r} contains a space")
         if content == PROBE or (entry["single_word"] and content.startswith(" ")):
-            raise _UnprovenError(f"the added token {content!r} depends on what stands around it")
+            raise _UnprovenError(f"the added token {content!r} depends on the text around it")
         if entry["rstrip"] and entry["normalized"]:
             raise _UnprovenError(f"the added token {content!r} swallows spaces in normalised text")
         if entry["rstrip"] or (restarts and not entry["normalized"]):
@@ -245,21 +245,21 @@ def _splits(part: Mapping[str, Any], space: str) -> bool:
 def _check_merges(spec: Mapping[str, Any], space: str) -> str:
     model = spec["model"]
     if "merges" not in model:
-        raise _UnprovenError("no pre-tokenizer is known to part words")
+        raise _UnprovenError("no pre-tokenizer is known to separate words")
     for option in ("ignore_merges", "dropout", "continuing_subword_prefix", "end_of_word_suffix"):
         if model.get(option):
-            raise _UnprovenError(f"no pre-tokenizer parts words, and the model has {option}")
+            raise _UnprovenError(f"no pre-tokenizer separates words, and the model has {option}")
     mark = space
     for part in components(spec, "pre_tokenizer"):
         if part["type"] == "Metaspace":
             mark = part["replacement"]
         elif part["type"] != "Split" or part["pattern"] != {"String": " "} or mark == " ":
-            raise _UnprovenError(f"the pre-tokenizer {part['type']} is not known to part words")
+            raise _UnprovenError(f"the pre-tokenizer {part['type']} is not known to separate words")
     if mark not in model["vocab"]:
-        raise _UnprovenError(f"the space is written {mark!r}, which is no token")
+        raise _UnprovenError(f"the space is written {mark!r}, which is not a token")
     crossing = re.compile(f"[^{re.escape(mark)}]{re.escape(mark)}")
     for merge in model["merges"]:
         product = merge.replace(" ", "", 1) if isinstance(merge, str) else "".join(merge)
         if crossing.search(product):
-            raise _UnprovenError(f"the token {product!r} reaches over a space")
+            raise _UnprovenError(f"the token {product!r} spans a space")
     return f"no merge makes a token that holds {mark!r} behind another character"

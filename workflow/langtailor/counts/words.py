@@ -1,4 +1,4 @@
-"""Counting over a corpus as if each distinct word stood in it once.
+"""Counting over a corpus as if each distinct word occurred in it once.
 
 Where text may be split at spaces (:mod:`langtailor.counts.presplit`), passages become fewer texts with weights that
 together hold the same words and tokens. Words are counted in Arrow, without a Python object for each occurrence. Memory

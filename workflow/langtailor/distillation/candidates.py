@@ -57,7 +57,7 @@ class Candidates:
         rows[np.arange(rows.shape[1]) < lengths[:, None]] = lists.flatten().to_numpy()
         vectors = VectorStore.open(other, verify=False)
         if int(rows.max(initial=NONE)) >= len(vectors):
-            raise ArtifactError(path, f"names row {rows.max()}, but there are {len(vectors):,} vectors to choose from")
+            raise ArtifactError(path, f"names row {rows.max()}, but there are {len(vectors):,} vectors")
         return cls(path, table["id"].combine_chunks(), rows, vectors)
 
     def wider(self, width: int) -> Self:

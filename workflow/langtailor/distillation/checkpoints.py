@@ -184,7 +184,7 @@ class Checkpoints:
         try:
             fingerprint = read_manifest(path, _KIND).made_by.get("fingerprint")
         except ArtifactError as error:
-            _LOG.warning("a checkpoint is not resumed: %s", error)
+            _LOG.warning("a checkpoint cannot be resumed: %s", error)
             return False
         if fingerprint != self._fingerprint:
             _LOG.info("%s belongs to other settings or inputs: not resumed, removed", path)

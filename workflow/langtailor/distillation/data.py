@@ -51,7 +51,7 @@ class Data:
         validation: held-out passages; may be empty.
         inputs: digests of everything read.
         prompt_length: tokens of the prompt, for models whose pooling leaves it out.
-        sts_dev_set: sentence pairs with human scores on which validation measures, too.
+        sts_dev_set: sentence pairs with human scores, which validation also scores.
     """
 
     train: Passages

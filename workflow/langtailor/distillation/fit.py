@@ -22,12 +22,12 @@ def check_fit(data: Data, student: Student, settings: DistillationSettings, proc
     if settings.keep != "last" and not len(data.validation):
         raise ConfigError(
             f"{section}.keep",
-            f"found {settings.keep!r}, but the validation split is empty; take `last` or raise the validation quotas",
+            f"found {settings.keep!r}, but the validation split is empty; use `last` or raise the validation quotas",
         )
     if settings.batch_size % processes:
         raise ConfigError(
             f"{section}.batch_size",
-            f"found {settings.batch_size}, which {processes} processes cannot divide evenly; take a multiple",
+            f"found {settings.batch_size}, which {processes} processes cannot divide evenly; use a multiple",
         )
     width, stored_width = student.model.get_embedding_dimension(), data.train.dimension
     if width != stored_width:

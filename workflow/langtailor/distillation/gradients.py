@@ -97,7 +97,7 @@ class BatchGradient:
                 "micro_batch_tokens or max_length, or set gradient_checkpointing"
             ) from error
         self.budget = max(longest, self.budget // 2)
-        _LOG.warning("out of memory: going on with micro-batches of %s tokens", f"{self.budget:,}")
+        _LOG.warning("out of memory: continuing with micro-batches of %s tokens", f"{self.budget:,}")
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 

@@ -1,4 +1,4 @@
-"""One training in several processes, of which each has a GPU or a share of the cores.
+"""One training in several processes, each with a GPU or a share of the cores.
 
 torch's own launcher starts them (``torch.distributed.run``, which ``accelerate launch`` is made of). What they say comes
 to the process that has started them, and they end when it does.

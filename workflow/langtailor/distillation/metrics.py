@@ -1,4 +1,4 @@
-"""The metrics of a run: one JSON object a line, live beside the checkpoints and at the end inside the student.
+"""The metrics of a run: one JSON object per line, live next to the checkpoints and at the end inside the student.
 
 The lines that become part of the student hold nothing that depends on the clock, so that equal runs give equal bytes.
 The live file adds each step's speed; it can be followed with ``tail -f``.

@@ -42,8 +42,8 @@ class Objective:
         if similarity.compares_length and not any(term.keeps_length for term, _ in self.settings.weighted_terms()):
             keeping = ", ".join(f"`{term.name}`" for term in objective_terms() if term.keeps_length)
             _LOG.warning(
-                "the teacher compares vectors by %s, to which their length matters, but no term of the objective "
-                "keeps it: give %s a weight",
+                "the teacher compares vectors by %s, which depends on their length, but no term of the objective "
+                "preserves it: give %s a weight",
                 similarity.label,
                 keeping,
             )

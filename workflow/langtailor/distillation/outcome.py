@@ -77,5 +77,5 @@ def not_finite(step: int, steps: int, measured: Mapping[str, float], passages: S
     figures = ", ".join(f"{name} {value}" for name, value in measured.items())
     return TrainingError(
         f"step {step} of {steps}: {figures} is not finite. The batch's passages: {', '.join(passages[:_NAMED])}{more}. "
-        "Lower learning_rate, or take precision float32, and look at these passages"
+        "Lower learning_rate, or use precision float32, and check these passages"
     )

@@ -128,7 +128,9 @@ class Run:
         if self._validator is None:
             return None
         validation = self._validator(self._gradient.budget)
-        _LOG.info("%g of the way from the model before: validation loss %.5f", share, validation.overall.loss)
+        _LOG.info(
+            "interpolation %g from the model before training: validation loss %.5f", share, validation.overall.loss
+        )
         return validation
 
     def _measured_micro_batch(self) -> int:
@@ -140,7 +142,7 @@ class Run:
         return int(self._accelerator.gather(torch.tensor([tokens], device=device)).min())
 
     def _step(self) -> None:
-        """Take one step, and look at the figures of the one before while the device computes it."""
+        """Take one step, and read the figures of the previous one while the device computes it."""
         launched = self._launch()
         self._settle()
         self._launched = launched
@@ -206,7 +208,7 @@ class Run:
         if not math.isfinite(validation.overall.loss):
             raise TrainingError(
                 f"after step {self._done.step} of {self._steps} the validation loss is {validation.overall.loss}: lower "
-                "learning_rate or take precision float32"
+                "learning_rate or use precision float32"
             )
         self.metrics.record(
             self._done.step, {"epoch": self._epoch(self._done.step), "validation": validation.to_json()}

@@ -40,7 +40,7 @@ def plan_phases(settings: DistillationSettings, steps: int, *, new_rows: bool = 
 
 
 def phase_at(phases: Sequence[Phase], step: int) -> Phase:
-    """The phase in which a step lies."""
+    """The phase of a step."""
     return next(phase for phase in phases if phase.start <= step < phase.end)
 
 

@@ -20,7 +20,7 @@ def targets_of(passages: Passages, rows: Rows, device: torch.device) -> Targets:
     Args:
         passages: where the rows are.
         rows: int64, shape (n,).
-        device: where the tensors shall be.
+        device: the device of the tensors.
     """
 
     def on_device(array: NDArray[Any] | None) -> Tensor | None:

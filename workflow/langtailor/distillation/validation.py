@@ -81,7 +81,7 @@ class Validator:
         passages: the validation split; not empty.
         batch_size: passages in a batch of the objective.
         most: passages of each language, the first ones; ``None`` for all.
-        sts_dev_set: sentence pairs to measure on, too.
+        sts_dev_set: sentence pairs to score as well.
     """
 
     def __init__(

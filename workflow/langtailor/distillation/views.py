@@ -48,7 +48,7 @@ def check_views(settings: DistillationSettings) -> None:
         if name not in available:
             raise ConfigError(
                 f"{settings.section}.report_to",
-                f"found {name!r}, but accelerate finds no such package: run `pip install {name}`, or take it out",
+                f"found {name!r}, but accelerate finds no such package: run `pip install {name}`, or remove it",
             )
 
 
@@ -56,7 +56,7 @@ def check_views(settings: DistillationSettings) -> None:
 def open_views(
     accelerator: Accelerator, settings: DistillationSettings, folder: Path, title: str, facts: Mapping[str, Any]
 ) -> Iterator[list[View]]:
-    """The views that the settings ask for, on the main process; none on the others.
+    """The views that the settings name, on the main process; none on the others.
 
     Args:
         accelerator: made with :func:`tracking`.
@@ -114,14 +114,14 @@ class Tracker:
             self._tracker.log(dict(values), step=step)
         except Exception as error:
             self._works = False
-            _LOG.warning("%s gets no more metrics from step %d on: %s", self._tracker.name, step, error)
+            _LOG.warning("%s gets no metrics from step %d on: %s", self._tracker.name, step, error)
 
     def close(self) -> None:
         """End the run."""
         try:
             self._tracker.finish()
         except Exception as error:
-            _LOG.warning("%s: the run there was not ended: %s", self._tracker.name, error)
+            _LOG.warning("%s: its run could not be ended: %s", self._tracker.name, error)
 
 
 def _started(accelerator: Accelerator, title: str, facts: Mapping[str, Any], section: str) -> Sequence[View]:

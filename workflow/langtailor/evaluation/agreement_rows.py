@@ -66,7 +66,7 @@ class TrialRows:
         targets: languages for which tokens are grafted.
         seed: of random rows.
         device: ``cpu`` or ``cuda``.
-        out: what is written on the way stands beside this file, for a while.
+        out: the result; temporary files are written next to it.
     """
 
     teacher: Path
@@ -116,7 +116,7 @@ class TrialRows:
                 vectors = evaluator.vectors(texts, f"encoding {lang}", similarity=COSINE)
                 cosines[lang] = round(float(COSINE.pairs(vectors, unit(stored)).mean()), 6)
         if not cosines:
-            raise ConfigError("corpus.quotas.validation", "there is no validation passage to judge new tokens by")
+            raise ConfigError("corpus.quotas.validation", "there is no validation passage to evaluate new tokens on")
         return cosines
 
     def _has_grafts(self) -> bool:
@@ -146,7 +146,7 @@ def choose_row_method(trial: TrialRows, settings: InitialisationSettings, out: P
     trials = trial.trials(settings)
     best = best_trial(trials)
     write_json(out, _KIND, {"method": best.method, "trials": [asdict(trial) for trial in trials]})
-    _LOG.info("new rows are made by %s", best.method)
+    _LOG.info("chosen method of new rows: %s", best.method)
 
 
 def read_row_method(path: Path) -> tuple[str, list[dict[str, Any]]]:

@@ -37,7 +37,7 @@ class Trial:
         share: share of the budget offered to new tokens.
         grafts: new tokens that there were.
         cosine: mean cosine of the clone's vectors to the stored ones, by language.
-        fertility: tokens a word, by language.
+        fertility: tokens per word, by language.
         harm: the most by which a language's cosine is below that without new tokens.
     """
 
@@ -65,7 +65,7 @@ class TrialClones:
         prompts: prompts that the configuration writes out.
         seed: of random rows.
         device: ``cpu`` or ``cuda``.
-        out: what is written on the way stands beside this file, for a while.
+        out: the result; temporary files are written next to it.
         donor: ``tokenizer.json`` of a given donor of new tokens.
     """
 

@@ -89,7 +89,7 @@ class Comparison:
 
 
 def harm(comparisons: Sequence[Comparison]) -> list[str]:
-    """A sentence for each figure of which grafting or training made a model worse than cutting alone."""
+    """A sentence for each figure in which grafting or training made a model worse than cutting alone."""
     return [
         f"{STEPS[step]} is worse than cutting alone on {row.task}"
         f"{f' ({row.group})' if row.group else ''}: {row.scores[step].value:.4g} after {row.scores['cut'].value:.4g} "
@@ -116,7 +116,7 @@ def read_comparisons(
         root: the run's ``evaluation`` folder.
         models: folder of the scores below it by step (:meth:`langtailor.config.run.Settings.compared`).
         tasks: names of the tasks.
-        resamples: bootstrap resamples behind each difference.
+        resamples: bootstrap resamples for each difference.
         seed: seeds the bootstrap.
 
     Raises:
@@ -163,7 +163,7 @@ def difference(one: Evaluation, other: Evaluation, score: Score, resamples: int,
         one: the one result.
         other: the other, of the same task.
         score: says which figure.
-        resamples: bootstrap resamples behind the interval.
+        resamples: bootstrap resamples for the interval.
         seed: seeds the bootstrap.
     """
     key = next(iter(one.items), None) if one.gold else score.group

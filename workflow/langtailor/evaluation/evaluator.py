@@ -32,7 +32,7 @@ class Evaluator:
     Args:
         model: a sentence-transformers folder.
         teacher: how the teacher is read; clone and student are read the same way.
-        resamples: bootstrap resamples behind each interval.
+        resamples: bootstrap resamples for each interval.
         seed: seeds the bootstrap; the same for all models, so that their figures are paired.
         device: ``cpu`` or ``cuda``.
 
@@ -58,7 +58,7 @@ class Evaluator:
 
     @property
     def made_by(self) -> list[Any]:
-        """What figures depend on beside the texts: the model, how it is read, and the bootstrap; JSON-ready."""
+        """What figures depend on besides the texts: the model, how it is read, and the bootstrap; JSON-ready."""
         return [self.digest, self._teacher.model_dump(mode="json"), self.resamples, self.seed, self._device]
 
     @cached_property
@@ -85,7 +85,7 @@ class Evaluator:
             label: what the progress line says.
             prompt: put before each text: the name of one of the model's prompts, or the prompt itself; ``None`` takes
                 the teacher's.
-            width: keep only so many of the first components.
+            width: keep only this many of the first components.
             similarity: how they will be compared; ``None`` means as the model says.
 
         Returns:
@@ -105,7 +105,7 @@ class Evaluator:
         return self.prepared(encode_texts(self.model, texts, text_before, label), width, similarity)
 
     def text_before(self, prompt: str | None) -> str:
-        """What stands before each text, empty for nothing; for ``prompt`` see :meth:`vectors`."""
+        """The prompt text before each text, empty for none; for ``prompt`` see :meth:`vectors`."""
         return self.prompt if prompt is None else find_prompt(self._info, prompt, "evaluation.tasks")
 
     def prepared(

@@ -1,4 +1,4 @@
-"""Which passages lie near one another: for the teacher, for a model, and on a map that has both."""
+"""Which passages are near one another: for the teacher, for a model, and on a map that has both."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def evaluate_model(
                 failed += 1
         if failed:
             raise LangtailorError(
-                f"{failed} of {len(tasks)} tasks failed; the next run takes over what the others gave"
+                f"{failed} of {len(tasks)} tasks failed; the next run reuses the results of the others"
             )
     _LOG.info("%d tasks, %d of them from the score cache", len(tasks), reused)
 
@@ -79,7 +79,7 @@ def run_task(name: str, task: EvaluationTask, evaluator: Evaluator, inputs: Inpu
         task: the task.
         evaluator: the model.
         inputs: what the task needs.
-        out: the result (kind ``evaluation``), beside which the teacher's vectors are put where the task asks for them.
+        out: the result (kind ``evaluation``); the teacher's vectors are written next to it if the task needs them.
 
     Raises:
         SourceError: a file cannot be used, or there is nothing to evaluate on.

@@ -112,7 +112,8 @@ class VectorTask(EvaluationTask):
     """A task on vectors of texts."""
 
     truncate_dim: Annotated[int, Field(ge=1)] | None = None
-    """Compare only so many of the vectors' first components, as users of a Matryoshka model do; `null` compares all."""
+    """Compare only this many of the vectors' first components, as users of a Matryoshka model do; `null` compares
+    all."""
 
     def encode(
         self,

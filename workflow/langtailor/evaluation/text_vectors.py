@@ -56,7 +56,7 @@ class TextVectors:
         table, manifest = tables.read_table(path, _KIND, _SCHEMA)
         expected = {name: _digest(part) for name, part in texts.items()}
         if manifest.inputs != expected:
-            raise ArtifactError(path, "holds vectors of other texts than the task's files have now")
+            raise ArtifactError(path, "contains vectors of other texts than those now in the task's files")
         dimension = len(table["vector"][0])
         rows = np.array(table["vector"].combine_chunks().flatten()).reshape(-1, dimension)
         ends = np.cumsum([len(part) for part in texts.values()])[:-1]

@@ -27,7 +27,7 @@ class ExportEvaluator(Evaluator):
         made: its format.
         opened: opens it.
         teacher: how the teacher is read; the student is read the same way.
-        resamples: bootstrap resamples behind each interval.
+        resamples: bootstrap resamples for each interval.
         seed: seeds the bootstrap.
     """
 

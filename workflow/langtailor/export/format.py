@@ -45,7 +45,7 @@ class Source:
     corpora: Mapping[str, Path] = field(default_factory=dict)
 
     def training_texts(self, most: int) -> list[str]:
-        """Texts of the training split, at most so many of each language, the languages in turn.
+        """Texts of the training split, at most ``most`` of each language, the languages in turn.
 
         Raises:
             ExportError: there is none.

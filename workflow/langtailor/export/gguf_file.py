@@ -76,16 +76,14 @@ def write_gguf(folder: Path, model: SentenceTransformer, kind: str, out: Path) -
 
 def _refuse(info: ModelInfo, config: Any) -> None:
     if config.model_type not in _FIRST_POSITION:
-        raise ExportError(
-            f"gguf exports hold BERT and XLM-RoBERTa, and this model is of the type {config.model_type!r}"
-        )
+        raise ExportError(f"gguf exports support BERT and XLM-RoBERTa; this model is of the type {config.model_type!r}")
     further = [module for module in info.modules if module not in ("Transformer", "Pooling", "Normalize")]
     if further:
-        raise ExportError(f"llama.cpp has no {further[0]} module behind a BERT, without which this is another model")
+        raise ExportError(f"llama.cpp has no {further[0]} module after a BERT, and without it the vectors would differ")
     if info.pooling not in _POOLINGS:
-        raise ExportError(f"llama.cpp has no pooling {info.pooling!r}; it has those of the mean and of the first token")
+        raise ExportError(f"llama.cpp has no pooling {info.pooling!r}; it supports the mean and the first token")
     if config.hidden_act != "gelu":
-        raise ExportError(f"llama.cpp computes a BERT with gelu, and this model has {config.hidden_act!r}")
+        raise ExportError(f"llama.cpp computes BERT with gelu; this model has {config.hidden_act!r}")
 
 
 def _write_shape(writer: gguf.GGUFWriter, info: ModelInfo, config: Any) -> None:
@@ -110,7 +108,7 @@ def _tensors(info: ModelInfo, config: Any, state: dict[str, Any]) -> Iterator[tu
             continue
         place = names.get_name(name, try_suffixes=(".weight", ".bias"))
         if place is None:
-            raise ExportError(f"llama.cpp's BERT has no place for the tensor {name!r}")
+            raise ExportError(f"llama.cpp's BERT does not support the tensor {name!r}")
         values = tensor.numpy()
         yield place, values[first : first + info.max_length] if place == POSITIONS else values
 
@@ -131,7 +129,7 @@ def _write_tokenizer(writer: gguf.GGUFWriter, spec: dict[str, Any], tokenizer: A
         writer.add_remove_extra_whitespaces(True)
         writer.add_precompiled_charsmap(_charsmap(spec["normalizer"]))
     else:
-        raise ExportError(f"gguf exports hold WordPiece and Unigram tokenizers, and this one is {model['type']}")
+        raise ExportError(f"gguf exports support WordPiece and Unigram tokenizers; this one is {model['type']}")
     writer.add_tokenizer_pre("default")
     writer.add_token_types([_token_type(number, special, tokenizer.unk_token_id) for number in range(len(tokens))])
     for name in _SPECIAL:

@@ -92,7 +92,7 @@ def _llama_cpp() -> Any:
         function = ctypes.CDLL(str(library)).ggml_quantize_chunk
     except (OSError, AttributeError) as error:
         raise ExportError(
-            f"{library.name} does not offer llama.cpp's quantisation (ggml_quantize_chunk); take gguf-q8_0, which needs none"
+            f"{library.name} does not offer llama.cpp's quantisation (ggml_quantize_chunk); use gguf-q8_0 instead"
         ) from error
     function.restype = ctypes.c_size_t
     # type, source, target, first row, rows, width, importance of each column

@@ -66,7 +66,7 @@ def write_graph(model: SentenceTransformer, prompt: str, out: Path) -> None:
             f"the model has {size / 1e9:.1f} GB in float32, more than the 2 GB that an ONNX file can hold"
         )
     if any(getattr(module, "include_prompt", True) is False for module in model.modules()):
-        raise ExportError("the model's pooling leaves out the prompt, which a graph of token ids cannot know")
+        raise ExportError("the model's pooling leaves out the prompt, which a graph cannot recognise in token ids")
     inputs = _inputs(dict(model.preprocess(list(_EXAMPLE), prompt=prompt or None)))
     batch, length = torch.export.Dim("batch"), torch.export.Dim("length")
     _LOG.info("tracing the model")

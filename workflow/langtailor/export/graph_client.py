@@ -14,7 +14,7 @@ from langtailor.export.padding import padding
 
 
 class GraphClient(Client):
-    """A graph behind the package ``tokenizers``; each runtime adds how it runs one."""
+    """A graph with the package ``tokenizers``; each runtime adds how it runs one."""
 
     def __init__(self, file: Path, folder: Path, threads: int) -> None:
         self._tokenizer = padded_tokenizer(folder)

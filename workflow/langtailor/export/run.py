@@ -63,7 +63,7 @@ class Request:
         tasks: evaluation tasks by name; those that need more than vectors are left out.
         inputs: what the tasks read.
         scores: folder of the student's own scores.
-        resamples: bootstrap resamples behind each interval.
+        resamples: bootstrap resamples for each interval.
         seed: seeds the bootstrap.
         threads: of the job.
     """
@@ -86,7 +86,8 @@ def export_student(request: Request, out: Path) -> None:
 
     Args:
         request: what to export.
-        out: the folder (kind ``export``). An export that breaks a bound is kept beside it, with ``.refused`` to its name.
+        out: the folder (kind ``export``). An export that breaks a bound is kept next to it, with ``.refused`` added to
+            its name.
 
     Raises:
         ExportError: the model cannot be exported, or the export is too far from it.
@@ -107,8 +108,8 @@ def export_student(request: Request, out: Path) -> None:
             seal_directory(place, manifest)
     if broken:
         raise ExportError(
-            f"{request.format} is too far from the student: {'; '.join(broken)}. {refused} holds it, with all figures; lower "
-            "the bounds under `export` to accept it, or take another format"
+            f"{request.format} is too far from the student: {'; '.join(broken)}. {refused} has it with all figures; lower "
+            "the bounds under `export` to accept it, or use another format"
         )
 
 
@@ -143,7 +144,7 @@ def write_export(made: Format, source: Source, folder: Path) -> dict[str, Any]:
         folder: the export's, which must not exist.
 
     Returns:
-        What the certificate says beside the figures.
+        What the certificate says besides the figures.
 
     Raises:
         ExportError: the format cannot hold the model.
@@ -211,7 +212,7 @@ def _other_ids(model: SentenceTransformer, client: Client, prompt: str, texts: S
 
 
 def _task(request: Request, made: Format, name: str, evaluator: ExportEvaluator, scratch: Path) -> TaskFigure | None:
-    """A task's main figure beside the student's; nothing where more is asked for than vectors, or the teacher's space."""
+    """A task's main figure with the student's; nothing if the task needs more than vectors, or the teacher's space."""
     task = request.tasks[name]
     needs = task.needs(list(request.inputs.corpora))
     if not task.of_vectors or ((needs.vectors or needs.teacher) and not made.reads_as_student):

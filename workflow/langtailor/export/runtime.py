@@ -1,4 +1,4 @@
-"""An export behind the student's own preprocessing."""
+"""An export with the student's own preprocessing."""
 
 from __future__ import annotations
 

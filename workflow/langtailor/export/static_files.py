@@ -1,4 +1,4 @@
-"""What a static export's folder has beside its table, as sentence-transformers and model2vec both read it."""
+"""What a static export's folder has besides its table, as sentence-transformers and model2vec both read it."""
 
 from __future__ import annotations
 

@@ -137,7 +137,7 @@ class Encoder:
                 ) from None
         # On a CPU this batch was cut before others had lowered the budget.
         self._budget = min(self._budget, max(1, len(rows) * width // 2))
-        _LOG.warning("out of memory: going on with batches of %s tokens", f"{self._budget:,}")
+        _LOG.warning("out of memory: continuing with batches of %s tokens", f"{self._budget:,}")
         torch.cuda.empty_cache()
         half = len(rows) // 2
         return torch.cat([self._run(features, lengths, part) for part in (rows[:half], rows[half:])])

@@ -69,7 +69,7 @@ def load_sentence_transformer(
 
 
 def _warn_of_emulation(dtype: str, device: str) -> None:
-    """Say so where a device would only emulate the precision that the settings ask for."""
+    """Log it if a device would only emulate the precision of the settings."""
     import torch
 
     from langtailor.models.precision import computes_bfloat16

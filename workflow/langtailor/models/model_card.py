@@ -43,5 +43,5 @@ def _is_hub_id(name: str) -> bool:
 
 
 def public_name(model: str) -> str:
-    """A model as cards and reports name it: of a folder, which lies on somebody's machine, its own name alone."""
+    """A model as cards and reports name it: for a folder on somebody's machine, only the folder's name."""
     return Path(model).name if is_local(model) and not model.startswith("package:") else model

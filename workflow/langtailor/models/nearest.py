@@ -12,7 +12,7 @@ from langtailor.models.similarity import Similarity
 #: Vectors that are searched for together: as many as a caller hands over at once.
 QUERIES_AT_ONCE = 256
 _KEYS_AT_ONCE = 65_536
-#: Sets the similarities to keys that shall not be found to minus infinity, in place; given the first key's row, too.
+#: Sets the similarities to excluded keys to minus infinity, in place; also gets the row of the first key.
 Hide = Callable[[NDArray[np.float32], int], None]
 
 

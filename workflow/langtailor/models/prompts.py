@@ -55,7 +55,7 @@ def role_prompt(info: ModelInfo, role: Role) -> str | None:
 
 
 def all_prompts(info: ModelInfo, written: Iterable[str]) -> dict[str, str]:
-    """Prompts that may stand before a text, by name; the model's and those that a configuration writes out.
+    """Prompts that may precede a text, by name: the model's own, and those written out in a configuration.
 
     Empty prompts are left out. One that is written out has its text as its name, unless the model has it, too.
     """

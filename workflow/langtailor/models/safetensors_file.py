@@ -128,7 +128,7 @@ def rewrite_weights(source: Path, target: Path, rows: int, remade: Mapping[str, 
             before = read_tensor(source, tensor.name)
             after = remade[tensor.name](before)
             if after.shape != shapes[tensor.name] or after.dtype != before.dtype:
-                raise ValueError(f"{tensor.name} was made anew as {after.dtype} {tuple(after.shape)}")
+                raise ValueError(f"{tensor.name} was rewritten as {after.dtype} {tuple(after.shape)}")
             # Not `tofile`: on a full disk it does not say why it stopped.
             new.write(after.contiguous().view(torch.uint8).numpy().data)
 

@@ -77,7 +77,7 @@ def embedding_file(folder: Path, name: str) -> Path:
 def _check_vocabulary_tensor(file: Path, tensor: StoredTensor, embedding: bool) -> None:
     if not embedding and not _HEAD.search(tensor.name):
         raise LangtailorError(
-            f"{file}: tensor {tensor.name} has as many rows as there are tokens, but is no output head by its name; its "
+            f"{file}: tensor {tensor.name} has a row per token, but its name is not that of an output head; its "
             "rows may not belong to tokens. Choose another teacher"
         )
     if tensor.dtype not in COMPUTED_IN:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @objective_term
 class Answer(Term):
-    """InfoNCE of a query's answer among its candidates, and of a document's query; of `retrieval` alone."""
+    """InfoNCE of a query's answer among its candidates, and of a document's query; only in `retrieval`."""
 
     name = "answer"
     ranks_candidates = True

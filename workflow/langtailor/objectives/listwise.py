@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @objective_term
 class Listwise(Term):
-    """Kullback-Leibler divergence of the student's scores of the candidates from the teacher's; of `retrieval` alone."""
+    """Kullback-Leibler divergence of the student's scores of the candidates from the teacher's; only in `retrieval`."""
 
     name = "listwise"
     ranks_candidates = True

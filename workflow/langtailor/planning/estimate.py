@@ -135,7 +135,7 @@ def explain(work: Work, rate: float | None, workers: int, price: float | None) -
         f"{clock(seconds)} on {workers} at a time with {pace:,.0f} tokens/s each, {100 * apart:.1f} % over an even split"
     )
     if price is not None:
-        lines.append(f"costs {price * workers * seconds / 3_600:,.2f} at {price:,.2f} an hour for each")
+        lines.append(f"costs {price * workers * seconds / 3_600:,.2f} at {price:,.2f} per hour and worker")
     return lines
 
 
@@ -146,7 +146,7 @@ def _vectors(settings: Settings, job: Job) -> Path:
 def _rate(settings: Settings, job: Job) -> list[float]:
     """Tokens per second of a finished job, if it was timed: loading the teacher counts, too.
 
-    Where vectors are taken over, a job's time says nothing of the teacher.
+    If published vectors are used, a job's time says nothing about the teacher.
     """
     if settings.vectors.source is not None:
         return []
@@ -162,7 +162,7 @@ def _rate(settings: Settings, job: Job) -> list[float]:
 def _positive(text: str) -> float:
     value = float(text)
     if not value > 0:
-        raise argparse.ArgumentTypeError(f"{text} is not more than 0")
+        raise argparse.ArgumentTypeError(f"{text} must be more than 0")
     return value
 
 

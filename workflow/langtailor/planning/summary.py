@@ -1,4 +1,4 @@
-"""What a run says at its end: the main figure of each task for each step of each variant, and where to look."""
+"""What a run prints at its end: the main figure of each task for each step of each variant, and the paths."""
 
 from __future__ import annotations
 

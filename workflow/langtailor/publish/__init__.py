@@ -1,1 +1,1 @@
-"""Stage: student and teacher vectors on the Hub, where that is asked for."""
+"""Stage: student and teacher vectors on the Hub, for the target ``publish``."""

@@ -53,7 +53,7 @@ def principal_components(stores: Iterable[VectorStore], dimensions: int) -> tupl
             product = vectors.T @ vectors
             moments = product if moments is None else moments + product
     if moments is None:
-        raise ConfigError("corpus.quotas.train", "there is no passage from which `student.dimensions` could be chosen")
+        raise ConfigError("corpus.quotas.train", "there is no passage to compute `student.dimensions` from")
     if dimensions >= len(moments):
         raise ConfigError("student.dimensions", f"found {dimensions}, but the teacher's vectors have {len(moments)}")
     values, vectors = np.linalg.eigh(moments)

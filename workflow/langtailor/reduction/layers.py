@@ -24,7 +24,7 @@ def chosen_layers(settings: StudentSettings, count: int) -> list[int]:
     """The layers that the settings name, of a model that has ``count``; ascending.
 
     Raises:
-        ConfigError: the model has no such layer, or not so many.
+        ConfigError: the model has no such layer, or fewer layers.
     """
     asked = settings.layers
     if asked is None:
@@ -52,7 +52,7 @@ def layer_count(config: Mapping[str, Any], place: Path) -> int:
     for key in _COUNTS:
         if isinstance(text.get(key), int):
             return int(text[key])
-    raise LangtailorError(f"{place}: says nowhere how many layers the model has; `student.layers` has to be null")
+    raise LangtailorError(f"{place}: does not say how many layers the model has; `student.layers` must be null")
 
 
 def reduced_config(config: Mapping[str, Any], layers: Sequence[int], types: Sequence[str] | None) -> dict[str, Any]:
@@ -85,7 +85,7 @@ def reduced_names(folder: Path, layers: Sequence[int], count: int) -> dict[str, 
         count: the number of layers that there are.
 
     Raises:
-        ConfigError: a layer has other tensors than that in whose place it would come.
+        ConfigError: a layer's tensors differ from those of the layer that it would replace.
         LangtailorError: the tensors are not numbered by layer.
     """
     tensors = [tensor for file in weight_files(folder) for tensor in stored_tensors(file)]
@@ -111,7 +111,7 @@ def _stack(folder: Path, matches: Iterable[re.Match[str]], count: int) -> str:
     if len(stacks) != 1:
         raise LangtailorError(
             f"{folder}: expected the tensors of {count} numbered layers, found {stacks or sorted(numbers) or 'none'}; "
-            "`student.layers` has to be null"
+            "`student.layers` must be null"
         )
     return stacks[0]
 
@@ -130,6 +130,6 @@ def _check_alike(layers: Sequence[int], parts: Sequence[Mapping[str, tuple[int, 
         if differing := sorted({name for name, _ in parts[layer].items() ^ parts[place].items()}):
             raise ConfigError(
                 "student.layers",
-                f"layer {layer} would come in the place of layer {place}, which differs in {', '.join(differing)}; "
+                f"layer {layer} would replace layer {place}, which differs in {', '.join(differing)}; "
                 f"keep layer {place}",
             )

@@ -131,4 +131,4 @@ def _accept(folder: Path, trusted: TeacherSettings, facts: Mapping[str, Any]) ->
     try:
         accept_teacher(folder, trusted)
     except ConfigError as error:
-        raise ConfigError("student.layers", f"the layers {facts['layers']} make no model: {error}") from error
+        raise ConfigError("student.layers", f"the layers {facts['layers']} do not form a model: {error}") from error

@@ -23,7 +23,7 @@ class Answer:
     """What a reader wants to know first.
 
     Attributes:
-        what: what the variant is, how much smaller and faster, what it keeps of each task; goes on after its name.
+        what: what the variant is, how much smaller and faster, what it keeps of each task; follows its name.
         lost: whether a kept language or a task lost significantly.
         any_lost: whether one did.
     """
@@ -44,7 +44,7 @@ class Tailored:
         new_tokens: tokens of the student that the teacher does not have.
         reduction: what the student has less of, as the manifest of the reduced clone says; empty where it has no less.
         trained: whether the student was trained.
-        words: tokens a word of the target languages, those of teacher and student.
+        words: tokens per word of the target languages, those of teacher and student.
     """
 
     teacher_name: str
@@ -77,7 +77,7 @@ def _origin(about: Tailored) -> str:
 
 
 def _reductions(about: Tailored) -> list[str]:
-    """What the student has less of beside tokens."""
+    """What the student has fewer of besides tokens."""
     parts = []
     layers = about.reduction.get("layers")
     if layers is not None and len(layers) < about.reduction["teacher_layers"]:
@@ -91,10 +91,10 @@ def _costs(about: Tailored, comparisons: Sequence[Comparison]) -> str:
     old, new = about.teacher.parameters, about.student.parameters
     costs = [f"has {new / old:.0%} of the parameters ({millions(new)} of {millions(old)})".replace("%", " %")]
     speeds = [row for row in main_rows(comparisons) if row.metric == SPEED]
-    costs += [f"encodes {_times(row):.1f} times as many passages a second" for row in speeds[:1]]
+    costs += [f"encodes {_times(row):.1f} times as many passages per second" for row in speeds[:1]]
     for lang, (before, after) in about.words.items():
         if before and after:
-            costs.append(f"reads a word of {lang} in {after:.2f} tokens instead of {before:.2f}")
+            costs.append(f"needs {after:.2f} tokens per word in {lang} instead of {before:.2f}")
     return f"It {_listed(costs)}."
 
 
@@ -103,7 +103,7 @@ def _times(row: Comparison) -> float:
 
 
 def _kept(comparisons: Sequence[Comparison]) -> str:
-    """What each task's main figure retains, and of those of which that says nothing, where it went."""
+    """What each task's main figure retains; if that share says nothing, the figures before and after."""
     rows = [row for row in main_rows(comparisons) if row.metric not in (FERTILITY, SPEED)]
     shares = {row.task: share for row in rows if (share := retained(row)) is not None}
     moved = [row for row in rows if row.task not in shares]
@@ -151,7 +151,7 @@ def _lost(comparisons: Sequence[Comparison]) -> str:
 def _nothing_lost(comparisons: Sequence[Comparison]) -> str:
     if any(row.student in row.to_teacher and not _is_reference(row) for row in comparisons):
         return "No kept language and no task lost more than noise."
-    return "No task was run whose differences to the teacher can be told from noise."
+    return "No task was run whose differences to the teacher can be distinguished from noise."
 
 
 def _farthest(comparisons: Sequence[Comparison]) -> str:

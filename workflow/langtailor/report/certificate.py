@@ -10,10 +10,10 @@ from langtailor.report.formats import percent, two_decimals
 
 TOKEN_COLUMNS = (
     "coverage by kept tokens",
-    "tokens a word: teacher",
+    "tokens per word: teacher",
     "pruned only",
     "student",
-    "characters a token: teacher",
+    "characters per token: teacher",
     "student",
     "passages whose tokens were all kept",
     "of these segmented identically",
@@ -51,7 +51,7 @@ def fertility_plot(certificate: Mapping[str, Any]) -> str:
     series = {
         label: [facts["tokens_per_word"][key] for facts in languages.values()] for key, label in _TOKENIZERS.items()
     }
-    return plots.dots(list(languages), series, "tokens a word")
+    return plots.dots(list(languages), series, "tokens per word")
 
 
 def check_rows(certificate: Mapping[str, Any]) -> list[dict[str, str]]:

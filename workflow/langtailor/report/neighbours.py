@@ -1,4 +1,4 @@
-"""Section of the page: what lies near what, for the teacher and for the student."""
+"""Section of the page: nearest neighbours, for the teacher and for the student."""
 
 from __future__ import annotations
 

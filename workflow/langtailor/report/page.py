@@ -1,4 +1,4 @@
-"""Gather what a run left behind and write it as one self-contained HTML page."""
+"""Gather the results of a run and write them as one self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def gather_page(
     comparisons: Mapping[str, Sequence[Comparison]],
     prompt: str | None,
 ) -> Page:
-    """Read what a run left behind.
+    """Read the results of a run.
 
     Args:
         root: the run's folder.

@@ -167,7 +167,7 @@ def panels(
 
 
 def inline(svg: str, name: str, key: str) -> Markup:
-    """A plot as the page holds it: with a name for who cannot see it, and ids that no other plot has.
+    """A plot as the page holds it: with a name for users who cannot see it, and ids that no other plot has.
 
     Args:
         svg: an ``<svg>`` element of this module.

@@ -76,7 +76,7 @@ def write_provenance(root: Path, config: Mapping[str, Any], out: Path) -> None:
             "machine": machine(),
         },
     )
-    _LOG.info("%s says what made the run", out)
+    _LOG.info("%s records what made the run", out)
 
 
 def machine() -> dict[str, Any]:

@@ -65,7 +65,7 @@ def model_folders(root: Path, models: Mapping[str, str]) -> dict[str, Path]:
 
 
 def clone_name(models: Mapping[str, str]) -> str:
-    """The variant under whose name a variant's vocabulary, tokenizer and clone lie; ``models`` as above."""
+    """The variant under whose name a variant's vocabulary, tokenizer and clone are stored; ``models`` as above."""
     return models.get("grafted", models["cut"]).partition("/")[0]
 
 
@@ -76,7 +76,7 @@ def step_table(
     targets: Sequence[str],
     exports: Mapping[str, Path],
 ) -> StepTable:
-    """Tokens, parameters, bytes, tokens a word of the target languages and the main figure of each task, by step.
+    """Tokens, parameters, bytes, tokens per word of the target languages and the main figure of each task, by step.
 
     Args:
         root: the run's folder.
@@ -87,7 +87,7 @@ def step_table(
     """
     tasks = [row for row in main_rows(comparisons) if row.metric != FERTILITY]
     labels = ["tokens", "parameters", "of these, token embeddings", "weights"]
-    labels += [f"tokens a word, {lang}" for lang in targets]
+    labels += [f"tokens per word, {lang}" for lang in targets]
     labels += [f"{row.task}: {row.metric}" for row in tasks]
     columns = {}
     for step, folder in model_folders(root, models).items():

@@ -74,7 +74,7 @@ def sweep(variants: Sequence[Variant], targets: Sequence[str], tolerance: float)
     tasks, speed = _retained_tasks(variants), _speed_task(variants[0])
     languages = [lang for lang in targets if all(lang in variant.fertility for variant in variants)]
     compared = [*tasks, *([speed] if speed else [])]
-    columns = ["tokens", "parameters", *(f"tokens a word, {lang}" for lang in languages), *compared]
+    columns = ["tokens", "parameters", *(f"tokens per word, {lang}" for lang in languages), *compared]
     shares = {variant.name: [retained(variant.main[task]) or 0.0 for task in tasks] for variant in variants}
     front = _front(variants, shares) if tasks else set()
     rows = [
@@ -115,7 +115,7 @@ def _front(variants: Sequence[Variant], shares: Mapping[str, Sequence[float]]) -
 
 
 def _retained_tasks(variants: Sequence[Variant]) -> list[str]:
-    """Tasks of which all variants retain a share, but for speed."""
+    """Tasks with a retained share for all variants, except speed."""
     return [
         task
         for task, row in variants[0].main.items()

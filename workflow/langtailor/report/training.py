@@ -52,7 +52,7 @@ def training_plots(records: Sequence[Record], facts: Mapping[str, Any]) -> list[
         f"{facts['steps']:,} of {facts['planned_steps']:,} steps; the weights of step {facts['kept_step']:,} were kept"
     )
     if facts.get("interpolation", 1) < 1:
-        kept += f", and the student lies {percent(facts['interpolation'])} of the way to them from the model before"
+        kept += f", and the student is {percent(facts['interpolation'])} of the way from the model before to them"
     drawn = [Plot(plots.curves(loss, "step", "loss"), f"Loss. {kept}.")]
     if cosines := _cosine_curves(validations):
         caption = "Mean cosine to the teacher on the validation split."

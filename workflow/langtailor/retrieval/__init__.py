@@ -1,1 +1,1 @@
-"""Retrieval: queries and the documents that answer them, and which others each shall be told from."""
+"""Retrieval: queries, the documents that answer them, and the hard negatives of each."""

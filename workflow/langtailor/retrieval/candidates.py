@@ -1,4 +1,4 @@
-"""Which documents a query is told from, and which queries a document: the most similar ones by the teacher's stored vectors.
+"""Candidates to rank for each query and each document: the most similar ones by the teacher's stored vectors.
 
 No model is loaded. The search is exact, in blocks. Others that are nearly as similar as the right one may be right, too, and
 are left out by the threshold of NV-Retriever (Moreira et al. 2024, arXiv 2407.15831, "TopK-PercPos").
@@ -160,5 +160,5 @@ def _write(path: Path, texts: Path, lists: Sequence[Sequence[int]], manifest: Ma
     table = read_corpus(texts, columns=["id", "split"])
     columns: list[Any] = [table["id"].to_pylist(), table["split"].to_pylist(), lists]
     wrong = sum(len(candidates) - 1 for candidates in lists)
-    _LOG.info("%s: %.1f others a text", path.stem, wrong / max(1, len(lists)))
+    _LOG.info("%s: %.1f other candidates per text", path.stem, wrong / max(1, len(lists)))
     write_table(path, pa.table(columns, schema=CANDIDATES), manifest)

@@ -102,7 +102,7 @@ def made_pairs(corpus: Path, most: int, seed: int) -> Pairs:
     )
     pairs = grouped(row for row, _ in zip(parts, range(most), strict=False))
     if not pairs.queries:
-        raise SourceError(f"{corpus}: no passage is long enough to make a query of a part of it")
+        raise SourceError(f"{corpus}: no passage is long enough to make a query from a part of it")
     return pairs
 
 

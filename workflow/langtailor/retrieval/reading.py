@@ -1,4 +1,4 @@
-"""How a model reads queries and how documents, behind the prompt of each, and in which shards their vectors are."""
+"""How a model reads queries and documents, each with its prompt, and in which shards their vectors are."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ class _Kept:
 def write_texts(
     pairs: Pairs, lang: str, held_out: Iterable[str], settings: QuerySettings, seed: int, out: Mapping[str, Path]
 ) -> None:
-    """Clean queries and documents, leave out what evaluations ask or what stands twice, and draw the splits.
+    """Clean queries and documents, drop texts of evaluations and repeated texts, and draw the splits.
 
     Args:
         pairs: as their source has them.

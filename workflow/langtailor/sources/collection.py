@@ -72,12 +72,12 @@ def read_beir(corpus: Path, queries: Path, qrels: Path) -> Collection:
     the other files do not have.
 
     Args:
-        corpus: JSON Lines with ``_id``, ``text`` and perhaps ``title``.
+        corpus: JSON Lines with ``_id``, ``text`` and optionally ``title``.
         queries: JSON Lines with ``_id`` and ``text``.
         qrels: TSV with ``query-id``, ``corpus-id`` and ``score``.
 
     Raises:
-        SourceError: a file cannot be read, a value is missing, an id stands twice, or nothing is judged relevant.
+        SourceError: a file cannot be read, a value is missing, an id appears twice, or nothing is judged relevant.
     """
     documents, asked = _texts(corpus, may_be_blank=True), _texts(queries)
     rows = {name: row for row, name in enumerate(documents)}
@@ -92,7 +92,7 @@ def read_beir(corpus: Path, queries: Path, qrels: Path) -> Collection:
             relevant.setdefault(query, {})[rows[document]] = gain
     if unknown:
         _LOG.warning(
-            "%d of %d judgements are left out, as the other files have no such query or document; the first is %s",
+            "%d of %d judgements are left out, because the other files have no such query or document; the first is %s",
             len(unknown),
             len(judged),
             unknown[0],
@@ -108,7 +108,7 @@ def read_beir(corpus: Path, queries: Path, qrels: Path) -> Collection:
 
 
 def _texts(path: Path, *, may_be_blank: bool = False) -> dict[str, str]:
-    """Texts by ``_id``; a title, where a line has one, stands before its text."""
+    """Texts by ``_id``; if a line has a title, it precedes the text."""
     table = read_table(path, ("_id", "text"), optional=("title",))
     texts: dict[str, str] = {}
     ids, bodies, titles = table.texts("_id"), table.texts("text", may_be_blank=may_be_blank), table.columns["title"]
@@ -120,7 +120,7 @@ def _texts(path: Path, *, may_be_blank: bool = False) -> dict[str, str]:
 
 
 def read_squad(files: Mapping[str, Path]) -> Collection:
-    """Read files laid out as SQuAD's: each question is a query that the paragraph around it answers.
+    """Read files in the layout of SQuAD: each question is a query that the paragraph around it answers.
 
     Paragraphs with the same text are one document. A question that its paragraph does not answer (``is_impossible``, of
     SQuAD 2.0) is no query. Of several files only the questions that all of them have, by ``id``, are asked, so that all
@@ -140,7 +140,7 @@ def read_squad(files: Mapping[str, Path]) -> Collection:
     for lang, file in read.items():
         if left := len(file.questions) - len(asked):
             _LOG.warning(
-                "%s: %d of %d questions are left out, as another file lacks them",
+                "%s: %d of %d questions are left out, because another file lacks them",
                 files[lang],
                 left,
                 len(file.questions),
@@ -183,7 +183,7 @@ def _squad_paragraphs(path: Path) -> Sequence[_Paragraph]:
         first = error.errors(include_url=False)[0]
         place = ".".join(map(str, first["loc"]))
         raise SourceError(
-            f"{path}: is not laid out as SQuAD's files: {f'{place}: ' if place else ''}{first['msg']}"
+            f"{path}: does not have the layout of SQuAD: {f'{place}: ' if place else ''}{first['msg']}"
         ) from error
     return [paragraph for article in articles for paragraph in article.paragraphs]
 
@@ -197,7 +197,7 @@ def _text(value: str) -> str:
 
 
 class _Part(BaseModel):
-    """A part of a SQuAD file, of which further keys are ignored."""
+    """A part of a SQuAD file; further keys are ignored."""
 
     model_config = ConfigDict(strict=True)
 

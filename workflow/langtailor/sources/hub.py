@@ -83,13 +83,13 @@ def download(snapshot: Snapshot, names: Iterable[str], folder: Path, patience: P
                 path.unlink()
                 raise HubError(
                     f"{repository.page}: the content of {name} does not match the hash that the Hub records for commit "
-                    f"{repository.revision}. It was deleted; run again, and if this comes back, something between here "
+                    f"{repository.revision}. It was deleted; run again. If this recurs, something between here "
                     "and the Hub (a proxy, a mirror) changes files"
                 )
 
 
 def download_file(repo: str, name: str, revision: str, work: Path, patience: Patience = PATIENCE) -> Path:
-    """Bring one file of a model under ``work`` and return where it lies.
+    """Download one file of a model under ``work`` and return its path.
 
     Args:
         repo: ``owner/name``.

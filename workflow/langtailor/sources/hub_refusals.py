@@ -84,7 +84,7 @@ def _refused(repository: Repository, response: httpx2.Response, message: str) ->
     writes = request.method not in ("GET", "HEAD")
     if status == httpx2.codes.FORBIDDEN and writes and "authorization" in request.headers:
         return (
-            f"the token in HF_TOKEN may not write to {repository.page} (403{message}). Allow it to at "
+            f"the token in HF_TOKEN may not write to {repository.page} (403{message}). Allow that at "
             f"{constants.ENDPOINT}/settings/tokens, or name a repository whose owner the account is or belongs to"
         )
     if status == httpx2.codes.FORBIDDEN:
@@ -112,8 +112,8 @@ def explain(repository: Repository, error: Exception) -> str:
     if isinstance(error, OfflineModeIsEnabled):
         return f"{repository.page} is needed, but HF_HUB_OFFLINE is set; unset it, or name a local folder instead"
     if isinstance(error, HFValidationError):
-        return f"{repository.name!r} is no repository name of the Hub, which is written owner/name"
-    return f"{repository.page}: the transfer broke off: {reason(error)}. Run again: what was transferred is kept"
+        return f"{repository.name!r} is not a repository name of the Hub, which has the form owner/name"
+    return f"{repository.page}: the transfer was interrupted: {reason(error)}. Run again: what was transferred is kept"
 
 
 def reason(error: Exception) -> str:

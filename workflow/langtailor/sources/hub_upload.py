@@ -119,7 +119,7 @@ def _existing(target: Target, patience: Patience) -> Snapshot | None:
         return None
     if target.private and not is_private:
         raise HubError(
-            f"{target.repository.page} is there and public, but `publish.private` is true: make it private on its page, "
+            f"{target.repository.page} exists and is public, but `publish.private` is true: make it private on its page, "
             "set `publish.private: false`, or name another repository"
         )
     return find_snapshot(target.name, target.kind, _BRANCH, patience)
@@ -134,7 +134,7 @@ def _create(target: Target, patience: Patience) -> Snapshot:
     except NoRepositoryError:
         pass
     else:
-        raise HubError(f"{target.name} is a {other} on the Hub, and a {target.kind} is to be published; name another")
+        raise HubError(f"{target.name} is a {other} on the Hub, but a {target.kind} is to be published; name another")
     with hub_session(target.repository, patience):
         HfApi().create_repo(target.name, repo_type=target.kind, private=target.private)
     _LOG.info("made the %s %s repository %s", "private" if target.private else "public", target.kind, target.name)
@@ -186,7 +186,7 @@ def _upload_session(repository: Repository, patience: Patience) -> Iterator[None
             raise cause from error
         said = reason(cause if isinstance(cause, Exception) else error)
         raise HubError(
-            f"{repository.page}: the upload broke off: {said}. Run again: files that arrived are not sent again, and "
+            f"{repository.page}: the upload was interrupted: {said}. Run again: files that arrived are not sent again, and "
             "nothing was committed"
         ) from error
     finally:

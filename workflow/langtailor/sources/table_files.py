@@ -37,7 +37,7 @@ class Table:
         return len(self.numbers)
 
     def place(self, row: int) -> str:
-        """Where a row stands, for messages."""
+        """The place of a row, for messages."""
         return f"{self.source}: {self.unit} {self.numbers[row]}"
 
     def texts(self, column: Column, *, may_be_blank: bool = False) -> list[str]:

@@ -63,7 +63,7 @@ def atomic_directory(path: Path, manifest: Manifest | None = None) -> Iterator[P
     """Yield an empty temporary folder beside ``path``; on success seal, flush and rename it.
 
     Args:
-        path: where the folder shall appear; an older one there is replaced.
+        path: where the folder is created; an older one there is replaced.
         manifest: if given, ``manifest.json`` with the checksum of every file is added. A body that
             learns its facts on the way writes its own with :func:`seal_directory` instead.
     """

@@ -1,6 +1,7 @@
 """Files and folders that appear under their names only once they are complete.
 
-They are written beside their place, flushed to disk and renamed. What a killed job left beside it goes with the next attempt.
+They are written to a temporary name next to their place, flushed to disk and renamed. What a killed job left is removed
+by the next attempt.
 """
 
 from __future__ import annotations
@@ -42,14 +43,14 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def scratch_directory(path: Path) -> Iterator[Path]:
-    """Yield an empty temporary folder beside ``path``, for what is written on the way to it; it goes with the context."""
+    """Yield an empty temporary folder next to ``path``, for intermediate files; it is removed with the context."""
     with directory_beside(path, "scratch.") as temporary:
         yield temporary
 
 
 @contextmanager
 def directory_beside(path: Path, what: str = "") -> Iterator[Path]:
-    """Yield an empty temporary folder beside ``path``, which goes with the context unless it was renamed."""
+    """Yield an empty temporary folder next to ``path``, which is removed with the context unless it was renamed."""
     with _room_for(path, what):
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.{what}", suffix=_UNFINISHED, dir=path.parent))
         try:
@@ -63,7 +64,7 @@ def directory_beside(path: Path, what: str = "") -> Iterator[Path]:
 
 @contextmanager
 def _room_for(path: Path, what: str = "") -> Iterator[None]:
-    """Make the folder that ``path`` stands in, without what a killed job left there, and name ``path`` on a full disk."""
+    """Make the folder of ``path``, remove what a killed job left there, and name ``path`` if the disk is full."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         for unfinished in path.parent.glob(f".{glob.escape(path.name)}.{what}{_RANDOM}{_UNFINISHED}"):

@@ -1,6 +1,6 @@
 """Checksum files: what a job wrote, and since when it has been so.
 
-A checksum file, small and hidden, lies beside each artifact. A file can be whole and still be another language's or
+A small hidden checksum file is next to each artifact. A file can be whole and still be another language's or
 another run's; the checksum file says which content its job wrote there. Its time says since when, so that an artifact
 that was rebuilt as it was does not make anything run again.
 """

@@ -1,4 +1,4 @@
-"""Digest of the code that an output stands on, so that editing it reruns what it shapes and nothing else.
+"""Digest of the code that an output depends on, so that editing it reruns what it shapes and nothing else.
 
 Each rule carries as a parameter the digest of its script and of every definition of the package that the script
 reaches: what it names, what that names, and so on. The digest is a set of the digests of these definitions
@@ -57,7 +57,7 @@ def module_digest(name: str) -> str:
 
 @dataclass(frozen=True)
 class _Place:
-    """A definition and the file in which it stands."""
+    """A definition and its file."""
 
     path: Path
     definition: Definition

@@ -1,4 +1,4 @@
-"""Plain JSON files: those of model folders and of our own folders that have a manifest beside them."""
+"""Plain JSON files: those of model folders and of our own folders that have a manifest next to them."""
 
 from __future__ import annotations
 

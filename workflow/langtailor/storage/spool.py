@@ -40,12 +40,12 @@ class Spool:
 
 @contextmanager
 def spooled(rows: Iterable[Row], schema: pa.Schema, beside: Path) -> Iterator[Spool]:
-    """Write rows to a temporary file and map it into memory; the file goes with the context.
+    """Write rows to a temporary file and map it into memory; the file is removed with the context.
 
     Args:
         rows: one value a column of ``schema``.
         schema: columns of strings.
-        beside: what the rows are for; the temporary file stands in its folder, where there is room for them.
+        beside: what the rows are for; the temporary file is in its folder, which has room for them.
     """
     with scratch_directory(beside) as temporary:
         path = temporary / "rows.arrow"

@@ -3,7 +3,7 @@
 Each table carries its :class:`~langtailor.storage.artifacts.Manifest` in the schema metadata under
 ``langtailor`` and its digest under ``langtailor.sha256``. Parquet pages are written with checksums
 (https://parquet.apache.org/docs/file-format/data-pages/checksumming/), which reading verifies.
-The schemas of all tables of the pipeline stand here, side by side.
+This module holds the schemas of all tables of the pipeline.
 """
 
 from __future__ import annotations

@@ -92,7 +92,7 @@ class CardFacts:
 
     @property
     def configuration(self) -> dict[str, Any]:
-        """All settings that shape the student. Of a path on this machine the last part stands, which is what others can use."""
+        """All settings that shape the student; of a path on this machine, only the last part."""
         teacher = {**self.teacher, "model": public_name(self.teacher["model"])}
         queries = {"queries": self.queries} if self.for_retrieval else {}
         named: dict[str, Any] = without_folders({"teacher": teacher, "corpus": self.corpus, **queries, **self.settings})

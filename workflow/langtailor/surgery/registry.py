@@ -42,7 +42,7 @@ def load_family(model_dir: Path) -> Family:
     files = sentencepiece_files(model_dir)
     if WordPieceFamily.recognises(spec):
         for name in files:
-            _LOG.warning("%s is left out: it belongs to another tokenizer than tokenizer.json, a WordPiece", name)
+            _LOG.warning("%s is left out: it does not belong to tokenizer.json, which is a WordPiece", name)
         return WordPieceFamily.from_spec(spec, config, vocab_file=(model_dir / "vocab.txt").is_file())
     if UnigramFamily.recognises(spec):
         return UnigramFamily.from_spec(spec, config, files)

@@ -90,7 +90,7 @@ def sentencepiece_files(folder: Path) -> dict[str, bytes]:
             read_pieces(data)
         except ValueError as error:
             raise UnsupportedTokenizerError(
-                f"{name}: {error}. Repair the file, or take it out of the teacher's folder: tokenizer.json is enough"
+                f"{name}: {error}. Repair the file, or remove it from the teacher's folder: tokenizer.json is enough"
             ) from error
     return files
 

@@ -83,7 +83,7 @@ def tokens_by_id(vocab: Mapping[str, int], spec: Mapping[str, Any]) -> list[str 
         if ids.setdefault(content, entry["id"]) != entry["id"]:
             raise UnsupportedTokenizerError(
                 f"tokenizer.json: added token {content!r} has id {entry['id']} in `added_tokens` and {vocab[content]} "
-                "in `model.vocab`. The two must agree: repair the teacher's tokenizer.json"
+                "in `model.vocab`. They must agree: repair the teacher's tokenizer.json"
             )
     tokens: list[str | None] = [None] * (max(ids.values(), default=-1) + 1)
     for token, token_id in ids.items():

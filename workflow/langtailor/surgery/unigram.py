@@ -106,7 +106,7 @@ class UnigramFamily(WordwiseFamily):
             )
         if space_mark(spec) == " ":
             raise UnsupportedTokenizerError(
-                "tokenizer.json: Unigram that leaves spaces as they are is not supported; SentencePiece's mark is `▁` "
+                "tokenizer.json: Unigram without a mark for spaces is not supported; SentencePiece's mark is `▁` "
                 "(a Metaspace pre-tokenizer). Choose another teacher"
             )
         if model.get("byte_fallback") and not vocab.issuperset(BYTE_TOKENS):

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 Vectors = NDArray[np.float32]
 T = TypeVar("T")
-#: Two texts of which one needs a good deal of padding beside the other.
+#: Two texts, one of which needs much padding in a batch with the other.
 _TEXTS = (
     "The ferry leaves at eight.",
     "Nobody remembers who planted the walnut tree in the courtyard, but every autumn the children of the whole street "
@@ -118,9 +118,9 @@ def _reload_transformer(model: SentenceTransformer, folder: Path, settings: Teac
 
 
 def _check_tensors(model: SentenceTransformer, loading: Mapping[str, Any], refusal: _Refusal) -> None:
-    """Refuse a transformer of which the files have not all tensors, or one of another shape."""
+    """Refuse a transformer whose files lack a tensor, or have one of another shape."""
     for name, stored, expected in sorted(loading["mismatched_keys"]):
-        raise refusal(f"has the tensor {name} of shape {tuple(stored)}; its config.json asks for {tuple(expected)}")
+        raise refusal(f"has the tensor {name} of shape {tuple(stored)}; its config.json requires {tuple(expected)}")
     needed = _needed(model, loading["missing_keys"])
     if needed:
         others = sorted(loading["unexpected_keys"])
@@ -182,9 +182,13 @@ def _check_vectors(model: SentenceTransformer, first: Vectors, dimension: int, r
     if together.shape[1] != dimension:
         raise refusal(f"gives vectors of {together.shape[1]} numbers, but its modules state {dimension}")
     if (cosine := _least_cosine(first, together)) < _AGREEMENT:
-        raise refusal(f"gives other vectors at each load (cosine {cosine:.2f}): part of it is initialised at random")
+        raise refusal(
+            f"gives different vectors at each load (cosine {cosine:.2f}): part of it is initialised at random"
+        )
     if (cosine := _least_cosine(alone, together)) < _AGREEMENT:
-        raise refusal(f"gives a text another vector beside a longer one (cosine {cosine:.2f}): it reads the padding")
+        raise refusal(
+            f"gives a text another vector in a batch with a longer one (cosine {cosine:.2f}): it reads the padding"
+        )
 
 
 def _encode(model: SentenceTransformer, texts: Collection[str]) -> Vectors:

@@ -59,7 +59,7 @@ def _merge(folder: Path, base: Path, settings: TeacherSettings) -> None:
 def _unmerged(model: str, base: str, reason: str) -> ConfigError:
     return ConfigError(
         "teacher.model",
-        f"{model!r} is an adapter of {base!r}; merge it first, where both are at hand: load it with "
+        f"{model!r} is an adapter of {base!r}; merge it first, on a machine that has both: load it with "
         "SentenceTransformer, replace its transformer by `merge_and_unload()` of that, save it with save_pretrained, and "
         f"give that folder ({reason})",
     )

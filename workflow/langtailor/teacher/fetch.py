@@ -37,7 +37,7 @@ _KEY = "teacher.model"
 #: Weights in formats that are never read: pickle, or other runtimes.
 _NOT_WEIGHTS = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack", "*.onnx", "*.gguf", "*.ot", "*.tflite")
 _NOT_FOLDERS = frozenset({"onnx", "openvino", "coreml", "__pycache__", "eval", "runs"})
-#: What training and evaluation left beside a model, and what langtailor writes beside a clone.
+#: What training and evaluation left next to a model, and what langtailor writes next to a clone.
 _NOT_MODEL = (
     "data_config.json",
     "training.jsonl",
@@ -61,7 +61,7 @@ def fetch_teacher(settings: TeacherSettings, out: Path) -> None:
 
     Args:
         settings: ``model``, ``revision`` and ``trust_remote_code`` are used.
-        out: where the folder shall appear.
+        out: where the folder is created.
 
     Raises:
         ConfigError: the model cannot be found, or its folder is none of sentence-transformers with safetensors weights.
@@ -133,7 +133,7 @@ def _fetch_into(folder: Path, settings: TeacherSettings, downloads: Path) -> str
 def _refuse_bare_folder(model: str) -> None:
     """Refuse a folder that is named as if it were a model of the Hub."""
     if not is_local(model) and Path(model).is_dir():
-        raise ConfigError(_KEY, f"{model} is a folder here: write ./{model} (a name without ./ is one of the Hub)")
+        raise ConfigError(_KEY, f"{model} is a folder here: write ./{model} (a name without ./ is a Hub id)")
 
 
 def _local_folder(model: str) -> Path:
@@ -195,14 +195,14 @@ def _needed(present: Iterable[str], model: str) -> list[str]:
             "SentenceTransformer, which adds mean pooling, save it with save_pretrained, and give that folder",
         )
     if "tokenizer.json" not in taken:
-        raise ConfigError(_KEY, f"{model!r} has no tokenizer.json beside modules.json: a fast tokenizer is needed")
+        raise ConfigError(_KEY, f"{model!r} has no tokenizer.json next to modules.json: a fast tokenizer is needed")
     safe = {PurePosixPath(name).parent for name in taken if name.endswith(".safetensors")}
     pickled = [name for name in names if fnmatchcase(PurePosixPath(name).name, _PICKLED)]
     if unsafe := [name for name in pickled if PurePosixPath(name).parent not in safe]:
         raise ConfigError(
             _KEY,
-            f"{model!r} has {unsafe[0]} but no safetensors weights beside it. Pickled weights can run code and are "
-            "never loaded: take a revision with safetensors, or convert the model where you trust it",
+            f"{model!r} has {unsafe[0]} but no safetensors weights next to it. Pickled weights can run code and are "
+            "never loaded: use a revision with safetensors, or convert the model if you trust it",
         )
     if not safe:
         raise ConfigError(_KEY, f"{model!r} has no safetensors weights")
@@ -244,7 +244,7 @@ def _check_modules(folder: Path, settings: TeacherSettings) -> None:
     if not settings.trust_remote_code and (code := _custom_code(folder, modules)):
         raise ConfigError(
             "teacher.trust_remote_code",
-            f"{settings.model!r} comes with Python code of its own ({code}), which is run only if you set this to "
+            f"{settings.model!r} comes with Python code of its own ({code}), which runs only if you set this to "
             "true. Read that code first",
         )
 

@@ -58,7 +58,7 @@ def adopt_preprocessing(folder: Path, tokenizer: Any) -> bool:
     changed = [step for step in _STEPS if loaded[step] != spec.get(step)]
     file.write_bytes(format_json(spec | {step: loaded[step] for step in changed}))
     _LOG.info(
-        "the library treats text otherwise than tokenizer.json: the run's copy takes its %s from the loaded model",
+        "the library preprocesses text unlike tokenizer.json: the run's copy takes its %s from the loaded model",
         " and ".join(changed),
     )
     return True

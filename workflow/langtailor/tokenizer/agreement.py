@@ -56,7 +56,7 @@ class LibraryReading:
 
     Attributes:
         teacher: the teacher's folder.
-        prompts: prompts that may stand before a text, by name.
+        prompts: prompts that may precede a text, by name.
         trust_remote_code: run Python code that comes with the teacher.
     """
 
@@ -266,7 +266,7 @@ def _ids_in_files(side: _Side) -> Iterator[tuple[str, dict[str, int]]]:
 
 
 def _differences(file_ids: Mapping[str, int], ids: Mapping[str, int]) -> dict[str, tuple[int, int | None]]:
-    """The first tokens of which the two ids differ, with both."""
+    """The first tokens whose two ids differ, with both ids."""
     wrong = [(token, (i, ids.get(token))) for token, i in file_ids.items() if ids.get(token) != i]
     return dict(wrong[:_EXAMPLES])
 

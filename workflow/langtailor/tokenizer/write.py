@@ -53,7 +53,7 @@ def write_tokenizer(
         corpora: ``corpus/{lang}.parquet`` by language; the validation split is read.
         targets: the languages that the grafts are for.
         out: the tokenizer (kind ``tokenizer``): a complete folder for transformers, with ``certificate.json``.
-        prompts: prompts that the configuration writes out, certified beside the model's own.
+        prompts: prompts that the configuration writes out, certified along with the model's own.
         trust_remote_code: run Python code that comes with the teacher.
 
     Raises:

@@ -75,7 +75,7 @@ def encode_shards(
         out: the folder (kind ``vector shards``): ``{lang}/{number}.arrow``.
         cache: the shard cache, a folder on the same disk; ``None`` keeps none.
         splits: the splits whose passages are encoded; the shards hold no others.
-        published: file of published vectors by language (:mod:`langtailor.vectors.published`), which are taken over.
+        published: file of published vectors by language (:mod:`langtailor.vectors.published`), which are used.
 
     Raises:
         LangtailorError: a vector does not fit float16 or is not finite.
@@ -128,7 +128,7 @@ class _Passages:
         return [self.ids, self.splits, self.digests]
 
     def key(self) -> list[str]:
-        """What the bytes of the shard depend on beside its texts: what is encoded together, and what is taken over."""
+        """What the bytes of the shard depend on besides its texts: what is encoded together, and published vectors."""
         return [sha256_bytes("\0".join(self.new).encode()), sha256_bytes(np.ascontiguousarray(self.known).data)]
 
 

@@ -1,4 +1,4 @@
-"""What a teacher's vector of a text depends on beside the text: which teacher it is, and how it is read."""
+"""What a teacher's vector of a text depends on besides the text: which teacher it is, and how it reads."""
 
 from __future__ import annotations
 

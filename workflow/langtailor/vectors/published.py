@@ -32,7 +32,7 @@ _LOG = logging.getLogger("langtailor")
 #: Kind of the data set and of each of its files.
 PUBLISHED_KIND = "published vectors"
 _KEY = "vectors.source"
-#: What is known of a shard beside its rows, and goes with it where it comes out as it was published.
+#: What is known of a shard besides its rows, and is kept if the shard is identical to the published one.
 SHARD_FACTS = ("tokens", "padding_share")
 
 
@@ -148,14 +148,14 @@ def _refuse_other_teacher(published: Manifest, ours: Manifest, reading: Mapping[
         raise ConfigError(
             _KEY,
             f"{page} holds vectors of another teacher: {_named(published.made_by, published.inputs)}. This run's is "
-            f"{_named(reading, ours.inputs)}. Set `teacher.model` and `teacher.revision` to that one, or leave this out",
+            f"{_named(reading, ours.inputs)}. Set `teacher.model` and `teacher.revision` to that one, or remove this key",
         )
     for key, value in decisive(reading).items():
         if published.made_by.get(key) != value:
             raise ConfigError(
                 _KEY,
                 f"{page} holds vectors made with another {key}: {published.made_by.get(key)!r}, this run's is {value!r}. "
-                f"Set `teacher.{key}` to that one, or leave this out",
+                f"Set `teacher.{key}` to that one, or remove this key",
             )
 
 

@@ -72,7 +72,7 @@ class VectorShard:
         manifest = manifest_of(path, schema, KIND)
         dimension = int(manifest.facts["dimension"])
         if not schema.equals(_schema(dimension), check_metadata=False):
-            raise ArtifactError(path, f"has other columns than a shard of vectors: {schema.names}")
+            raise ArtifactError(path, f"does not have the columns of a shard of vectors: {schema.names}")
         vectors = batch["vector"].flatten().to_numpy(zero_copy_only=True).reshape(-1, dimension)
         shard = cls(path, batch["id"], batch["split"], batch["text_digest"], vectors, manifest)
         # A job has hashed the whole file already.
@@ -206,7 +206,7 @@ class VectorStore:
         expected = ids.combine_chunks() if isinstance(ids, pa.ChunkedArray) else ids
         if len(expected) != len(self):
             last = self.shards[-1].path if self.shards else Path("vectors")
-            raise ArtifactError(last, f"ends a store of {len(self):,} vectors for {len(expected):,} passages")
+            raise ArtifactError(last, f"completes a store of {len(self):,} vectors for {len(expected):,} passages")
         for shard, start in zip(self.shards, self.starts[:-1].tolist(), strict=True):
             _check_equal(shard.path, "passage id", expected.slice(start, len(shard.ids)), shard.ids)
 

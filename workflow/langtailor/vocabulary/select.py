@@ -68,7 +68,7 @@ def select_vocabulary(
         out: the table's file.
         chosen_share: what the policy ``agreement`` chose (kind ``graft share``).
         may_fall_short: take all tokens where the size is more than there is, instead of refusing it: for a vocabulary that is
-            only cut, beside one whose size counts on new tokens.
+            only cut, next to one whose size counts on new tokens.
 
     Raises:
         ConfigError: the budget is too small for the mandatory tokens or larger than the number of all tokens, or

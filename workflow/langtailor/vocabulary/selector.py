@@ -185,7 +185,7 @@ class Selector:
             if token not in ids:
                 raise ConfigError(
                     "vocabulary.keep_tokens",
-                    f"the teacher has no token {token!r}; give tokens in its own spelling, as tokenizer.json has them",
+                    f"the teacher has no token {token!r}; give tokens as spelled in tokenizer.json",
                 )
             mandatory.setdefault(ids[token], Kept(ids[token], "corpus", "named in keep_tokens"))
         for i in list(mandatory):
@@ -219,7 +219,7 @@ class Selector:
         if self._settings.size > tokens + grafts:
             raise ConfigError(
                 "vocabulary.size",
-                f"{self._settings.size:,} is more than there is: the teacher has {tokens:,} tokens and vocabulary.graft "
+                f"{self._settings.size:,} is too large: the teacher has {tokens:,} tokens and vocabulary.graft "
                 f"gives {grafts:,}; lower the size to {tokens + grafts:,} or less, or raise vocabulary.graft.share",
             )
 

@@ -21,7 +21,7 @@ _EXAMPLES = 10
 
 @dataclass(frozen=True)
 class WordList:
-    """Words that become tokens, as they stand behind a space.
+    """Words that become tokens, as spelled after a space.
 
     Attributes:
         words: each as the teacher's model gets it, counted once.
@@ -43,17 +43,17 @@ class WordList:
         try:
             entries = dict.fromkeys(line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines())
         except (OSError, UnicodeDecodeError) as error:
-            raise SourceError(f"{file}: cannot be read as words, one a line, in UTF-8 ({error})") from error
+            raise SourceError(f"{file}: cannot be read as words, one per line, in UTF-8 ({error})") from error
         entries.pop("", None)
         parts = {entry: list(family.words([f" {entry}"])) for entry in entries}
         whole = [words[0] for words in parts.values() if len(words) == 1]
         surfaces = dict(zip(whole, family.surfaces(whole), strict=True))
         words = {word: text for word, text in surfaces.items() if text is not None and text.startswith(" ")}
         if not words:
-            raise SourceError(f"{file}: holds no word that can be a token; give one word a line")
+            raise SourceError(f"{file}: contains no word that can be a token; give one word per line")
         if several := [entry for entry, found in parts.items() if len(found) != 1]:
             _LOG.warning(
-                "%s: the teacher's tokenizer parts %s entries into several words, so they become no tokens, such as %s",
+                "%s: the teacher's tokenizer splits %s entries into several words, so they become no tokens, such as %s",
                 file,
                 f"{len(several):,}",
                 several[:_EXAMPLES],
@@ -100,7 +100,7 @@ class WordList:
         missing = [text for text, row in zip(self.texts, rows, strict=True) if len(row.ids) != alone + 1]
         if missing:
             _LOG.warning(
-                "%s of the %s words of vocabulary.graft.tokens are no tokens, such as %s: raise vocabulary.size or "
+                "%s of the %s words of vocabulary.graft.tokens become no tokens, such as %s: raise vocabulary.size or "
                 "vocabulary.graft.share",
                 f"{len(missing):,}",
                 f"{len(self.texts):,}",

@@ -53,7 +53,7 @@ SCHEDULING = re.compile(r"Select jobs to execute\.\.\.|Execute \d+ jobs\.\.\.")
 
 
 def announce_jobs():
-    """Announce a job by the line that documents its rule. A dry run and --verbose show its files and the reason, too."""
+    """Announce a job by its rule's docstring. A dry run and --verbose also show its files and the reason."""
     output = workflow.output_settings
     if output.verbose:
         be_verbose()
@@ -67,6 +67,6 @@ def announce_jobs():
 
 
 def print_summary():
-    """Say at the end where report and models are, and the main figures."""
+    """Print at the end where report and models are, and the main figures."""
     if workflow.is_main_process and (ROOT / "report.html").is_file():
         print(*summary(ROOT, {name: SETTINGS.compared(name) for name in VARIANTS}, TASKS), sep="\n", file=sys.stderr)

@@ -1,4 +1,4 @@
-# The files that jobs read, by what the configuration asks for. In the order of the stages.
+# The files that jobs read, as the configuration requires. In the order of the stages.
 
 from functools import partial
 from pathlib import Path
@@ -111,7 +111,7 @@ def job_languages(wildcards):
 
 
 def published_vectors(wildcards):
-    """Published vectors of a job's languages, where vectors are taken over."""
+    """Published vectors of a job's languages, if published vectors are used."""
     if SETTINGS.vectors.source is None:
         return []
     return per_language("<results>/vectors/published/{lang}.arrow", job_languages(wildcards))
@@ -150,7 +150,7 @@ def targets(wildcards):
 
 
 def sts_dev_files(wildcards):
-    """The user's own sentence pairs that a variant's training looks at."""
+    """The user's own sentence pairs that a variant's training is validated on."""
     pairs = SETTINGS.variant(wildcards.variant).training.validation_sts
     return own([pairs.path]) if pairs and pairs.path else []
 

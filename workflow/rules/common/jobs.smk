@@ -1,4 +1,4 @@
-# What jobs are given beside files: parameters, digests of their code, threads and other resources.
+# What jobs are given besides files: parameters, digests of their code, threads and other resources.
 
 from langtailor.config.distillation import NON_SEMANTIC_SETTINGS
 from langtailor.config.export import export_formats
@@ -21,7 +21,7 @@ def hub_retries(uses_hub):
 
 
 def growing(amount):
-    """A resource of which each further attempt gets as much again."""
+    """A resource that grows by the same amount with each further attempt."""
     return lambda wildcards, attempt: amount * attempt
 
 
@@ -63,7 +63,7 @@ def evaluation_threads(wildcards):
 
 
 def script_digest(name, registered=None):
-    """Digest of the code that a rule's script stands on, its own text included.
+    """Digest of the code that a rule's script depends on, its own text included.
 
     Modules that the script finds in a registry are beyond what the digest can follow: `registered` maps wildcards to
     their names, and the result is a params function that adds their digests.

@@ -32,7 +32,7 @@ from langtailor.config.loading import refuse_unwritable
 from langtailor.errors import ConfigError
 from langtailor.planning.configuration import load_settings
 
-# A file given with --configfile stands alone; it is not laid over the demo's. A folder's own configuration goes first.
+# A file given with --configfile replaces the demo's; the two are not merged. A folder's own configuration comes first.
 if not workflow.overwrite_configfiles:
     DEFAULT = Path("config/config.yaml")
 
@@ -46,12 +46,12 @@ except ConfigError as error:
     raise WorkflowError(str(error)) from None
 
 LANGUAGES = sorted(SETTINGS.corpus.languages)
-#: Languages without text, in place of which stand words of the teacher's vocabulary.
+#: Languages without text, for which words of the teacher's vocabulary are used.
 WORDS_ALONE = [lang for lang in LANGUAGES if isinstance(SETTINGS.source(lang), VocabularySource)]
 VARIANTS = sorted(SETTINGS.variants)
-#: Of each variant with new tokens one that is only cut, to tell what these do.
+#: For each variant with new tokens, one that is only cut, to show what the new tokens do.
 CUT_VARIANTS = list(SETTINGS.cut_variants)
-#: Of variants that share vocabulary, tokenizer and clone the one under whose name these lie.
+#: For variants that share vocabulary, tokenizer and clone, the variant under whose name these are stored.
 CLONED_VARIANTS = SETTINGS.cloned_variants
 TASKS = sorted(SETTINGS.evaluation.tasks)
 #: Tasks with texts of their own, which are not trained on.

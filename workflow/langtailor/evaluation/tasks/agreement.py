@@ -41,7 +41,7 @@ class _Passages:
 
 @task_kind
 class AgreementTask(EvaluationTask):
-    """Cosine of each model's vectors of the test split to the teacher's stored ones, per language, and neighbours kept."""
+    """Cosine of each model's vectors of the test split to the teacher's stored ones, per language; shared neighbours."""
 
     kind: Literal["agreement"]
 

@@ -29,9 +29,9 @@ class BitextTask(VectorTask):
     has_texts: ClassVar[bool] = True
     kind: Literal["bitext"]
     source: UserPath
-    """A language of the corpus (its test split's pairs are used), or a file with a sentence a line."""
+    """A language of the corpus (its test split's pairs are used), or a file with one sentence per line."""
     target: UserPath | None = None
-    """The file whose line i translates line i of `source`; `null` with a language: the aligned texts."""
+    """The file whose line i translates line i of `source`; with a language, `null` uses the aligned texts."""
     margin: bool = False
     """Score by ratio margin over 4 neighbours (Artetxe and Schwenk 2019) instead of cosine."""
 
@@ -90,9 +90,7 @@ def _lines(path: Path) -> list[str]:
     if lines == [""]:
         return []
     if blank := [number for number, line in enumerate(lines, start=1) if not line.strip()]:
-        raise SourceError(
-            f"{path}: line {blank[0]} is empty, so that no sentence belongs to that line of the other file"
-        )
+        raise SourceError(f"{path}: line {blank[0]} is empty, so that line of the other file has no translation")
     return lines
 
 

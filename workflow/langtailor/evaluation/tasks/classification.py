@@ -28,7 +28,7 @@ class ClassificationTask(LabelledTask):
     train: UserPath
     """A CSV, TSV, JSON Lines or Parquet file."""
     test: UserPath
-    """A file like it."""
+    """A file of the same form."""
 
     def needs(self, languages: Sequence[str]) -> TaskNeeds:
         return TaskNeeds(files=(self.train, self.test))

@@ -21,7 +21,7 @@ _STARTS = 10
 
 @task_kind
 class ClusteringTask(LabelledTask):
-    """Grouping texts as their labels do, by k-means on frozen vectors: v-measure."""
+    """Grouping texts by their labels, with k-means on frozen vectors: v-measure."""
 
     has_texts: ClassVar[bool] = True
     kind: Literal["clustering"]

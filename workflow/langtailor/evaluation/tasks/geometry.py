@@ -1,4 +1,4 @@
-"""How vectors lie on the sphere: translations near one another, everything else spread out."""
+"""How vectors are spread on the sphere: translations near one another, everything else far apart."""
 
 from __future__ import annotations
 

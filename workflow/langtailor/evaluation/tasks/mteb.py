@@ -26,7 +26,7 @@ class MtebTask(EvaluationTask):
     task: str
     """Its name in the package."""
     languages: Distinct[str] = ()
-    """Languages (ISO 639-3) of a multilingual task; none named takes all."""
+    """Languages (ISO 639-3) of a multilingual task; an empty list uses all."""
 
     def needs(self, languages: Sequence[str]) -> TaskNeeds:
         return TaskNeeds()

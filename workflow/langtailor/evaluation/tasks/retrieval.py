@@ -25,7 +25,7 @@ from langtailor.models.similarity import COSINE, Similarity, unit
 from langtailor.sources.collection import Collection, documents_in, pair_group, queries_in, read_beir, read_squad
 
 _ALL_QUERIES, _ALL_PAIRS, _WITHIN, _ACROSS = "all queries", "all pairs", "within a language", "across languages"
-#: Documents of an index that the teacher reads, too, and the mean cosine from which the vectors count as the same.
+#: Documents of an index that the teacher also encodes, and the mean cosine from which the vectors count as the same.
 _CHECKED, _SAME = 32, 0.99
 _LOG = logging.getLogger("langtailor")
 _TO_TEACHER = "queries by the model, documents by the teacher"
@@ -38,31 +38,32 @@ Vectors = Mapping[str, NDArray[np.float32]]
 
 @task_kind
 class RetrievalTask(VectorTask):
-    """Finding the documents that answer a query: nDCG@10. Files as SQuAD or as BEIR lays them out."""
+    """Finding the documents that answer a query: nDCG@10. Files in the layout of SQuAD or of BEIR."""
 
     has_texts: ClassVar[bool] = True
     kind: Literal["retrieval"]
     squad: Annotated[dict[Name, UserPath], Field(default={})]
-    """A JSON file as SQuAD's, by language: paragraphs are documents, and each question is a query that its paragraph
-    answers. Of several languages, whose questions have the same `id`, every pair is measured."""
+    """For each language, a JSON file in the layout of SQuAD: paragraphs are documents, and each question is a query
+    that its paragraph answers. With several languages, whose questions share their `id`, every pair of languages is
+    measured."""
     corpus: UserPath | None = None
-    """Instead of `squad`, with `queries` and `qrels`, as BEIR has them: JSON Lines with `_id`, `text` and perhaps
-    `title`."""
+    """With `queries` and `qrels`, instead of `squad`: documents in the layout of BEIR, JSON Lines with `_id`, `text`
+    and optionally `title`."""
     queries: UserPath | None = None
     """JSON Lines with `_id` and `text`."""
     qrels: UserPath | None = None
     """TSV with the columns `query-id`, `corpus-id` and `score`."""
     query_prompt: str | None = None
-    """Prompt before each query: a name of one of the model's prompts, or the prompt itself; `null` takes the model's own
-    for queries, or the teacher's prompt where the model has none for queries or documents."""
+    """Prompt for queries: the name of one of the model's prompts, or the prompt itself; `null` uses the model's own
+    prompt for queries, or the teacher's prompt if the model has none for queries or documents."""
     document_prompt: str | None = None
     """The same for documents."""
     asymmetric: bool = False
-    """Measure the model's queries against the teacher's documents, too, and the teacher's queries against the model's
+    """Also measure the model's queries against the teacher's documents, and the teacher's queries against the model's
     documents."""
     teacher_index: UserPath | None = None
-    """With `asymmetric` and `corpus`: your own index of the teacher's document vectors, which is then not made again. A
-    Parquet file with the columns `_id` and `vector`, or a `.npy` file with a row a line of `corpus`."""
+    """With `asymmetric` and `corpus`: your own index of the teacher's document vectors, used instead of computing them.
+    A Parquet file with the columns `_id` and `vector`, or a `.npy` file with one row per line of `corpus`."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -123,7 +124,7 @@ class RetrievalTask(VectorTask):
     def _indexed(
         self, evaluator: Evaluator, index: Path, ids: Sequence[str], texts: Sequence[str], prompt: str | None
     ) -> NDArray[np.float32]:
-        """The documents' vectors of the user's index, some of which are held against the teacher's."""
+        """The documents' vectors of the user's index, some of which are compared with the teacher's."""
         vectors = evaluator.prepared(read_index(index, ids, evaluator.dimension), self.truncate_dim)
         read = self.encode(evaluator, texts[:_CHECKED], "encoding some documents", prompt)
         cosine = float(COSINE.pairs(unit(vectors[:_CHECKED]), unit(read)).mean())

@@ -23,12 +23,12 @@ _REPETITIONS = 3
 
 @task_kind
 class SpeedTask(EvaluationTask):
-    """Passages and tokens encoded in a second: the median of three repetitions over test passages of all languages."""
+    """Passages and tokens encoded per second: the median of three repetitions over test passages of all languages."""
 
     of_vectors: ClassVar[bool] = False
     kind: Literal["speed"]
     passages: Annotated[int, Field(ge=1)] = 512
-    """Passages, taken from all languages alike."""
+    """Number of passages, drawn equally from all languages."""
 
     def needs(self, languages: Sequence[str]) -> TaskNeeds:
         return TaskNeeds(tuple(languages), alone=True)

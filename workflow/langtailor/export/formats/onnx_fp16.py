@@ -12,7 +12,7 @@ from langtailor.export.onnx_format import OnnxFormat
 
 @export_format
 class OnnxFp16(OnnxFormat):
-    """Weights and arithmetic in float16, inputs and outputs as before: half of the bytes, for GPUs and WebGPU."""
+    """Weights and arithmetic in float16, inputs and outputs as before: half of the size, for GPUs and WebGPU."""
 
     name = "onnx-fp16"
     bounds = Bounds(0.9995, 0.999, 0.1)

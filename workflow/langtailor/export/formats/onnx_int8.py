@@ -17,7 +17,7 @@ _EXACT_SHARES = (0.0, 0.25, 0.5, 0.75)
 
 @export_format
 class OnnxInt8(OnnxFormat):
-    """Products and embedding table in 8 bits, a quarter of the bytes and faster on a CPU."""
+    """Matrix products and embedding table in 8 bits: a quarter of the size, and faster on a CPU."""
 
     name = "onnx-int8"
     bounds = Bounds(0.995, 0.97, 0.5)

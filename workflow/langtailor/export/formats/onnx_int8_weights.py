@@ -12,7 +12,7 @@ from langtailor.export.onnx_format import OnnxFormat
 
 @export_format
 class OnnxInt8Weights(OnnxFormat):
-    """Only the weights in 8 bits, a quarter of the bytes, nearly exact, no faster."""
+    """Only the weights in 8 bits: a quarter of the size, nearly exact, no faster."""
 
     name = "onnx-int8-weights"
     bounds = Bounds(0.998, 0.99, 0.3)

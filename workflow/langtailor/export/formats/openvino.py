@@ -12,7 +12,7 @@ from langtailor.export.openvino_format import OpenvinoFormat
 
 @export_format
 class Openvino(OpenvinoFormat):
-    """For OpenVINO, in float32, which it computes in bfloat16 where the machine can: twice as fast as torch on such a CPU."""
+    """For OpenVINO, in float32, computed in bfloat16 if the machine can: twice as fast as torch on such a CPU."""
 
     name = "openvino"
     bounds = Bounds(0.999, 0.998, 0.1)

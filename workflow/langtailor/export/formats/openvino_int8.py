@@ -16,7 +16,7 @@ _LOG = logging.getLogger("langtailor")
 
 @export_format
 class OpenvinoInt8(OpenvinoFormat):
-    """For OpenVINO: products and embedding table in 8 bits, or the weights alone where that is too far from the student."""
+    """For OpenVINO: products and embedding table in 8 bits, or only the weights if that is too far from the student."""
 
     name = "openvino-int8"
     bounds = Bounds(0.995, 0.97, 0.5)

@@ -21,7 +21,7 @@ _TEXTS = 20_000
 
 @export_format
 class Static(Format):
-    """One vector a token, the mean of which is the vector of a text: far faster and far less exact, with vectors of its own."""
+    """One vector per token; their mean is the vector of a text. Far faster and far less exact, in its own vector space."""
 
     name = "static"
     bounds = Bounds(0.0, -1.0, 100.0)

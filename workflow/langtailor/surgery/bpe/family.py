@@ -163,7 +163,7 @@ class BytePairFamily:
         present = {token for token in tokens if token is not None}
         for graft in grafts:
             if graft.token in present or not present.issuperset(graft.merge or ()):
-                raise ValueError(f"graft {graft} is not new, or its parts are not there before it")
+                raise ValueError(f"graft {graft} is not new, or its parts do not come before it")
             present.add(graft.token)
         names = unused_names(self._padding_shape(), padding, present | self._ids.keys())
         new = len(grafts) + len(names)
