@@ -325,7 +325,7 @@ def test_the_sts_dev_set_is_drawn_where_it_was_measured(drawn):
 
 def test_the_caption_tells_of_an_interpolated_student(drawn):
     (loss,) = training_plots([{"step": 1, "loss": 0.7}], FACTS | {"interpolation": 0.5})
-    assert loss.caption.endswith("were kept, and the student is 50.0 % of the way from the clone to them.")
+    assert loss.caption.endswith("were kept, and the student is 50.0 % of the way from the model before to them.")
 
 
 def test_without_validations_the_loss_alone_is_drawn(drawn):

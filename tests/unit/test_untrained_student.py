@@ -8,9 +8,11 @@ from langtailor.config.base import SPLITS
 from langtailor.report.answer import Answer
 from langtailor.report.corpus import CorpusRow
 from langtailor.report.page import Page, VariantPart, write_report
+from langtailor.report.scores import ScorePart
 from langtailor.report.steps import StepTable
-from langtailor.report.training import training_note
+from langtailor.report.training import TrainingPart, training_note
 from langtailor.report.usage import Usage
+from langtailor.report.vocabulary import VocabularyPart
 from langtailor.storage.artifacts import Manifest, seal_directory
 from langtailor.student.card import CardFacts, assemble_student
 from tests.models import make_tiny_bert_teacher
@@ -43,37 +45,31 @@ def test_the_card_says_whether_the_model_is_the_untrained_clone(tmp_path, kept_s
 
 
 def variant(note: str) -> VariantPart:
-    nothing: dict = dict.fromkeys(
-        (
-            "neighbours",
-            "harm",
-            "score_plots",
-            "language_matrices",
-            "token_columns",
-            "token_rows",
-            "graft_rows",
-            "share_rows",
-            "trial_rows",
-            "row_trial_rows",
-            "checks",
-            "export_columns",
-            "export_rows",
-        ),
-        (),
+    nothing: dict = dict.fromkeys(("harm", "checks", "export_columns", "export_rows"), ())
+    rows = dict.fromkeys(
+        ("token_columns", "token_rows", "graft_rows", "share_rows", "trial_rows", "row_trial_rows"), ()
     )
     plots = dict.fromkeys(("composition_plot", "fertility_plot", "share_plot"), "<svg></svg>")
-    sizes = dict.fromkeys(("vocabulary_size", "teacher_vocabulary_size", "parameters"), 1)
-    steps = {"steps": StepTable((), ()), "score_steps": {}}
-    training = {"trained": True, "training_note": note, "training_plots": ()}
-    said = Answer("is it.", "", False)
-    return VariantPart("tailored", said, scores=[[]], **nothing, **plots, **sizes, **steps, **training, settings="")
+    return VariantPart(
+        "tailored",
+        Answer("is it.", "", False),
+        steps=StepTable((), ()),
+        parameters=1,
+        neighbours=None,
+        scores=ScorePart({}, [[]], (), ()),
+        training=TrainingPart(note, ()),
+        retrieval=None,
+        vocabulary=VocabularyPart(size=1, new_tokens=0, **rows, **plots),
+        settings="",
+        **nothing,
+    )
 
 
 @pytest.mark.parametrize(("kept_step", "untrained"), [(0, True), (1, False), (500, False)])
 def test_the_page_says_whether_the_student_is_the_untrained_clone(tmp_path, kept_step, untrained):
     corpus = [CorpusRow("tr", "sample", dict.fromkeys(SPLITS, 1), dict.fromkeys(SPLITS, 1), 1, 1, "nothing")]
     part = variant(training_note({"kept_step": kept_step}))
-    told = Page("title", "", ["tr"], Usage(["'...'"], ""), [], [], corpus, "<svg></svg>", None, [part], [])
+    told = Page("title", "", ["tr"], 1, Usage(["'...'"], ""), [], [], corpus, "<svg></svg>", None, [part], [])
     write_report(told, tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     training = page[page.index("<h3>Training</h3>") :]

@@ -12,36 +12,26 @@ import jinja2
 import yaml
 
 from langtailor.config.report import ReportSettings
-from langtailor.config.variants import STEPS
 from langtailor.evaluation.comparison import Comparison, harm
 from langtailor.export.description import COLUMNS, export_rows
 from langtailor.models.folder import ModelInfo
 from langtailor.models.model_card import public_name
 from langtailor.report.answer import Answer, Tailored, answer
-from langtailor.report.certificate import TOKEN_COLUMNS, check_rows, fertility_plot, token_rows
+from langtailor.report.certificate import check_rows
 from langtailor.report.corpus import CorpusRow, corpus_plot, read_corpus_row
 from langtailor.report.formats import duration, figure
-from langtailor.report.language_matrix import LanguageMatrix, language_matrices
 from langtailor.report.neighbours import NeighbourPart, read_neighbours
-from langtailor.report.plots import Plot, inline
+from langtailor.report.plots import inline
 from langtailor.report.provenance import versions
 from langtailor.report.readings import ReadingGroup, readings
 from langtailor.report.retrieval import RetrievalPart, read_retrieval
-from langtailor.report.scores import score_plots, score_tables
+from langtailor.report.scores import ScorePart
 from langtailor.report.stages import StageRun, read_stages
 from langtailor.report.steps import StepTable, clone_name, model_folders, step_table, tokens_per_word
 from langtailor.report.sweep import Sweep, Variant, sweep
-from langtailor.report.training import read_records, training_note, training_plots
+from langtailor.report.training import TrainingPart, read_training
 from langtailor.report.usage import Usage, usage
-from langtailor.report.vocabulary import (
-    composition_plot,
-    graft_rows,
-    row_trial_rows,
-    share_plot,
-    share_rows,
-    trial_rows,
-)
-from langtailor.storage import tables
+from langtailor.report.vocabulary import VocabularyPart, read_vocabulary
 from langtailor.storage.artifacts import Manifest, read_json, read_manifest
 from langtailor.storage.atomic import atomic_file
 from langtailor.student.retention import retained
@@ -57,31 +47,16 @@ class VariantPart:
     answer: Answer
     harm: Sequence[str]
     steps: StepTable
-    score_steps: Mapping[str, str]
-    neighbours: NeighbourPart | None
-    scores: Sequence[Sequence[Comparison]]
-    language_matrices: Sequence[LanguageMatrix]
-    score_plots: Sequence[Plot]
-    vocabulary_size: int
-    teacher_vocabulary_size: int
-    composition_plot: str
-    fertility_plot: str
     parameters: int
-    token_columns: Sequence[str]
-    token_rows: Sequence[Mapping[str, Any]]
-    graft_rows: Sequence[Mapping[str, Any]]
-    share_rows: Sequence[Mapping[str, Any]]
-    share_plot: str
-    trial_rows: Sequence[Mapping[str, Any]]
-    row_trial_rows: Sequence[Mapping[str, Any]]
+    neighbours: NeighbourPart | None
+    scores: ScorePart
+    training: TrainingPart | None
+    retrieval: RetrievalPart | None
+    vocabulary: VocabularyPart
     checks: Sequence[Mapping[str, str]]
     export_columns: Sequence[str]
     export_rows: Sequence[Sequence[str]]
-    trained: bool
-    training_note: str
-    training_plots: Sequence[Plot]
     settings: str
-    retrieval: RetrievalPart | None = None
 
 
 @dataclass(frozen=True)
@@ -91,6 +66,7 @@ class Page:
     title: str
     summary: str
     targets: Sequence[str]
+    teacher_vocabulary_size: int
     usage: Usage
     readings: Sequence[ReadingGroup]
     stages: Sequence[StageRun]
@@ -162,6 +138,7 @@ def gather_page(
         title=settings.title or f"{run}: {public_name(manifest.made_by['model'])} tailored to {', '.join(targets)}",
         summary=_summary(manifest, languages, parts),
         targets=targets,
+        teacher_vocabulary_size=teacher.vocabulary_size,
         usage=usage(sections, teacher, prompt),
         readings=sections,
         stages=read_stages(root / "benchmarks"),
@@ -184,16 +161,12 @@ def _variant_part(
     comparisons: Sequence[Comparison],
 ) -> VariantPart:
     clone = clone_name(models)
-    vocabulary, manifest = tables.read_table(root / "vocabulary" / f"{clone}.parquet", "vocabulary", tables.VOCABULARY)
     certificate = read_json(root / "tokenizer" / clone / "certificate.json", "certificate")
     folders = list(model_folders(root, models).values())
     student = ModelInfo.read(folders[-1])
     exports = {made: root / "export" / name / made for made in settings["export"]["formats"]}
-    words = {
-        who: tokens_per_word(root, step, models)
-        for who, step in (("teacher", "teacher"), ("student", list(models)[-1]))
-    }
-    training = _Training.read(root / "distillation" / name / "model") if "trained" in models else _Training()
+    share = settings["vocabulary"]["graft"]["share"]
+    vocabulary = read_vocabulary(root, name, clone, student.vocabulary_size, share, certificate)
     return VariantPart(
         name=name,
         answer=answer(
@@ -201,59 +174,39 @@ def _variant_part(
                 teacher_name=public_name(source.made_by["model"]),
                 teacher=teacher,
                 student=student,
-                new_tokens=vocabulary["teacher_id"].null_count,
+                new_tokens=vocabulary.new_tokens,
                 reduction=_reduction(root / "reduction" / name / "model") if "reduced" in models else {},
                 trained="trained" in models or "retrieval" in models,
-                words={lang: (words["teacher"][lang], words["student"][lang]) for lang in targets},
+                words=_words(root, models, targets),
             ),
             comparisons,
         ),
         harm=harm(comparisons),
         steps=step_table(root, models, comparisons, targets, exports),
-        score_steps={step: STEPS[step] for step in models},
-        neighbours=read_neighbours(root / "evaluation" / list(models.values())[-1], comparisons, targets),
-        scores=score_tables(comparisons),
-        language_matrices=language_matrices(comparisons),
-        score_plots=score_plots(comparisons),
-        vocabulary_size=student.vocabulary_size,
-        teacher_vocabulary_size=teacher.vocabulary_size,
-        composition_plot=composition_plot(name, vocabulary["origin"].to_pylist()),
-        fertility_plot=fertility_plot(certificate),
         parameters=student.parameters,
-        token_columns=TOKEN_COLUMNS,
-        token_rows=token_rows(certificate, manifest.facts["coverage"]),
-        graft_rows=graft_rows(vocabulary),
-        share_rows=share_rows(manifest.facts, settings["vocabulary"]["graft"]["share"]),
-        share_plot=share_plot(manifest.facts),
-        trial_rows=trial_rows(manifest.facts),
-        row_trial_rows=row_trial_rows(read_manifest(root / "clone" / clone, "clone", verify=False)),
+        neighbours=read_neighbours(root / "evaluation" / list(models.values())[-1], comparisons, targets),
+        scores=ScorePart.of(models, comparisons),
+        training=read_training(root / "distillation" / name / "model") if "trained" in models else None,
+        retrieval=read_retrieval(root, folders[-1]) if "retrieval" in models else None,
+        vocabulary=vocabulary,
         checks=check_rows(certificate),
         export_columns=COLUMNS,
         export_rows=export_rows(exports),
-        trained="trained" in models,
-        training_note=training.note,
-        training_plots=training.plots,
         settings=yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True),
-        retrieval=read_retrieval(root, folders[-1]) if "retrieval" in models else None,
     )
+
+
+def _words(
+    root: Path, models: Mapping[str, str], targets: Sequence[str]
+) -> dict[str, tuple[float | None, float | None]]:
+    """Tokens per word of teacher and student, by target language."""
+    teacher, student = (tokens_per_word(root, step, models) for step in ("teacher", list(models)[-1]))
+    return {lang: (teacher[lang], student[lang]) for lang in targets}
 
 
 def _reduction(model: Path) -> Mapping[str, Any]:
     facts: Mapping[str, Any] = read_manifest(model, "clone", verify=False).facts["reduction"]
     return facts
-
-
-@dataclass(frozen=True)
-class _Training:
-    """What the page says of a training; nothing of a student that was not trained."""
-
-    note: str = ""
-    plots: Sequence[Plot] = ()
-
-    @classmethod
-    def read(cls, model: Path) -> _Training:
-        facts = read_manifest(model, "distilled", verify=False).facts
-        return cls(training_note(facts), training_plots(read_records(model / "training.jsonl"), facts))
 
 
 def _sweep(
@@ -264,7 +217,7 @@ def _sweep(
 ) -> Sweep | None:
     if len(parts) < 2:
         return None
-    variants = [Variant(part.name, part.vocabulary_size, part.parameters, comparisons[part.name]) for part in parts]
+    variants = [Variant(part.name, part.vocabulary.size, part.parameters, comparisons[part.name]) for part in parts]
     return sweep(variants, targets, tolerance)
 
 

@@ -2,17 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from langtailor.config.variants import STEPS
 from langtailor.evaluation.comparison import Comparison, main_rows
 from langtailor.report import plots
+from langtailor.report.language_matrix import LanguageMatrix, language_matrices
 from langtailor.report.plots import Plot
 from langtailor.sources.collection import language_pair
 
 FERTILITY, AGREEMENT, SPEED = "tokens per word", "cosine", "passages per second"
 #: Rows of a task in the first table of scores: twelve languages and all together.
 _MOST_ROWS = 13
+
+
+@dataclass(frozen=True)
+class ScorePart:
+    """What the page says of a variant's scores.
+
+    Attributes:
+        steps: names of its steps, by step.
+        tables: rows of each table, of which the first has every task.
+        language_matrices: figures for every pair of languages.
+        plots: the main figures.
+    """
+
+    steps: Mapping[str, str]
+    tables: Sequence[Sequence[Comparison]]
+    language_matrices: Sequence[LanguageMatrix]
+    plots: Sequence[Plot]
+
+    @classmethod
+    def of(cls, steps: Iterable[str], comparisons: Sequence[Comparison]) -> ScorePart:
+        """The section of a variant with these steps and figures."""
+        named = {step: STEPS[step] for step in steps}
+        return cls(named, score_tables(comparisons), language_matrices(comparisons), score_plots(comparisons))
 
 
 def score_tables(comparisons: Sequence[Comparison]) -> list[list[Comparison]]:

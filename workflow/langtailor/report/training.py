@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,32 @@ from langtailor.distillation.outcome import is_untrained
 from langtailor.report import plots
 from langtailor.report.formats import percent
 from langtailor.report.plots import Plot
+from langtailor.storage.artifacts import read_manifest
 
 Record = Mapping[str, Any]
 #: More lines than this cannot be told apart.
 _MOST_CURVES = 8
+
+
+@dataclass(frozen=True)
+class TrainingPart:
+    """What the page says of one variant's training: a sentence if it did not help, and its curves."""
+
+    note: str
+    plots: Sequence[Plot]
+
+
+def read_training(model: Path) -> TrainingPart:
+    """Gather the section of one variant.
+
+    Args:
+        model: the distilled model.
+
+    Raises:
+        ArtifactError: the model is damaged.
+    """
+    facts = read_manifest(model, "distilled", verify=False).facts
+    return TrainingPart(training_note(facts), training_plots(read_records(model / "training.jsonl"), facts))
 
 
 def read_records(log: Path) -> list[Record]:

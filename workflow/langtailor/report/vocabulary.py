@@ -4,16 +4,83 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from langtailor.report import plots
+from langtailor.report.certificate import TOKEN_COLUMNS, fertility_plot, token_rows
 from langtailor.report.formats import percent
-from langtailor.storage.artifacts import Manifest
+from langtailor.storage import tables
+from langtailor.storage.artifacts import Manifest, read_manifest
 
 _GRAFTS_SHOWN = 25
+
+
+@dataclass(frozen=True)
+class VocabularyPart:
+    """What the page says of a variant's tokens.
+
+    Attributes:
+        size: number of tokens.
+        new_tokens: how many of them the teacher does not have.
+        composition_plot: where they come from.
+        fertility_plot: tokens per word, by language.
+        token_columns: headings of ``token_rows``.
+        token_rows: a row a language.
+        graft_rows: the most frequent new tokens.
+        share_rows: the shares of new tokens that the marginal policy tried.
+        share_plot: the same as a plot; empty for other policies.
+        trial_rows: the shares that the policy ``agreement`` tried.
+        row_trial_rows: the methods of new rows that were tried.
+    """
+
+    size: int
+    new_tokens: int
+    composition_plot: str
+    fertility_plot: str
+    token_columns: Sequence[str]
+    token_rows: Sequence[Mapping[str, Any]]
+    graft_rows: Sequence[Mapping[str, Any]]
+    share_rows: Sequence[Mapping[str, Any]]
+    share_plot: str
+    trial_rows: Sequence[Mapping[str, Any]]
+    row_trial_rows: Sequence[Mapping[str, Any]]
+
+
+def read_vocabulary(
+    root: Path, variant: str, clone: str, size: int, share: float, certificate: Mapping[str, Any]
+) -> VocabularyPart:
+    """Gather the section of one variant.
+
+    Args:
+        root: the run's folder.
+        variant: the variant's name.
+        clone: the variant under whose name its vocabulary lies.
+        size: the student's number of tokens.
+        share: of the budget for new tokens, as the settings have it.
+        certificate: content of the tokenizer's certificate.
+
+    Raises:
+        ArtifactError: an artifact is damaged.
+    """
+    vocabulary, manifest = tables.read_table(root / "vocabulary" / f"{clone}.parquet", "vocabulary", tables.VOCABULARY)
+    return VocabularyPart(
+        size=size,
+        new_tokens=vocabulary["teacher_id"].null_count,
+        composition_plot=composition_plot(variant, vocabulary["origin"].to_pylist()),
+        fertility_plot=fertility_plot(certificate),
+        token_columns=TOKEN_COLUMNS,
+        token_rows=token_rows(certificate, manifest.facts["coverage"]),
+        graft_rows=graft_rows(vocabulary),
+        share_rows=share_rows(manifest.facts, share),
+        share_plot=share_plot(manifest.facts),
+        trial_rows=trial_rows(manifest.facts),
+        row_trial_rows=row_trial_rows(read_manifest(root / "clone" / clone, "clone", verify=False)),
+    )
 
 
 def composition_plot(variant: str, origins: Sequence[str]) -> str:
