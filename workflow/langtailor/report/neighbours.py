@@ -93,7 +93,9 @@ def _neighbours(compared: Neighbourhood, row: int) -> Neighbours:
 
 
 def _shown(compared: Neighbourhood, row: int) -> str:
-    return beginning(compared.texts[row], _LONGEST)
+    text = compared.texts[row]
+    start = beginning(text, _LONGEST)
+    return start if start == text else f"{start} …"
 
 
 def _map(compared: Neighbourhood, targets: Sequence[str]) -> Plot:
