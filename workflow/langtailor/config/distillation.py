@@ -84,7 +84,7 @@ class DistillationSettings(Section):
     """How the learning rate falls after the warm-up."""
     warmup: Share = 0.01
     """Share of the steps over which the learning rate rises, at the start and whenever more of the model becomes
-    trainable; at least two steps where it is above 0."""
+    trainable; at least two steps if it is above 0."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     """AdamW weight decay; not applied to biases, norms and the token embeddings, most of whose rows get no gradient in
     most steps."""

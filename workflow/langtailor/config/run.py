@@ -70,7 +70,7 @@ class Settings(Section):
     report: ReportSettings = ReportSettings()
     """The report page."""
     publish: PublishSettings = PublishSettings()
-    """What `snakemake publish` puts on the Hub, and where."""
+    """What `snakemake publish` uploads to the Hub, and where."""
     variants: Annotated[dict[Name, VariantOverrides], Field(min_length=1)] = {"tailored": VariantOverrides()}
     """Students to make, by name. They share corpus, counts and teacher vectors."""
 

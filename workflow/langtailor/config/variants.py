@@ -22,8 +22,7 @@ STEPS = {
     "trained": "trained",
     "retrieval": "trained for retrieval",
 }
-#: What the name of a variant that is only cut ends with, where no variant of the configuration is that one. No name in a
-#: configuration has a dot.
+#: The suffix of a variant that is only cut and not in the configuration. No name in a configuration has a dot.
 CUT = ".cut"
 
 
@@ -95,8 +94,8 @@ def clone_owner(name: str, variants: Mapping[str, Variant]) -> str:
 def cut_variant(name: str, variants: Mapping[str, Variant]) -> str:
     """The name of the variant that shows what cutting alone does, for one of the variants of a configuration.
 
-    That is the variant itself where it has no new tokens; another one that has the same vocabulary but for these; or, by a
-    name of its own, one that the workflow adds.
+    That is the variant itself if it has no new tokens; another one that has the same vocabulary except for these; or
+    one that the workflow adds, under a name of its own.
     """
     cut = variants[name].cut_alone().vocabulary
     alike = [other for other in variants if variants[other].cut_alone().vocabulary == cut]

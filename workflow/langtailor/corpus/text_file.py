@@ -1,7 +1,7 @@
 """Text files as lines or pieces, decompressed, decoded and bounded.
 
-Lines end with a line feed, a carriage return or both. No record is longer than 100 MB: who has one has the wrong file,
-and would wait for memory to run out.
+Lines end with a line feed, a carriage return or both. No record is longer than 100 MB: a longer one means the wrong
+file, and reading it would use up the memory.
 """
 
 from __future__ import annotations
