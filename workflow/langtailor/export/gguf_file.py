@@ -16,7 +16,9 @@ import gguf
 from langtailor.errors import ExportError
 from langtailor.export.gguf_architecture import Architecture
 from langtailor.export.gguf_bert import Bert
+from langtailor.export.gguf_gemma import EmbeddingGemma
 from langtailor.export.gguf_kinds import FILE_TYPES, quantize, stored_as
+from langtailor.export.gguf_qwen3 import Qwen3
 from langtailor.export.gguf_tokenizer import write_tokenizer
 from langtailor.models.folder import ModelInfo
 
@@ -27,6 +29,8 @@ _ARCHITECTURES: dict[str, type[Architecture]] = {
     "bert": Bert,
     "roberta": Bert,
     "xlm-roberta": Bert,
+    "gemma3_text": EmbeddingGemma,
+    "qwen3": Qwen3,
 }
 
 
