@@ -261,6 +261,32 @@ def test_attention_of_a_gemma_is_that_of_its_settings(tmp_path, change):
     assert Cosines.between(client(long), model.encode(long)).least > 0.99999
 
 
+@pytest.mark.parametrize(
+    "change", [{"rope_parameters": {"rope_type": "default", "rope_theta": 50.0}}, {"rms_norm_eps": 0.1}]
+)
+def test_attention_of_a_qwen3_is_that_of_its_settings(tmp_path, change):
+    folder = make_tiny_qwen3_teacher(tmp_path / "student")
+    change_json(folder / "config.json", change)
+    model, client = export_f16(folder)
+    long = ["deniz mavi bir ev ve eski vapur " * 3]
+    assert Cosines.between(client(long), model.encode(long)).least > 0.99999
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"use_sliding_window": True, "max_window_layers": 1}, "use_sliding_window False, and this model has True"),
+        ({"attention_bias": True}, "attention_bias False, and this model has True"),
+        ({"rope_parameters": LINEAR}, r"this model stretches them \('linear'\)"),
+    ],
+)
+def test_what_llama_cpp_computes_differently_of_a_qwen3_is_refused(tmp_path, change, says):
+    folder = make_tiny_qwen3_teacher(tmp_path / "student")
+    change_json(folder / "config.json", change)
+    with pytest.raises(ExportError, match=says):
+        make_export(load_sentence_transformer(folder, "cpu"), folder, "gguf-f16")
+
+
 QWEN_WORDS = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
