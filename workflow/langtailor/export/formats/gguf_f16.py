@@ -8,7 +8,7 @@ from langtailor.export.gguf_format import GgufFormat
 
 @export_format
 class GgufF16(GgufFormat):
-    """For llama.cpp, of BERT and XLM-RoBERTa: half of the bytes."""
+    """For llama.cpp, of BERT, XLM-RoBERTa, EmbeddingGemma and Qwen3: half of the bytes."""
 
     name = "gguf-f16"
     bounds = Bounds(0.999, 0.998, 0.1)

@@ -8,7 +8,7 @@ from langtailor.export.gguf_format import GgufFormat
 
 @export_format
 class GgufQ4KM(GgufFormat):
-    """For llama.cpp, of BERT and XLM-RoBERTa: its mixture of 4 and 6 bits, or 5 and 8 where the width is no multiple of 256."""
+    """For llama.cpp, of the same models: its mixture of 4 and 6 bits, or 5 and 8 where the width is no multiple of 256."""
 
     name = "gguf-q4_k_m"
     bounds = Bounds(0.98, 0.95, 1.0)

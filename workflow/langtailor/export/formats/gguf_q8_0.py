@@ -8,7 +8,7 @@ from langtailor.export.gguf_format import GgufFormat
 
 @export_format
 class GgufQ8(GgufFormat):
-    """For llama.cpp, of BERT and XLM-RoBERTa: a scale for every 32 weights, a quarter of the bytes."""
+    """For llama.cpp, of BERT, XLM-RoBERTa, EmbeddingGemma and Qwen3: a scale for every 32 weights, a quarter of the bytes."""
 
     name = "gguf-q8_0"
     bounds = Bounds(0.995, 0.99, 0.3)
