@@ -33,7 +33,7 @@ from tests.models import (
     write_dense,
 )
 from tests.unit.export_world import make_export, make_student, student_ids
-from tests.unit.surgery_teachers import write_byte_level, write_wordpiece
+from tests.unit.surgery_teachers import byte_level_spec, write_byte_level, write_wordpiece
 
 LINEAR = {"rope_type": "linear", "factor": 8.0, "rope_theta": 1e6}
 TEXTS = texts_in_many_scripts()
@@ -88,6 +88,29 @@ def test_a_wordpiece_does_not_read_hangul_as_the_student_does(exported):
     texts = [text for text in TEXTS if is_hangul(text)]
     same = exported.clients["gguf-f16"].ids(texts) == student_ids(exported.model, texts)
     assert same == (exported.kind != "bert")
+
+
+def test_added_tokens_are_read_whole(exported):
+    texts = [
+        "<table> deniz [multimodal]\n\nev<mask>",
+        "<eos> ev <unused3>",
+        "<|image_3|>ev <|end|>",
+        "[MASK] ev",
+        "<unk>",
+    ]
+    assert exported.clients["gguf-f16"].ids(texts) == student_ids(exported.model, texts)
+
+
+def test_the_file_tells_kinds_of_tokens_apart(exported):
+    field = gguf.GGUFReader(exported.folders["gguf-f16"] / "model-f16.gguf").fields["tokenizer.ggml.token_type"]
+    kinds = {gguf.TokenType(kind).name for kind in field.contents()}
+    expected = {
+        "bert": {"NORMAL", "CONTROL", "UNKNOWN"},
+        "xlmr": {"NORMAL", "CONTROL", "UNKNOWN"},
+        "gemma": {"NORMAL", "CONTROL", "UNKNOWN", "USER_DEFINED", "BYTE"},
+        "qwen3": {"NORMAL", "CONTROL"},
+    }
+    assert kinds == expected[exported.kind]
 
 
 def test_vectors_are_scaled_as_the_student_scales_them(exported):
@@ -315,6 +338,10 @@ def test_words_are_those_of_qwens_own_pattern(tmp_path):
         (
             {"pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True}},
             "ByteLevel",
+        ),
+        (
+            {"model": {**json.loads(byte_level_spec())["model"], "ignore_merges": True}},
+            "takes words that are tokens whole",
         ),
         ({"normalizer": {"type": "NFKC"}}, "llama.cpp's BPE has no normalizer, and this tokenizer has NFKC"),
     ],
