@@ -35,8 +35,10 @@ class GgufFormat(Format):
 
     def usage(self, folder: Path, inputs: Sequence[str]) -> str:
         """Lines for llama.cpp's server."""
+        from langtailor.export.composed import folder_composes
         from langtailor.export.llama_client import length_limit
         from langtailor.student.markdown import markdown_template
 
         template = markdown_template("langtailor.export", "gguf.md.jinja")
-        return template.render(name=self.name, file=self.file, limit=length_limit(folder))
+        limit, composes = length_limit(folder), folder_composes(folder)
+        return template.render(name=self.name, file=self.file, limit=limit, composes=composes)

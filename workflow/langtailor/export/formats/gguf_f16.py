@@ -8,7 +8,7 @@ from langtailor.export.gguf_format import GgufFormat
 
 @export_format
 class GgufF16(GgufFormat):
-    """For llama.cpp, from BERT and XLM-RoBERTa: half of the size."""
+    """For llama.cpp, from BERT, XLM-RoBERTa, EmbeddingGemma and Qwen3: half of the size."""
 
     name = "gguf-f16"
     bounds = Bounds(0.999, 0.998, 0.1)

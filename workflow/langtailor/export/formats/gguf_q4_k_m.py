@@ -8,7 +8,7 @@ from langtailor.export.gguf_format import GgufFormat
 
 @export_format
 class GgufQ4KM(GgufFormat):
-    """For llama.cpp, from BERT and XLM-RoBERTa: a mix of 4 and 6 bits, or 5 and 8 if 256 does not divide the width."""
+    """For llama.cpp, from the same models: a mix of 4 and 6 bits, or 5 and 8 if 256 does not divide the width."""
 
     name = "gguf-q4_k_m"
     bounds = Bounds(0.98, 0.95, 1.0)

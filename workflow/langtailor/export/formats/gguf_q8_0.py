@@ -8,7 +8,7 @@ from langtailor.export.gguf_format import GgufFormat
 
 @export_format
 class GgufQ8(GgufFormat):
-    """For llama.cpp, from BERT and XLM-RoBERTa: a scale for every 32 weights, a quarter of the size."""
+    """For llama.cpp, from the same models: a scale for every 32 weights, a quarter of the size."""
 
     name = "gguf-q8_0"
     bounds = Bounds(0.995, 0.99, 0.3)

@@ -1,0 +1,19 @@
+"""Unicode's composed form (NFC), into which some tokenizers bring a text first, and llama.cpp none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from langtailor.storage.json_files import load_json_object
+
+
+def composes(spec: Mapping[str, Any]) -> bool:
+    """Whether a tokenizer, by the content of its ``tokenizer.json``, does this and nothing else before it cuts a text."""
+    return (spec["normalizer"] or {}).get("type") == "NFC"
+
+
+def folder_composes(folder: Path) -> bool:
+    """Whether the tokenizer of a model's folder does."""
+    return composes(load_json_object(folder / "tokenizer.json"))

@@ -1,0 +1,179 @@
+"""A student's tokenizer in a GGUF file, written anew from ``tokenizer.json``: a new vocabulary is as good as an old one.
+
+llama.cpp has WordPiece (``bert``), Unigram (``t5``), BPE over bytes (``gpt2``) and BPE over characters with bytes for those
+that have no token (``gemma4``). Both kinds of BPE merge by the merges' ranks, as the student does. llama.cpp's own converter of
+Gemma 3 writes ``llama`` instead, which joins any two neighbours whose product is a token, by the token's score: the same only
+where all splits of a token are merges.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import gguf
+
+from langtailor.errors import ExportError
+from langtailor.export.composed import composes
+from langtailor.surgery.bpe.model_section import parse_merges
+
+_SPECIAL = ("unk", "sep", "pad", "mask")
+_BYTE = re.compile(r"<0x[0-9A-F]{2}>")
+_SPACE_AS_LETTER = {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}
+#: How llama.cpp calls a cut into words: by its patterns in ``tokenizer.json``, of which ``ByteLevel`` has one of its own.
+_GPT2_WORDS = "ByteLevel"
+_PRE_TOKENIZERS: dict[tuple[str, ...], str] = {
+    (_GPT2_WORDS,): "gpt-2",
+    (
+        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+    ): "qwen2",
+}
+
+
+@dataclass(frozen=True)
+class _Token:
+    text: str
+    kind: gguf.TokenType
+
+
+def write_tokenizer(writer: gguf.GGUFWriter, spec: Mapping[str, Any], tokenizer: Any, rows: int) -> None:
+    """Write a tokenizer.
+
+    Args:
+        writer: of the file.
+        spec: content of ``tokenizer.json``.
+        tokenizer: the same, as transformers loads it.
+        rows: of the embedding table: as many tokens as llama.cpp wants. Ids past it are left out.
+
+    Raises:
+        ExportError: llama.cpp has no such tokenizer.
+    """
+    model = spec["model"]
+    if model["type"] == "WordPiece":
+        writer.add_tokenizer_model("bert")
+        writer.add_tokenizer_pre("default")
+    elif model["type"] == "Unigram" and not model.get("byte_fallback"):
+        _write_unigram(writer, spec)
+    elif model["type"] == "BPE":
+        _write_bpe(writer, spec)
+    else:
+        raise ExportError(
+            f"gguf exports hold WordPiece, BPE and Unigram without byte fallback, and this tokenizer is {model['type']}"
+        )
+    tokens = _tokens(spec, tokenizer.unk_token_id)
+    rowwise = [tokens.get(number) or _Token(f"[PAD{number}]", gguf.TokenType.UNUSED) for number in range(rows)]
+    writer.add_token_list([token.text for token in rowwise])
+    writer.add_token_types([token.kind for token in rowwise])
+    if model["type"] == "Unigram":
+        scores = [score for _, score in model["vocab"]]
+        writer.add_token_scores([*scores, *[0.0] * rows][:rows])
+    _write_special(writer, tokenizer)
+
+
+def _write_unigram(writer: gguf.GGUFWriter, spec: Mapping[str, Any]) -> None:
+    writer.add_tokenizer_model("t5")
+    writer.add_tokenizer_pre("default")
+    writer.add_add_space_prefix(True)
+    writer.add_remove_extra_whitespaces(True)
+    writer.add_precompiled_charsmap(_charsmap(spec["normalizer"]))
+
+
+def _write_bpe(writer: gguf.GGUFWriter, spec: Mapping[str, Any]) -> None:
+    model = spec["model"]
+    if model.get("ignore_merges"):
+        raise ExportError(
+            "gguf exports hold a BPE that merges all words, and this one takes words that are tokens whole"
+        )
+    if model.get("byte_fallback"):
+        if spec["normalizer"] != _SPACE_AS_LETTER:
+            raise ExportError(
+                "llama.cpp's BPE with byte fallback writes spaces as ▁ and nothing else, and this normalizer differs"
+            )
+        writer.add_tokenizer_model("gemma4")
+        writer.add_tokenizer_pre("gemma4")
+    else:
+        writer.add_tokenizer_model("gpt2")
+        writer.add_tokenizer_pre(_pre_tokenizer(spec))
+    writer.add_token_merges([f"{left} {right}" for left, right in parse_merges(model["merges"])])
+
+
+def _pre_tokenizer(spec: Mapping[str, Any]) -> str:
+    """What llama.cpp calls the cut into words of a BPE over bytes."""
+    if spec["normalizer"] is not None and not composes(spec):
+        raise ExportError(f"llama.cpp's BPE has no normalizer, and this tokenizer has {spec['normalizer']['type']}")
+    stage = spec["pre_tokenizer"]
+    patterns = tuple(_pattern(step) for step in stage.get("pretokenizers", [stage]))
+    known = _PRE_TOKENIZERS.get(tuple(pattern for pattern in patterns if pattern))
+    if known is None:
+        raise ExportError(f"gguf exports know no pre-tokenizer of llama.cpp that cuts text into words by {patterns}")
+    return known
+
+
+def _pattern(step: Mapping[str, Any]) -> str:
+    """A step's pattern; empty for one that cuts nothing."""
+    if step["type"] == "ByteLevel" and not step["add_prefix_space"]:
+        return _GPT2_WORDS if step["use_regex"] else ""
+    if step["type"] == "Split" and step["behavior"] == "Isolated" and not step["invert"]:
+        return str(step["pattern"].get("Regex"))
+    return str(step["type"]) + "?"
+
+
+def _tokens(spec: Mapping[str, Any], unknown: int | None) -> dict[int, _Token]:
+    """By id, the added ones among them."""
+    vocab = spec["model"]["vocab"]
+    pairs = vocab.items() if isinstance(vocab, dict) else ((token, number) for number, (token, _) in enumerate(vocab))
+    texts = {number: token for token, number in pairs}
+    added = {entry["id"]: entry for entry in spec["added_tokens"]}
+    texts |= {number: entry["content"] for number, entry in added.items()}
+    wordpiece = spec["model"]["type"] == "WordPiece"
+    return {
+        number: _Token(
+            _wordpiece(text) if wordpiece and number not in added else text,
+            gguf.TokenType.UNKNOWN if number == unknown else _kind(text, added.get(number)),
+        )
+        for number, text in texts.items()
+    }
+
+
+def _wordpiece(token: str) -> str:
+    """A WordPiece as llama.cpp spells it: the start of a word is marked, not what goes on with one."""
+    return token[2:] if token.startswith("##") else f"▁{token}"
+
+
+def _kind(text: str, added: Mapping[str, Any] | None) -> gguf.TokenType:
+    if added is not None:
+        return gguf.TokenType.CONTROL if added["special"] else gguf.TokenType.USER_DEFINED
+    return gguf.TokenType.BYTE if _BYTE.fullmatch(text) else gguf.TokenType.NORMAL
+
+
+def _write_special(writer: gguf.GGUFWriter, tokenizer: Any) -> None:
+    """The tokens around a text, which are called its begin and its end whatever the tokenizer calls them, and the others."""
+    before, behind = _frame(tokenizer)
+    for name, ids in (("bos", before), ("eos", behind)):
+        if len(ids) > 1:
+            raise ExportError(f"llama.cpp puts one token at an end of a text, and this tokenizer puts {len(ids)}")
+        getattr(writer, f"add_add_{name}_token")(bool(ids))
+        if ids:
+            getattr(writer, f"add_{name}_token_id")(ids[0])
+    for name in _SPECIAL:
+        number = getattr(tokenizer, f"{name}_token_id")
+        if number is not None:
+            getattr(writer, f"add_{name}_token_id")(number)
+
+
+def _frame(tokenizer: Any) -> tuple[list[int], list[int]]:
+    """Ids of special tokens before a text and behind it."""
+    framed, bare = (tokenizer("a", add_special_tokens=special)["input_ids"] for special in (True, False))
+    start = next(place for place in range(len(framed)) if framed[place : place + len(bare)] == bare)
+    return framed[:start], framed[start + len(bare) :]
+
+
+def _charsmap(normalizer: Mapping[str, Any] | None) -> bytes:
+    """SentencePiece's normalisation table, alone or one of several steps; of these, llama.cpp itself removes white space."""
+    for step in (normalizer or {}).get("normalizers", [normalizer]):
+        if step and step.get("precompiled_charsmap"):
+            return base64.b64decode(step["precompiled_charsmap"])
+    raise ExportError("the tokenizer has no normalisation table of SentencePiece, which llama.cpp's Unigram needs")
