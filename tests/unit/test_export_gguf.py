@@ -158,15 +158,34 @@ def test_llama_cpps_own_blocks_are_read_by_the_package_gguf(kind):
     assert np.sqrt(np.square(read - values).mean()) < {"Q4_K": 0.08, "Q6_K": 0.02}[kind]
 
 
-def test_the_cards_own_lines_give_the_students_vectors(exported, monkeypatch):
-    folder = exported.folders["gguf-q8_0"]
+def vectors_by_the_card(folder: Path, texts: list[str], monkeypatch) -> np.ndarray:
+    """What the Python lines of an export's card compute."""
     usage = find_format("gguf-q8_0").usage(folder, [])
-    code = usage.split("```python\n")[1].split("```")[0].replace('["...", "..."]', '["deniz mavi bir ev", "ev"]')
+    code = usage.split("```python\n")[1].split("```")[0].replace('["...", "..."]', repr(texts))
     monkeypatch.chdir(folder)
     names: dict = {}
     exec(code, names)
-    vectors = np.array(names["vectors"], np.float32)
-    assert Cosines.between(vectors, exported.model.encode(["deniz mavi bir ev", "ev"])).least > 0.995
+    return np.array(names["vectors"], np.float32)
+
+
+def test_the_cards_own_lines_give_the_students_vectors(exported, monkeypatch):
+    texts = ["deniz mavi bir ev", "ev"]
+    vectors = vectors_by_the_card(exported.folders["gguf-q8_0"], texts, monkeypatch)
+    assert Cosines.between(vectors, exported.model.encode(texts)).least > 0.995
+
+
+def test_a_causal_models_longest_text_has_room(tmp_path, monkeypatch):
+    """llama.cpp makes room for multiples of 256 tokens, and wants one more than such a text has."""
+    folder = make_tiny_qwen3_teacher(tmp_path / "student")
+    change_json(folder / "config.json", {"max_position_embeddings": 256})
+    change_json(folder / "sentence_bert_config.json", {"max_seq_length": 256})
+    change_json(folder / "tokenizer_config.json", {"model_max_length": 256})
+    model = load_sentence_transformer(folder, "cpu")
+    out = make_export(model, folder, "gguf-q8_0")
+    text = "1" * 255  # a token each, and one behind
+    vectors = [LlamaClient(out / "model-q8_0.gguf", out, 1)([text]), vectors_by_the_card(out, [text], monkeypatch)]
+    assert len(student_ids(model, [text])[0]) == 256
+    assert all(Cosines.between(found, model.encode([text])).least > 0.99 for found in vectors)
 
 
 def test_a_family_without_a_place_in_llama_cpp_is_refused_by_name(tmp_path):
