@@ -18,9 +18,9 @@ from langtailor.errors import ExportError
 from langtailor.evaluation.comparison import Difference
 from langtailor.export.certificate import Certificate, Cosines, TaskFigure
 from langtailor.export.format import find_format
-from langtailor.export.graph import write_graph
-from langtailor.export.onnx_client import OnnxClient
-from langtailor.export.quantization import products, quantize
+from langtailor.export.onnx.client import OnnxClient
+from langtailor.export.onnx.graph import write_graph
+from langtailor.export.onnx.quantization import products, quantize
 from langtailor.export.runtime import ExportedModel
 from langtailor.export.scripts import SCRIPTS, texts_in_many_scripts
 from langtailor.export.speed import measure

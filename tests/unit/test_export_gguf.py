@@ -18,9 +18,9 @@ from tokenizers import Tokenizer
 from langtailor.errors import ExportError
 from langtailor.export.certificate import Cosines
 from langtailor.export.format import find_format
-from langtailor.export.gguf_file import write_gguf
-from langtailor.export.gguf_kinds import quantize, stored_as
-from langtailor.export.llama_client import LlamaClient
+from langtailor.export.gguf.client import LlamaClient
+from langtailor.export.gguf.file import write_gguf
+from langtailor.export.gguf.kinds import quantize, stored_as
 from langtailor.export.scripts import texts_in_many_scripts
 from langtailor.models.loading import load_sentence_transformer
 from tests.models import (

@@ -12,8 +12,8 @@ import pytest
 
 from langtailor.config.export import export_formats
 from langtailor.export.format import find_format
-from langtailor.export.onnx_client import OnnxClient
-from langtailor.export.onnx_format import OnnxFormat
+from langtailor.export.onnx.client import OnnxClient
+from langtailor.export.onnx.format import OnnxFormat
 from langtailor.export.scripts import texts_in_many_scripts
 from tests.models import MAX_LENGTH
 from tests.unit.export_world import MAKERS, make_export, make_student, student_ids

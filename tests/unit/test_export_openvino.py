@@ -16,8 +16,8 @@ from langtailor.config.teacher import TeacherSettings
 from langtailor.export.certificate import Cosines
 from langtailor.export.evaluator import ExportEvaluator
 from langtailor.export.format import Source, find_format
-from langtailor.export.openvino_client import OpenvinoClient
-from langtailor.export.openvino_graph import OUTPUTS
+from langtailor.export.openvino.client import OpenvinoClient
+from langtailor.export.openvino.graph import OUTPUTS
 from langtailor.export.run import write_export
 from langtailor.export.scripts import texts_in_many_scripts
 from langtailor.models.child_process import child_environment
@@ -118,7 +118,7 @@ def test_size_and_digest_are_of_graph_and_weights(weights):
 
 def test_nothing_is_reported_home(tmp_path):
     """Both packages leave a number for their makers in the home folder as soon as they are imported."""
-    code = "from langtailor.export import openvino_graph\nwith openvino_graph._nncf():\n    pass"
+    code = "from langtailor.export.openvino import graph as openvino_graph\nwith openvino_graph._nncf():\n    pass"
     environment = child_environment({"HOME": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)})
     environment.pop("NNCF_CI", None)
     environment.pop("CI", None)

@@ -16,8 +16,8 @@ from langtailor.errors import ExportError
 from langtailor.export.evaluator import ExportEvaluator
 from langtailor.export.format import Source, find_format
 from langtailor.export.run import write_export
-from langtailor.export.static_client import StaticClient
-from langtailor.export.static_rows import centred, fit_rows, token_shares
+from langtailor.export.static.client import StaticClient
+from langtailor.export.static.rows import centred, fit_rows, token_shares
 from langtailor.storage import tables
 from langtailor.storage.artifacts import Manifest
 from tests.unit.export_world import make_student

@@ -26,8 +26,8 @@ from langtailor.evaluation.tasks.retrieval import RetrievalTask
 from langtailor.export.evaluator import ExportEvaluator
 from langtailor.export.format import find_format
 from langtailor.export.formats import register_formats
-from langtailor.export.graph import write_graph
-from langtailor.export.onnx_client import OnnxClient
+from langtailor.export.onnx.client import OnnxClient
+from langtailor.export.onnx.graph import write_graph
 from langtailor.models.loading import load_teacher
 from langtailor.report.language_matrix import language_matrices
 from langtailor.report.page import environment

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from langtailor.config.export import Bounds, export_format
-from langtailor.export.gguf_format import GgufFormat
+from langtailor.export.gguf.format import GgufFormat
 
 
 @export_format

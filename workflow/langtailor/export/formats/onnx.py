@@ -7,7 +7,7 @@ from typing import Any
 
 from langtailor.config.export import Bounds, export_format
 from langtailor.export.format import Source
-from langtailor.export.onnx_format import OnnxFormat
+from langtailor.export.onnx.format import OnnxFormat
 
 
 @export_format
@@ -19,7 +19,7 @@ class Onnx(OnnxFormat):
     file = "onnx/model.onnx"
 
     def write(self, source: Source, out: Path) -> dict[str, Any]:
-        from langtailor.export.graph import write_graph
+        from langtailor.export.onnx.graph import write_graph
 
         write_graph(source.model, source.prompt, out)
         return {}

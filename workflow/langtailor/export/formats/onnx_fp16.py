@@ -7,7 +7,7 @@ from typing import Any
 
 from langtailor.config.export import Bounds, export_format
 from langtailor.export.format import Source
-from langtailor.export.onnx_format import OnnxFormat
+from langtailor.export.onnx.format import OnnxFormat
 
 
 @export_format
@@ -22,7 +22,7 @@ class OnnxFp16(OnnxFormat):
         import onnx
         from onnxruntime.transformers.float16 import convert_float_to_float16
 
-        from langtailor.export.graph import write_graph
+        from langtailor.export.onnx.graph import write_graph
         from langtailor.export.quiet import quiet
 
         plain = source.scratch / "model.onnx"

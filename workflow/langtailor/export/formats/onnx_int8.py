@@ -8,7 +8,7 @@ from typing import Any
 
 from langtailor.config.export import Bounds, export_format
 from langtailor.export.format import Source
-from langtailor.export.onnx_format import OnnxFormat
+from langtailor.export.onnx.format import OnnxFormat
 
 _LOG = logging.getLogger("langtailor")
 #: Shares of the products, from the first on, whose arithmetic stays in float32 where the bounds ask for it.
@@ -24,8 +24,8 @@ class OnnxInt8(OnnxFormat):
     file = "onnx/model_quantized.onnx"
 
     def write(self, source: Source, out: Path) -> dict[str, Any]:
-        from langtailor.export.graph import write_graph
-        from langtailor.export.quantization import products, quantize
+        from langtailor.export.onnx.graph import write_graph
+        from langtailor.export.onnx.quantization import products, quantize
 
         plain = source.scratch / "model.onnx"
         write_graph(source.model, source.prompt, plain)

@@ -7,7 +7,7 @@ from typing import Any
 
 from langtailor.config.export import Bounds, export_format
 from langtailor.export.format import Source
-from langtailor.export.onnx_format import OnnxFormat
+from langtailor.export.onnx.format import OnnxFormat
 
 
 @export_format
@@ -19,8 +19,8 @@ class OnnxInt8Weights(OnnxFormat):
     file = "onnx/model_int8_weights.onnx"
 
     def write(self, source: Source, out: Path) -> dict[str, Any]:
-        from langtailor.export.graph import write_graph
-        from langtailor.export.quantization import products, quantize
+        from langtailor.export.onnx.graph import write_graph
+        from langtailor.export.onnx.quantization import products, quantize
 
         plain = source.scratch / "model.onnx"
         write_graph(source.model, source.prompt, plain)

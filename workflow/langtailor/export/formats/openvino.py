@@ -7,7 +7,7 @@ from typing import Any
 
 from langtailor.config.export import Bounds, export_format
 from langtailor.export.format import Source
-from langtailor.export.openvino_format import OpenvinoFormat
+from langtailor.export.openvino.format import OpenvinoFormat
 
 
 @export_format
@@ -19,8 +19,8 @@ class Openvino(OpenvinoFormat):
     file = "openvino/openvino_model.xml"
 
     def write(self, source: Source, out: Path) -> dict[str, Any]:
-        from langtailor.export.graph import write_graph
-        from langtailor.export.openvino_graph import read_graph, save_graph
+        from langtailor.export.onnx.graph import write_graph
+        from langtailor.export.openvino.graph import read_graph, save_graph
 
         plain = source.scratch / "model.onnx"
         write_graph(source.model, source.prompt, plain)

@@ -9,7 +9,7 @@ from typing import Any
 
 from langtailor.config.export import Bounds, export_format
 from langtailor.export.format import Source
-from langtailor.export.openvino_format import OpenvinoFormat
+from langtailor.export.openvino.format import OpenvinoFormat
 
 _LOG = logging.getLogger("langtailor")
 
@@ -23,8 +23,8 @@ class OpenvinoInt8(OpenvinoFormat):
     file = "openvino/openvino_model.xml"
 
     def write(self, source: Source, out: Path) -> dict[str, Any]:
-        from langtailor.export import openvino_graph
-        from langtailor.export.graph import write_graph
+        from langtailor.export.onnx.graph import write_graph
+        from langtailor.export.openvino import graph as openvino_graph
 
         plain = source.scratch / "model.onnx"
         write_graph(source.model, source.prompt, plain)

@@ -30,7 +30,7 @@ class Static(Format):
 
     def prepare(self, source: Source, folder: Path) -> None:
         """The tokenizer without limits, the card, and what says that the model is static."""
-        from langtailor.export.static_files import write_static_files
+        from langtailor.export.static.files import write_static_files
 
         write_static_files(source.folder, folder, source.model.get_embedding_dimension())
 
@@ -38,8 +38,8 @@ class Static(Format):
         from safetensors.numpy import save_file
 
         from langtailor.evaluation.encoding import encode_texts
-        from langtailor.export.static_client import TABLE
-        from langtailor.export.static_rows import fit_rows
+        from langtailor.export.static.client import TABLE
+        from langtailor.export.static.rows import fit_rows
         from langtailor.models.tokenizer_file import open_tokenizer
 
         texts = source.training_texts(_TEXTS)
@@ -51,19 +51,19 @@ class Static(Format):
 
     def client(self) -> type[Client]:
         """The client in numpy."""
-        from langtailor.export.static_client import StaticClient
+        from langtailor.export.static.client import StaticClient
 
         return StaticClient
 
     def as_model(self, student: SentenceTransformer, client: Client) -> SentenceTransformer:
         """The export with its own tokens: without prompt, special tokens and limit."""
-        from langtailor.export.static_model import StaticModel
+        from langtailor.export.static.model import StaticModel
 
         return StaticModel(student, client).as_model()
 
     def compared(self, vectors: NDArray[Any]) -> NDArray[Any]:
         """The student's vectors less their mean, as the rows were fitted to them."""
-        from langtailor.export.static_rows import centred
+        from langtailor.export.static.rows import centred
 
         return centred(vectors)
 
@@ -71,4 +71,4 @@ class Static(Format):
         """Lines for sentence-transformers and model2vec."""
         from langtailor.student.markdown import markdown_template
 
-        return markdown_template("langtailor.export", "static.md.jinja").render()
+        return markdown_template("langtailor.export.static", "card.md.jinja").render()

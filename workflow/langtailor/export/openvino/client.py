@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from langtailor.export.client import Features
 from langtailor.export.graph_client import GraphClient
-from langtailor.export.no_telemetry import openvino
+from langtailor.export.openvino.no_telemetry import openvino
 
 
 class OpenvinoClient(GraphClient):

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from langtailor.errors import ExportError
-from langtailor.export.gguf_architecture import Architecture, rotary_base, write_rotary_heads
+from langtailor.export.gguf.architecture import Architecture, rotary_base, write_rotary_heads
 
 #: Names of the two Dense modules.
 _DENSE = ("dense_2", "dense_3")

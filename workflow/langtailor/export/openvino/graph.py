@@ -1,6 +1,6 @@
 """A student as a graph of OpenVINO in 8 bits, with OpenVINO's own tools.
 
-Two ways, as for ONNX (:mod:`langtailor.export.quantization`):
+Two ways, as for ONNX (:mod:`langtailor.export.onnx.quantization`):
 
 - *products*: weights in 8 bits with a scale for each output column, and inputs of a product in 8 bits by a scale for all texts,
   which is measured beforehand (calibration) after outlying columns were scaled down (SmoothQuant, Xiao et al. 2022,
@@ -20,7 +20,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from langtailor.export.graph_client import graph_inputs, padded_tokenizer
-from langtailor.export.no_telemetry import openvino
+from langtailor.export.openvino.no_telemetry import openvino
 from langtailor.export.quiet import quiet
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ _IN_FLOAT = ("Gather", "GatherElements", "Add")
 
 
 def read_graph(graph: Path) -> openvino.Model:
-    """An ONNX graph of :func:`langtailor.export.graph.write_graph` in OpenVINO, its outputs named :data:`OUTPUTS`."""
+    """An ONNX graph of :func:`langtailor.export.onnx.graph.write_graph` in OpenVINO, its outputs named :data:`OUTPUTS`."""
     model = openvino.Core().read_model(graph)
     for output, name in zip(model.outputs, OUTPUTS, strict=True):
         output.get_tensor().set_names({name})

@@ -21,7 +21,7 @@ class OpenvinoFormat(Format):
 
     def client(self) -> type[Client]:
         """The client in OpenVINO's runtime."""
-        from langtailor.export.openvino_client import OpenvinoClient
+        from langtailor.export.openvino.client import OpenvinoClient
 
         return OpenvinoClient
 
@@ -30,5 +30,5 @@ class OpenvinoFormat(Format):
         from langtailor.export.padding import padding
         from langtailor.student.markdown import markdown_template
 
-        template = markdown_template("langtailor.export", "openvino.md.jinja")
+        template = markdown_template("langtailor.export.openvino", "card.md.jinja")
         return template.render(name=self.name, graph=self.file, inputs=inputs, padding=padding(folder))

@@ -20,7 +20,7 @@ class OnnxFormat(Format):
 
     def client(self) -> type[Client]:
         """The client in onnxruntime."""
-        from langtailor.export.onnx_client import OnnxClient
+        from langtailor.export.onnx.client import OnnxClient
 
         return OnnxClient
 
@@ -34,7 +34,7 @@ class OnnxFormat(Format):
         from langtailor.export.padding import padding
         from langtailor.student.markdown import markdown_template
 
-        template = markdown_template("langtailor.export", "onnx.md.jinja")
+        template = markdown_template("langtailor.export.onnx", "card.md.jinja")
         return template.render(
             name=self.name, graph=self.file, inputs=inputs, padding=padding(folder), options=self.in_browser()
         )

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 import gguf
 
 from langtailor.errors import ExportError
-from langtailor.export.gguf_architecture import Architecture
-from langtailor.export.gguf_bert import Bert
-from langtailor.export.gguf_gemma import EmbeddingGemma
-from langtailor.export.gguf_kinds import FILE_TYPES, quantize, stored_as
-from langtailor.export.gguf_qwen3 import Qwen3
-from langtailor.export.gguf_tokenizer import write_tokenizer
+from langtailor.export.gguf.architecture import Architecture
+from langtailor.export.gguf.bert import Bert
+from langtailor.export.gguf.gemma import EmbeddingGemma
+from langtailor.export.gguf.kinds import FILE_TYPES, quantize, stored_as
+from langtailor.export.gguf.qwen3 import Qwen3
+from langtailor.export.gguf.tokenizer import write_tokenizer
 from langtailor.models.folder import ModelInfo
 
 if TYPE_CHECKING:

@@ -23,22 +23,22 @@ class GgufFormat(Format):
 
     def write(self, source: Source, out: Path) -> dict[str, Any]:
         """The transformer, its pooling and its tokenizer in one file."""
-        from langtailor.export.gguf_file import write_gguf
+        from langtailor.export.gguf.file import write_gguf
 
         return {"tensors": write_gguf(source.folder, source.model, self.kind, out)}
 
     def client(self) -> type[Client]:
         """The client in llama.cpp."""
-        from langtailor.export.llama_client import LlamaClient
+        from langtailor.export.gguf.client import LlamaClient
 
         return LlamaClient
 
     def usage(self, folder: Path, inputs: Sequence[str]) -> str:
         """Lines for llama.cpp's server."""
-        from langtailor.export.composed import folder_composes
-        from langtailor.export.llama_client import length_limit
+        from langtailor.export.gguf.client import length_limit
+        from langtailor.export.gguf.composed import folder_composes
         from langtailor.student.markdown import markdown_template
 
-        template = markdown_template("langtailor.export", "gguf.md.jinja")
+        template = markdown_template("langtailor.export.gguf", "card.md.jinja")
         limit, composes = length_limit(folder), folder_composes(folder)
         return template.render(name=self.name, file=self.file, limit=limit, composes=composes)

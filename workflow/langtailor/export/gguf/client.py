@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from langtailor.errors import ExportError
 from langtailor.export.client import Client, Features
-from langtailor.export.composed import folder_composes
+from langtailor.export.gguf.composed import folder_composes
 from langtailor.models.folder import ModelInfo, scales_to_unit_length
 from langtailor.storage.json_files import load_json
 

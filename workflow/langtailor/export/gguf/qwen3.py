@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import gguf
 
-from langtailor.export.gguf_architecture import Architecture, rotary_base, write_rotary_heads
+from langtailor.export.gguf.architecture import Architecture, rotary_base, write_rotary_heads
 
 
 class Qwen3(Architecture):

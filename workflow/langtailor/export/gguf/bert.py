@@ -9,8 +9,8 @@ import gguf
 import numpy as np
 from numpy.typing import NDArray
 
-from langtailor.export.gguf_architecture import Architecture
-from langtailor.export.gguf_kinds import POSITIONS
+from langtailor.export.gguf.architecture import Architecture
+from langtailor.export.gguf.kinds import POSITIONS
 
 #: Model types whose first token has the row of the position table behind that of the padding id.
 _AFTER_PADDING = ("roberta", "xlm-roberta")

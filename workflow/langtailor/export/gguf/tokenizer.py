@@ -17,7 +17,7 @@ from typing import Any
 import gguf
 
 from langtailor.errors import ExportError
-from langtailor.export.composed import composes
+from langtailor.export.gguf.composed import composes
 from langtailor.surgery.bpe.model_section import parse_merges
 
 _SPECIAL = ("unk", "sep", "pad", "mask")

@@ -1,0 +1,1 @@
+"""Graphs for onnxruntime: tracing, quantization, and onnxruntime to certify them."""

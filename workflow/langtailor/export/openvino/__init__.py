@@ -1,0 +1,1 @@
+"""Graphs for OpenVINO: conversion, quantization, and OpenVINO to certify them."""

@@ -1,0 +1,1 @@
+"""Models without an encoder: one vector per token."""
