@@ -222,7 +222,7 @@ def test_a_token_for_one_repository_is_enough(hub: Hub, token: str, student: Pat
 
 def test_a_name_that_is_a_data_set_is_refused(writer: Hub, student: Path) -> None:
     writer.dataset("someone/tailored", {"README.md": b"x"})
-    assert "someone/tailored is a dataset on the Hub, and a model is to be published" in failure(student)
+    assert "someone/tailored is a dataset on the Hub, but a model is to be published" in failure(student)
     assert "models/someone/tailored" not in writer.repos
 
 

@@ -439,7 +439,7 @@ def test_a_tensor_that_may_or_may_not_belong_to_tokens_is_refused(tmp_path):
         save_file(tensors | {"adapter.weight": torch.zeros(rows, 4)}, teacher / WEIGHTS, {"format": "pt"})
 
     workshop = make_workshop(tmp_path, "bert", add)
-    with pytest.raises(LangtailorError, match=r"adapter\.weight has as many rows"):
+    with pytest.raises(LangtailorError, match=r"adapter\.weight has a row per token"):
         workshop.clone()
     assert not (tmp_path / "clone").exists()
 

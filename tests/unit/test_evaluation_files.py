@@ -143,7 +143,7 @@ def test_judgements_of_unknown_documents_and_queries_are_left_out_and_counted(tm
     assert collection.relevant == {UNNAMED: ({0: 1.0},)}
     (record,) = caplog.records
     assert record.getMessage().startswith(
-        "3 of 4 judgements are left out, as the other files have no such query or document"
+        "3 of 4 judgements are left out, because the other files have no such query or document"
     )
     assert record.getMessage().endswith("qrels.tsv: line 3: query 'q1', document 'gone'")
 

@@ -293,12 +293,12 @@ def with_added(spec: dict[str, Any], content: str, **flags: bool) -> dict[str, A
 
 SPLIT = {"type": "Split", "pattern": {"String": " "}, "invert": False}
 REFUSED: dict[str, tuple[Callable[[], dict[str, Any]], str]] = {
-    "a token of two words": (lambda: with_added(bert(), "the old", normalized=False), "holds a space"),
-    "a token of two words, normalised": (lambda: with_added(gemma(), "a b", normalized=True), "holds a space"),
-    "the probe": (lambda: with_added(bert(), "x"), "stands around"),
+    "a token of two words": (lambda: with_added(bert(), "the old", normalized=False), "contains a space"),
+    "a token of two words, normalised": (lambda: with_added(gemma(), "a b", normalized=True), "contains a space"),
+    "the probe": (lambda: with_added(bert(), "x"), "depends on the text around"),
     "a single word that begins with a space": (
         lambda: with_added(byte_level(), " <b>", single_word=True, normalized=False),
-        "stands around",
+        "depends on the text around",
     ),
     "swallowing normalised spaces": (lambda: with_added(byte_level(), "<i>", rstrip=True), "swallows"),
     "spaces away": (
@@ -322,7 +322,7 @@ REFUSED: dict[str, tuple[Callable[[], dict[str, Any]], str]] = {
         ),
         "ByteLevel",
     ),
-    "a merge over words": (lambda: with_merges(gemma(), ("e", "▁")), "'e▁' reaches over a space"),
+    "a merge over words": (lambda: with_merges(gemma(), ("e", "▁")), "'e▁' spans a space"),
     "whole pieces looked up": (
         lambda: gemma() | {"model": gemma()["model"] | {"ignore_merges": True}},
         "ignore_merges",

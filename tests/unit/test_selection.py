@@ -300,7 +300,7 @@ def test_unused_tokens_fill_the_budget_only_when_asked(workshops):
 
 def test_a_size_beyond_everything_there_is_is_an_error(workshops):
     workshop = workshops("WordPiece")
-    with pytest.raises(ConfigError, match=r"vocabulary\.size.*1,000,000 is more than there is"):
+    with pytest.raises(ConfigError, match=r"vocabulary\.size.*1,000,000 is too large: the teacher has"):
         workshop.select(size=1_000_000, graft=GraftSettings(share=0.0))
 
 
