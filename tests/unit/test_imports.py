@@ -96,10 +96,12 @@ def test_a_stage_has_one_name_in_package_rules_scripts_and_results(stage):
 
 def test_every_rule_file_is_that_of_a_stage_and_included_in_their_order():
     included = re.findall(
-        r'^include: "rules/(\w+)\.smk"$', (WORKFLOW / "Snakefile").read_text(encoding="utf-8"), re.MULTILINE
+        r'^include: "rules/([\w/]+)\.smk"$', (WORKFLOW / "Snakefile").read_text(encoding="utf-8"), re.MULTILINE
     )
-    assert included == ["common", *STAGES]
-    assert {path.stem for path in (WORKFLOW / "rules").glob("*.smk")} == {"common", *STAGES}
+    common = [f"common/{name}" for name in ("settings", "jobs", "inputs", "hooks")]
+    assert included == [*common, *STAGES]
+    there = {path.relative_to(WORKFLOW / "rules").with_suffix("").as_posix() for path in WORKFLOW.rglob("*.smk")}
+    assert there == {*common, *STAGES}
 
 
 def test_the_document_names_the_rooms_in_this_order():

@@ -39,7 +39,7 @@ def test_any_submit_command_makes_a_cluster(tmp_path, monkeypatch):
     assert gpus_provided(done.stdout + done.stderr) == "8"
     asked = re.findall(r"ncpus=(\d+):mem=(\d+)mb:ngpus=(\d) -l walltime=00:(\d+):00", log.read_text(encoding="utf-8"))
     assert sorted(asked) == sorted(
-        [("1", "2000", "0", "60")]  # the teacher
+        [("1", "8000", "0", "60")]  # the teacher
         + [("1", "4000", "0", "240"), ("1", "4000", "0", "120")] * 2  # documents and corpora of two languages
         + [("8", "8000", "1", "240")]  # vectors
     )
