@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -46,7 +46,8 @@ def explained(error: ValidationError, data: Any, place: Place = (), written: Wri
         written: how a value is written in the user's file.
     """
     errors = error.errors()
-    first, context = errors[0], errors[0].get("ctx", {})
+    first = _plainest(errors, data)
+    context = first.get("ctx", {})
     where = (*place, *_place(first, data))
     further = len({_place(other, data) for other in errors}) - 1
     more = f" (and {further} more after this one)" if further else ""
@@ -58,6 +59,14 @@ def explained(error: ValidationError, data: Any, place: Place = (), written: Wri
     if first["type"] != "missing":
         message += f"; found {shown(value)}{_advice(first['type'], value, written(where, value))}"
     return ConfigError(dotted(where), message + more)
+
+
+def _plainest(errors: Sequence[ErrorDetails], data: Any) -> ErrorDetails:
+    """The first error; of a value that may have several types, what is wrong with it as the type that it has."""
+    first = errors[0]
+    place = _place(first, data)
+    as_its_type = (e for e in errors if _place(e, data)[: len(place)] == place and not e["type"].endswith("_type"))
+    return next(as_its_type, first) if first["type"].endswith("_type") else first
 
 
 def dotted(place: Place) -> str:
