@@ -1,4 +1,4 @@
-"""A student's transformer as one of the architectures that llama.cpp has: what all of these have in common."""
+"""A student's transformer as one of llama.cpp's architectures: what they have in common."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Architecture(ABC):
         self.refuse_modules(further[:-1] if further[-1:] == ("Normalize",) else further)
 
     def refuse_modules(self, further: Sequence[str]) -> None:
-        """Check modules between pooling and scaling, of which most architectures have none."""
+        """Refuse modules between pooling and scaling; most architectures support none."""
         if further:
             raise ExportError(
                 f"llama.cpp has no {further[0]} module behind a {self.family}, without which this is another model"
@@ -83,7 +83,7 @@ class Architecture(ABC):
         return self.info.max_length
 
     def write_shape(self, writer: gguf.GGUFWriter) -> None:
-        """Write what llama.cpp has to know before it reads tensors."""
+        """Write the settings that llama.cpp needs before it reads tensors."""
         writer.add_context_length(self.context_length)
         writer.add_embedding_length(self.config.hidden_size)
         writer.add_block_count(self.config.num_hidden_layers)

@@ -1,4 +1,4 @@
-"""Unicode's composed form (NFC), into which some tokenizers bring a text first, and llama.cpp none."""
+"""Unicode's composed form (NFC), to which some tokenizers normalise a text first, which llama.cpp does not."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from langtailor.storage.json_files import load_json_object
 
 
 def composes(spec: Mapping[str, Any]) -> bool:
-    """Whether a tokenizer, by the content of its ``tokenizer.json``, does this and nothing else before it cuts a text."""
+    """Whether a tokenizer, by the content of its ``tokenizer.json``, normalises to NFC and does nothing else before it splits a text."""
     return (spec["normalizer"] or {}).get("type") == "NFC"
 
 

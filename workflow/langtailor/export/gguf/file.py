@@ -1,7 +1,7 @@
 """A student with its pooling and its tokenizer as one GGUF file, which llama.cpp reads.
 
-Names of tensors and keys are those of the package ``gguf``. What has no place in the file is refused; that llama.cpp reads text
-as the student does is for the certificate to tell.
+Names of tensors and keys are those of the package ``gguf``. A model that the file cannot hold is refused; whether llama.cpp
+reads text as the student does is checked by the certificate.
 """
 
 from __future__ import annotations

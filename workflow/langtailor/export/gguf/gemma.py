@@ -1,6 +1,6 @@
-"""Gemma 3 with attention in both directions, as EmbeddingGemma has it, in llama.cpp.
+"""Gemma 3 with bidirectional attention, as in EmbeddingGemma, in llama.cpp.
 
-llama.cpp aborts the program where Dense modules do not fit, so that what it expects of them is checked here.
+llama.cpp aborts the process if the Dense modules do not fit, so their shape is checked here.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _QUERY_NORM = "attn_q_norm.weight"
 
 
 class EmbeddingGemma(Architecture):
-    """Gemma 3 in both directions, with two Dense modules or none."""
+    """Bidirectional Gemma 3, with two Dense modules or none."""
 
     place = gguf.MODEL_ARCH.GEMMA_EMBEDDING
     family = "Gemma 3"
@@ -69,9 +69,9 @@ class EmbeddingGemma(Architecture):
             yield f"{name}.weight", dense.linear.weight.detach().numpy()
 
     def stored(self, place: str, values: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The factors of norms, the only vectors, are stored whole and not as what they are more than one.
+        """The norms' factors, which are the only vectors, are stored as they are; transformers stores the factor minus one.
 
-        llama.cpp scales scores by the width of a head. What the model does instead goes into the norm of the queries.
+        llama.cpp scales attention scores by the width of a head. The model's own scale is folded into the query norm.
         """
         if values.ndim > 1:
             return values

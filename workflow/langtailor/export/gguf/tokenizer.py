@@ -1,4 +1,4 @@
-"""A student's tokenizer in a GGUF file, written anew from ``tokenizer.json``: a new vocabulary is as good as an old one.
+"""A student's tokenizer in a GGUF file, written from ``tokenizer.json``, so that a new vocabulary works as well as an old one.
 
 llama.cpp has WordPiece (``bert``), Unigram (``t5``), BPE over bytes (``gpt2``) and BPE over characters with bytes for those
 that have no token (``gemma4``). Both kinds of BPE merge by the merges' ranks, as the student does. llama.cpp's own converter of
