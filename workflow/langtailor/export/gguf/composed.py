@@ -10,7 +10,7 @@ from langtailor.storage.json_files import load_json_object
 
 
 def composes(spec: Mapping[str, Any]) -> bool:
-    """Whether a tokenizer, by the content of its ``tokenizer.json``, normalises to NFC and does nothing else before it splits a text."""
+    """Whether a tokenizer (the content of its ``tokenizer.json``) only normalises to NFC before it splits a text."""
     return (spec["normalizer"] or {}).get("type") == "NFC"
 
 
