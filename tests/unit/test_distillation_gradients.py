@@ -162,5 +162,5 @@ def test_a_passage_too_long_for_the_device_is_an_error_that_says_what_to_do(worl
     class Tiny(Crowded):
         room = 3
 
-    with pytest.raises(TrainingError, match=r"lower distillation\.micro_batch_tokens or distillation\.max_length"):
+    with pytest.raises(TrainingError, match=r"lower micro_batch_tokens or max_length"):
         gradient_of(world, PER_PASSAGE, 500, kind=Tiny)

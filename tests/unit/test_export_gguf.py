@@ -228,10 +228,10 @@ def test_a_dense_module_is_refused(tmp_path):
         (
             "config.json",
             {"use_bidirectional_attention": False},
-            "use_bidirectional_attention True, and this model has False",
+            "use_bidirectional_attention True; this model has False",
         ),
-        ("config.json", {"attn_logit_softcapping": 50.0}, "attn_logit_softcapping None, and this model has 50.0"),
-        ("config.json", {"rope_parameters": {"full_attention": LINEAR}}, "this model stretches them \\('linear'\\)"),
+        ("config.json", {"attn_logit_softcapping": 50.0}, "attn_logit_softcapping None; this model has 50.0"),
+        ("config.json", {"rope_parameters": {"full_attention": LINEAR}}, "this model scales them \\('linear'\\)"),
         ("tokenizer.json", {"normalizer": {"type": "NFC"}}, "this normalizer differs"),
     ],
 )
@@ -246,11 +246,11 @@ def test_dense_modules_that_would_abort_llama_cpp_are_refused(tmp_path):
     folder = make_tiny_gemma_teacher(tmp_path / "student")
     shutil.rmtree(folder / "3_Dense")
     write_dense(folder / "3_Dense", 2 * HIDDEN, HIDDEN // 2, seed=3)
-    with pytest.raises(ExportError, match="as wide as the transformer, 32, and this model's are 16 wide"):
+    with pytest.raises(ExportError, match="have the transformer's width, 32; this model's have 16 dimensions"):
         make_export(load_sentence_transformer(folder, "cpu"), folder, "gguf-f16")
     modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
     (folder / "modules.json").write_text(json.dumps([*modules[:3], modules[4]]), encoding="utf-8")
-    with pytest.raises(ExportError, match="two Dense modules behind a Gemma 3 or none, and this model has 1"):
+    with pytest.raises(ExportError, match="two Dense modules after a Gemma 3, or none; this model has 1"):
         make_export(load_sentence_transformer(folder, "cpu"), folder, "gguf-q8_0")
 
 
@@ -272,7 +272,7 @@ def test_a_module_between_pooling_and_dense_ones_is_refused(tmp_path):
     (folder / "modules.json").write_text(
         json.dumps([{**module, "idx": place} for place, module in enumerate(moved)]), encoding="utf-8"
     )
-    with pytest.raises(ExportError, match="no Normalize module behind a Gemma 3"):
+    with pytest.raises(ExportError, match="no Normalize module after a Gemma 3"):
         make_export(load_sentence_transformer(folder, "cpu"), folder, "gguf-f16")
 
 
@@ -317,9 +317,9 @@ def test_attention_of_a_qwen3_is_that_of_its_settings(tmp_path, change):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"use_sliding_window": True, "max_window_layers": 1}, "use_sliding_window False, and this model has True"),
-        ({"attention_bias": True}, "attention_bias False, and this model has True"),
-        ({"rope_parameters": LINEAR}, r"this model stretches them \('linear'\)"),
+        ({"use_sliding_window": True, "max_window_layers": 1}, "use_sliding_window False; this model has True"),
+        ({"attention_bias": True}, "attention_bias False; this model has True"),
+        ({"rope_parameters": LINEAR}, r"this model scales them \('linear'\)"),
     ],
 )
 def test_what_llama_cpp_computes_differently_of_a_qwen3_is_refused(tmp_path, change, says):
@@ -353,16 +353,16 @@ def test_words_are_those_of_qwens_own_pattern(tmp_path):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"pre_tokenizer": qwen_words(r"\p{L}+")}, "no pre-tokenizer of llama.cpp that cuts text into words"),
+        ({"pre_tokenizer": qwen_words(r"\p{L}+")}, "no pre-tokenizer that splits text into words"),
         (
             {"pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True}},
             "ByteLevel",
         ),
         (
             {"model": {**json.loads(byte_level_spec())["model"], "ignore_merges": True}},
-            "takes words that are tokens whole",
+            "uses words that are tokens as they are",
         ),
-        ({"normalizer": {"type": "NFKC"}}, "llama.cpp's BPE has no normalizer, and this tokenizer has NFKC"),
+        ({"normalizer": {"type": "NFKC"}}, "llama.cpp's BPE has no normalizer; this tokenizer has NFKC"),
     ],
 )
 def test_a_bpe_that_llama_cpp_cuts_otherwise_is_refused(tmp_path, change, says):
@@ -413,5 +413,5 @@ def test_two_tokens_at_an_end_are_refused(tmp_path):
     spec = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
     spec["post_processor"]["single"] += [spec["post_processor"]["single"][-1]]
     (folder / "tokenizer.json").write_text(json.dumps(spec), encoding="utf-8")
-    with pytest.raises(ExportError, match="puts one token at an end of a text, and this tokenizer puts 2"):
+    with pytest.raises(ExportError, match="adds one token at each end of a text; this tokenizer adds 2"):
         make_export(load_sentence_transformer(folder, "cpu"), folder, "gguf-f16")

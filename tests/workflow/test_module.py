@@ -68,7 +68,9 @@ def outer(finished, tmp_path_factory) -> Outer:
 
 def test_it_gives_the_same_bytes_under_another_name(finished, outer):
     results = outer.folder / "tailored" / "results" / "small"
-    assert digests(results) == finished.digests()
+    # Other tests of the same run may have added exports.
+    expected = {name: digest for name, digest in finished.digests().items() if not name.startswith("export/")}
+    assert digests(results) == expected
     assert {path.name for path in outer.folder.iterdir()} == {
         "tailored",
         "done.txt",

@@ -60,12 +60,12 @@ class Architecture(ABC):
         """
         if self.info.pooling not in _POOLINGS:
             raise ExportError(
-                f"llama.cpp has no pooling {self.info.pooling!r}; it has those of the mean, of the first token and of the last"
+                f"llama.cpp has no pooling {self.info.pooling!r}; it supports the mean, the first token and the last"
             )
         for key, value in self.computes.items():
             if getattr(self.config, key) != value:
                 raise ExportError(
-                    f"llama.cpp computes a {self.family} with {key} {value!r}, and this model has {getattr(self.config, key)!r}"
+                    f"llama.cpp computes {self.family} with {key} {value!r}; this model has {getattr(self.config, key)!r}"
                 )
         further = self.info.modules[2:]
         self.refuse_modules(further[:-1] if further[-1:] == ("Normalize",) else further)
@@ -74,7 +74,7 @@ class Architecture(ABC):
         """Refuse modules between pooling and scaling; most architectures support none."""
         if further:
             raise ExportError(
-                f"llama.cpp has no {further[0]} module behind a {self.family}, without which this is another model"
+                f"llama.cpp has no {further[0]} module after a {self.family}, and without it the vectors would differ"
             )
 
     @property
@@ -103,7 +103,7 @@ class Architecture(ABC):
                 continue
             place = names.get_name(name, try_suffixes=(".weight", ".bias"))
             if place is None:
-                raise ExportError(f"llama.cpp's {self.family} has no place for the tensor {name!r}")
+                raise ExportError(f"llama.cpp's {self.family} does not support the tensor {name!r}")
             yield place, self.stored(place, tensor.numpy())
 
     def stored(self, place: str, values: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -123,10 +123,10 @@ def rotary_base(settings: Mapping[str, Any]) -> float:
     """The base of rotary positions.
 
     Raises:
-        ExportError: they are stretched.
+        ExportError: they are scaled.
     """
     if settings["rope_type"] != "default":
         raise ExportError(
-            f"gguf exports hold rotary positions as they are, and this model stretches them ({settings['rope_type']!r})"
+            f"gguf exports support unscaled rotary positions; this model scales them ({settings['rope_type']!r})"
         )
     return float(settings["rope_theta"])

@@ -74,6 +74,6 @@ def _architecture(folder: Path, model: SentenceTransformer) -> Architecture:
     kind = transformer.config.model_type
     if kind not in _ARCHITECTURES:
         raise ExportError(
-            f"gguf exports hold models of the types {', '.join(_ARCHITECTURES)}, and this one is of the type {kind!r}"
+            f"gguf exports support models of the types {', '.join(_ARCHITECTURES)}; this model is of the type {kind!r}"
         )
     return _ARCHITECTURES[kind](ModelInfo.read(folder), model)

@@ -39,14 +39,14 @@ class EmbeddingGemma(Architecture):
             super().refuse_modules(other)
         if len(further) not in (0, len(_DENSE)):
             raise ExportError(
-                f"llama.cpp has two Dense modules behind a Gemma 3 or none, and this model has {len(further)}"
+                f"llama.cpp supports two Dense modules after a Gemma 3, or none; this model has {len(further)}"
             )
         if not all(map(_is_linear, self._dense())):
-            raise ExportError("llama.cpp has linear Dense modules without a bias, and this model has another one")
+            raise ExportError("llama.cpp supports only linear Dense modules without a bias after a Gemma 3")
         if self.info.dimension != self.config.hidden_size:
             raise ExportError(
-                f"llama.cpp's vectors of a Gemma 3 are as wide as the transformer, {self.config.hidden_size}, and this model's "
-                f"are {self.info.dimension} wide"
+                f"llama.cpp's vectors of a Gemma 3 have the transformer's width, {self.config.hidden_size}; this model's have "
+                f"{self.info.dimension} dimensions"
             )
 
     def write_shape(self, writer: gguf.GGUFWriter) -> None:

@@ -61,7 +61,7 @@ def write_tokenizer(writer: gguf.GGUFWriter, spec: Mapping[str, Any], tokenizer:
         _write_bpe(writer, spec)
     else:
         raise ExportError(
-            f"gguf exports hold WordPiece, BPE and Unigram without byte fallback, and this tokenizer is {model['type']}"
+            f"gguf exports support WordPiece, BPE, and Unigram without byte fallback; this tokenizer is {model['type']}"
         )
     tokens = _tokens(spec, tokenizer.unk_token_id)
     rowwise = [tokens.get(number) or _Token(f"[PAD{number}]", gguf.TokenType.UNUSED) for number in range(rows)]
@@ -85,13 +85,11 @@ def _write_bpe(writer: gguf.GGUFWriter, spec: Mapping[str, Any]) -> None:
     model = spec["model"]
     if model.get("ignore_merges"):
         raise ExportError(
-            "gguf exports hold a BPE that merges all words, and this one takes words that are tokens whole"
+            "gguf exports do not support a BPE with `ignore_merges`, which uses words that are tokens as they are"
         )
     if model.get("byte_fallback"):
         if spec["normalizer"] != _SPACE_AS_LETTER:
-            raise ExportError(
-                "llama.cpp's BPE with byte fallback writes spaces as ▁ and nothing else, and this normalizer differs"
-            )
+            raise ExportError("llama.cpp's BPE with byte fallback only replaces spaces by ▁; this normalizer differs")
         writer.add_tokenizer_model("gemma4")
         writer.add_tokenizer_pre("gemma4")
     else:
@@ -103,12 +101,12 @@ def _write_bpe(writer: gguf.GGUFWriter, spec: Mapping[str, Any]) -> None:
 def _pre_tokenizer(spec: Mapping[str, Any]) -> str:
     """What llama.cpp calls the cut into words of a BPE over bytes."""
     if spec["normalizer"] is not None and not composes(spec):
-        raise ExportError(f"llama.cpp's BPE has no normalizer, and this tokenizer has {spec['normalizer']['type']}")
+        raise ExportError(f"llama.cpp's BPE has no normalizer; this tokenizer has {spec['normalizer']['type']}")
     stage = spec["pre_tokenizer"]
     patterns = tuple(_pattern(step) for step in stage.get("pretokenizers", [stage]))
     known = _PRE_TOKENIZERS.get(tuple(pattern for pattern in patterns if pattern))
     if known is None:
-        raise ExportError(f"gguf exports know no pre-tokenizer of llama.cpp that cuts text into words by {patterns}")
+        raise ExportError(f"llama.cpp has no pre-tokenizer that splits text into words by {patterns}")
     return known
 
 
@@ -154,7 +152,7 @@ def _write_special(writer: gguf.GGUFWriter, tokenizer: Any) -> None:
     before, behind = _frame(tokenizer)
     for name, ids in (("bos", before), ("eos", behind)):
         if len(ids) > 1:
-            raise ExportError(f"llama.cpp puts one token at an end of a text, and this tokenizer puts {len(ids)}")
+            raise ExportError(f"llama.cpp adds one token at each end of a text; this tokenizer adds {len(ids)}")
         getattr(writer, f"add_add_{name}_token")(bool(ids))
         if ids:
             getattr(writer, f"add_{name}_token_id")(ids[0])
