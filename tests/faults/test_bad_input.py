@@ -77,13 +77,13 @@ class Source:
 
     Attributes:
         name: of the file.
-        content: what it holds; ``None`` where there is no file.
+        content: what it holds.
         says: what the message says, after the file.
         settings: of the source, besides its path.
     """
 
     name: str
-    content: bytes | None
+    content: bytes
     says: str
     settings: tuple[tuple[str, str], ...] = ()
 
@@ -92,8 +92,6 @@ SOURCES = {
     "empty": Source("a.txt", b"", "has no text"),
     "blank": Source("a.txt", b"\n  \n\n", "has no text"),
     "utf8": Source("a.txt", b"fine\n\xff\xfe\n", r"a\.txt, line 2: is not UTF-8 \(byte 1"),
-    "missing": Source("a.txt", None, r"a\.txt does not exist \(`path:"),
-    "kind": Source("a.docx", b"PK", r"a\.docx is none of .*\.jsonl.*\.parquet"),
     "tsv": Source("a.tsv", b"one\tbir\ntwo iki\n", r"a\.tsv, line 2: has 1 tab-separated columns where 2 are expected"),
     "json": Source("a.jsonl", b'{"text": "one"}\n{"text": "two"\n', r"a\.jsonl, line 2: is not JSON"),
     "json-list": Source("a.jsonl", b"[1]\n", r"a\.jsonl, line 1: is a JSON list where an object"),
@@ -118,8 +116,7 @@ def read(run) -> str:
     for lang, source in SOURCES.items():
         (folder / lang).mkdir(parents=True)
         (folder / lang / "b.txt").write_text("bir\niki\nüç\n", encoding="utf-8")
-        if source.content is not None:
-            (folder / lang / source.name).write_bytes(source.content)
+        (folder / lang / source.name).write_bytes(source.content)
         settings = {key: f"own/{lang}/{value}" for key, value in source.settings}
         sources[lang] = {"kind": "files", "path": f"own/{lang}/{source.name}", **settings}
     for lang, content in ODD.items():
@@ -144,6 +141,25 @@ def test_a_source_that_cannot_be_read_is_named_with_the_place(run, read, lang):
     assert said[0] in run.log(f"fetch_documents/{lang}.log")
     assert without_trace(run.log(f"fetch_documents/{lang}.log"))
     assert not (run.results / "corpus" / "documents" / f"{lang}.parquet").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("missing.txt", r"missing\.txt does not exist \(`path:"),
+        ("here.docx", r"here\.docx is none of .*\.jsonl.*\.parquet"),
+    ],
+)
+def test_a_source_that_is_not_there_is_named_before_anything_runs(run, tmp_path, name, says):
+    (tmp_path / "here.docx").write_bytes(b"PK")
+    source = {"kind": "files", "path": str(tmp_path / name)}
+    config = changed(run.config, {"corpus.sources.mine": source, "corpus.languages.xx": {"source": "mine"}})
+    for lang in ("en", "tr"):
+        config["corpus"]["languages"][lang] = {"source": "sample"}
+    code, said = planner.run(run.arguments("-n", "all", config=config))
+    assert code != 0
+    assert re.search(says, said), said
+    assert without_trace(said)
 
 
 def test_odd_text_is_text_and_no_trace_is_shown(run, read, expected):
@@ -210,7 +226,7 @@ def test_a_vocabulary_that_cannot_be_is_refused_with_what_can(run, expected):
         r"\[select_vocabulary small\] error: config `vocabulary.size`: 8 .*alphabet and keep_tokens need \d+", said
     )
     assert re.search(
-        r"\[select_vocabulary large\] error: config `vocabulary.size`: 100,000 is more than there is", said
+        r"\[select_vocabulary large\] error: config `vocabulary.size`: 100,000 is too large: the teacher has", said
     )
     assert without_trace(said)
     assert {name for name in expected if run.digests().get(name) != expected[name]} == set()

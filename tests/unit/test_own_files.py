@@ -42,7 +42,7 @@ def test_a_configuration_whose_files_are_there_is_let_through(config, tmp_path):
 @pytest.mark.parametrize(
     ("key", "value", "says"),
     [
-        ("teacher.model", "./nowhere", "config `teacher.model`: there is no folder ./nowhere"),
+        ("teacher.model", "./nowhere", "config `teacher.model`: './nowhere' is not a folder"),
         ("corpus.sources.mine.path", "nowhere/{lang}.txt", "nowhere/en.txt"),
         ("corpus.sources.mine.pair_path", "nowhere.txt", "nowhere.txt"),
         ("vocabulary.graft.tokens", "nowhere.txt", "config `vocabulary.graft.tokens`: nowhere.txt is missing"),

@@ -62,7 +62,7 @@ def test_a_configfile_stands_alone(workflow):
 def test_the_recipe_for_own_files_names_the_first_that_is_missing(workflow):
     recipe = yaml.safe_load((ROOT / "config" / "local-folder.yaml").read_text(encoding="utf-8"))
     code, said = dry_run(workflow.arguments(config=recipe))
-    assert code != 0 and "config `teacher.model`: there is no folder ./models/teacher" in said
+    assert code != 0 and "config `teacher.model`: './models/teacher' is not a folder" in said
     code, said = dry_run(workflow.arguments(config={**recipe, "teacher": workflow.config["teacher"]}))
     assert code != 0 and "data/en.jsonl does not exist" in said
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from langtailor.config.corpus import FilesSource
 from langtailor.config.run import Settings
 from langtailor.config.teacher import is_local
 from langtailor.corpus.local_files import files_corpus
-from langtailor.errors import ConfigError, LangtailorError, SourceError
+from langtailor.errors import ConfigError, LangtailorError
+from langtailor.teacher.fetch import local_folder
 from langtailor.vocabulary.donor import donor_file
 
 
@@ -30,9 +32,10 @@ def check_own_files(settings: Settings, root: Path) -> None:
 
 def _errors(settings: Settings, root: Path) -> Iterator[LangtailorError]:
     teacher = settings.teacher.model
+    # A package may be installed only where the job runs.
     is_folder = is_local(teacher) and not teacher.startswith("package:")
-    if is_folder and not (root / "teacher" / "model").exists() and not Path(teacher).expanduser().is_dir():
-        yield ConfigError("teacher.model", f"there is no folder {teacher}")
+    if is_folder and not (root / "teacher" / "model").exists():
+        yield from _raised(local_folder, teacher)
     for lang in settings.corpus.languages:
         if not (root / "corpus" / f"{lang}.parquet").exists():
             yield from _text_errors(settings, lang)
@@ -45,10 +48,14 @@ def _errors(settings: Settings, root: Path) -> Iterator[LangtailorError]:
 def _text_errors(settings: Settings, lang: str) -> Iterator[LangtailorError]:
     source = settings.source(lang)
     if isinstance(source, FilesSource):
-        try:
-            files_corpus(source, settings.name_in_source(lang))
-        except SourceError as error:
-            yield error
+        yield from _raised(files_corpus, source, settings.name_in_source(lang))
+
+
+def _raised(find: Callable[..., object], *arguments: Any) -> Iterator[LangtailorError]:
+    try:
+        find(*arguments)
+    except LangtailorError as error:
+        yield error
 
 
 def _named_files(settings: Settings) -> Iterator[tuple[str, Path]]:

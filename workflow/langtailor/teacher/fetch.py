@@ -72,7 +72,7 @@ def fetch_teacher(settings: TeacherSettings, out: Path) -> None:
     downloads = out.parent / ".download"
     with atomic_directory(out) as folder:
         commit = _fetch_into(folder, settings, downloads)
-        merge_adapter(folder, settings, _local_folder)
+        merge_adapter(folder, settings, local_folder)
         _LOG.info("checking the teacher's modules, tokenizer and weights")
         _check_modules(folder, settings)
         _check_tokenizer(folder, settings)
@@ -126,7 +126,7 @@ def _fetch_into(folder: Path, settings: TeacherSettings, downloads: Path) -> str
     _refuse_bare_folder(settings.model)
     if not is_local(settings.model):
         return _download(folder, settings, downloads)
-    _copy_files(_local_folder(settings.model), folder, settings.model)
+    _copy_files(local_folder(settings.model), folder, settings.model)
     return None
 
 
@@ -136,8 +136,12 @@ def _refuse_bare_folder(model: str) -> None:
         raise ConfigError(_KEY, f"{model} is a folder here: write ./{model} (a name without ./ is a Hub id)")
 
 
-def _local_folder(model: str) -> Path:
-    """The folder of a model that is a folder or in an installed package."""
+def local_folder(model: str) -> Path:
+    """The folder of a model that is a folder or in an installed package.
+
+    Raises:
+        ConfigError: there is no such folder or package.
+    """
     if model.startswith("package:"):
         return _package_folder(model.removeprefix("package:"))
     folder = Path(model).expanduser()
