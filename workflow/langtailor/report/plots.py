@@ -162,7 +162,7 @@ def panels(
             axes.set_xticks([])
             axes.set_yticks([])
             for line in axes.lines:
-                line.set(markersize=3.5, alpha=0.6, markeredgewidth=0)
+                line.set(markersize=4, markeredgewidth=0)
         return _with_hints(_svg(figure, next(iter(panels.values()))), hints)
 
 
