@@ -98,6 +98,17 @@ def test_a_fetch_that_broke_goes_on_with_the_files_that_miss(
     read_manifest(tmp_path / "model", "teacher")
 
 
+def test_a_prompt_that_the_model_lacks_is_named_and_what_was_downloaded_is_kept(
+    hub: Hub, model: Repo, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=r"config `queries\.query_prompt`: .*'quer'"):
+        fetch_teacher(SETTINGS, tmp_path / "model", [("teacher.prompt", "passage: "), ("queries.query_prompt", "quer")])
+    assert not (tmp_path / "model").exists()
+    fetched = len(hub.seen("/resolve/", "GET"))
+    fetch_teacher(SETTINGS, tmp_path / "model", [("teacher.prompt", "passage: ")])
+    assert len(hub.seen("/resolve/", "GET")) == fetched, "nothing came twice"
+
+
 def test_the_branch_may_move_on_between_two_fetches(model: Repo, files: dict[str, bytes], tmp_path: Path) -> None:
     old = model.refs["main"]
     new = model.push({**files, "README.md": b"---\nlicense: mit\n---\n"})

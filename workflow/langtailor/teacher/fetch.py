@@ -17,6 +17,7 @@ from langtailor.config.teacher import TeacherSettings, is_local
 from langtailor.errors import ConfigError, UnsupportedTokenizerError
 from langtailor.models.folder import module_kind
 from langtailor.models.model_card import front_matter
+from langtailor.models.prompts import find_prompt
 from langtailor.storage.artifacts import (
     MANIFEST_NAME,
     Manifest,
@@ -54,7 +55,7 @@ _PICKLED = "pytorch_model*.bin"
 _TOKENIZER_MODELS = ("BPE", "Unigram", "WordPiece")
 
 
-def fetch_teacher(settings: TeacherSettings, out: Path) -> None:
+def fetch_teacher(settings: TeacherSettings, out: Path, prompts: Iterable[tuple[str, str]] = ()) -> None:
     """Bring the teacher into the run as a directory artifact of kind ``teacher``.
 
     A local folder and a package's folder are copied, never linked: a later edit of the original must not change a run.
@@ -62,9 +63,12 @@ def fetch_teacher(settings: TeacherSettings, out: Path) -> None:
     Args:
         settings: ``model``, ``revision`` and ``trust_remote_code`` are used.
         out: where the folder is created.
+        prompts: what later jobs will put before texts, each after its key in the configuration. What was downloaded is kept
+            if the model does not have one of them.
 
     Raises:
-        ConfigError: the model cannot be found, or its folder is none of sentence-transformers with safetensors weights.
+        ConfigError: the model cannot be found or lacks a prompt, or its folder is none of sentence-transformers with
+            safetensors weights.
         HubError: the Hub refuses or cannot be reached.
         UnsupportedTokenizerError: its tokenizer is of a type that cannot be pruned.
     """
@@ -77,6 +81,8 @@ def fetch_teacher(settings: TeacherSettings, out: Path) -> None:
         _check_modules(folder, settings)
         _check_tokenizer(folder, settings)
         info = accept_teacher(folder, settings)
+        for key, prompt in prompts:
+            find_prompt(info, prompt, key)
         facts = {
             "modules": list(info.modules),
             "dimension": info.dimension,
