@@ -106,6 +106,16 @@ def test_the_teacher_beside_its_own_vectors_is_no_competitor_but_the_farthest_la
     assert "Its vectors are farthest from the teacher's in zh (cosine 0.910)." in said.what
 
 
+def test_neighbours_are_told_with_it_and_are_no_loss_where_the_teacher_has_its_own():
+    cosine = compared("agreement", "cosine", "de", 1.0, 0.99, WORSE)
+    kept = compared("agreement", "nearest kept", "neighbours", 100.0, 96.25, WORSE)
+    said = answer(about(), [cosine, kept])
+    assert not said.any_lost
+    assert "in de (cosine 0.990); 96.2 % of nearest neighbours are the teacher's." in said.what
+    other = compared("agreement", "nearest kept", "neighbours", 80.0, 70.0, WORSE)
+    assert "on agreement (neighbours)" in answer(about(), [other]).lost, "of a teacher that reads other texts"
+
+
 def test_a_training_that_made_a_language_worse_than_cutting_is_told():
     said = answer(about(), [compared("agreement", "cosine", "en", 1.0, 0.9, WORSE, WORSE)])
     assert said.lost == "It is significantly worse than the model that is only cut on agreement (en)."

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from langtailor.evaluation.comparison import Comparison, main_rows
+from langtailor.evaluation.neighbourhood import NEIGHBOURS
 from langtailor.models.folder import ModelInfo
 from langtailor.report.formats import figure, millions
 from langtailor.report.scores import AGREEMENT, FERTILITY, SPEED
@@ -128,7 +129,8 @@ def _move(row: Comparison) -> str:
 
 def _is_reference(row: Comparison) -> bool:
     """Whether the teacher is compared with itself, so that any other model is worse."""
-    return row.metric == AGREEMENT and row.scores["teacher"].value == 1
+    teacher = row.scores["teacher"].value
+    return (row.metric, teacher) == (AGREEMENT, 1) or (row.group, teacher) == (NEIGHBOURS, 100)
 
 
 def _is_lost(row: Comparison) -> bool:
@@ -155,12 +157,14 @@ def _nothing_lost(comparisons: Sequence[Comparison]) -> str:
 
 
 def _farthest(comparisons: Sequence[Comparison]) -> str:
-    """The language whose vectors moved most, where the teacher is compared with itself."""
-    rows = [row for row in comparisons if _is_reference(row) and row.group]
+    """The language whose vectors moved most, and what that does to neighbours, if the teacher is compared with itself."""
+    rows = {row.group: row.scores[row.student].value for row in comparisons if _is_reference(row) and row.group}
+    neighbours = rows.pop(NEIGHBOURS, None)
     if not rows:
         return ""
-    least = min(rows, key=lambda row: row.scores[row.student].value)
-    return f"Its vectors are farthest from the teacher's in {least.group} (cosine {figure(least.scores[least.student].value)})."
+    least = min(rows, key=rows.__getitem__)
+    said = f"Its vectors are farthest from the teacher's in {least} (cosine {figure(rows[least])})"
+    return f"{said}." if neighbours is None else f"{said}; {neighbours:.1f} % of nearest neighbours are the teacher's."
 
 
 def _named(losses: Sequence[Comparison]) -> str:
