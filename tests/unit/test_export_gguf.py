@@ -188,6 +188,11 @@ def test_a_causal_models_longest_text_has_room(tmp_path, monkeypatch):
     assert all(Cosines.between(found, model.encode([text])).least > 0.99 for found in vectors)
 
 
+def assert_refused(folder, says, made="gguf-f16"):
+    with pytest.raises(ExportError, match=says):
+        make_export(load_sentence_transformer(folder, "cpu"), folder, made)
+
+
 def test_a_family_without_a_place_in_llama_cpp_is_refused_by_name(tmp_path):
     model, folder = make_student(tmp_path, "modernbert")
     with pytest.raises(ExportError, match="of the type 'modernbert'"):
@@ -208,8 +213,7 @@ def test_a_family_without_a_place_in_llama_cpp_is_refused_by_name(tmp_path):
 def test_what_llama_cpp_computes_differently_is_refused(tmp_path, file, change, says):
     folder = make_tiny_bert_teacher(tmp_path / "student")
     change_json(folder / file, change)
-    with pytest.raises(ExportError, match=says):
-        make_export(load_sentence_transformer(folder, "cpu"), folder, "gguf-f16")
+    assert_refused(folder, says)
 
 
 def test_a_dense_module_is_refused(tmp_path):
@@ -218,8 +222,7 @@ def test_a_dense_module_is_refused(tmp_path):
     modules[2] = {**modules[2], "path": "2_Dense", "type": "sentence_transformers.models.Dense"}
     (folder / "modules.json").write_text(json.dumps(modules), encoding="utf-8")
     write_dense(folder / "2_Dense", HIDDEN, HIDDEN, seed=2)
-    with pytest.raises(ExportError, match="no Dense module after a BERT"):
-        make_export(load_sentence_transformer(folder, "cpu"), folder, "gguf-f16")
+    assert_refused(folder, "no Dense module after a BERT")
 
 
 @pytest.mark.parametrize(
@@ -238,20 +241,17 @@ def test_a_dense_module_is_refused(tmp_path):
 def test_what_llama_cpp_computes_differently_of_a_gemma_is_refused(tmp_path, file, change, says):
     folder = make_tiny_gemma_teacher(tmp_path / "student")
     change_json(folder / file, change)
-    with pytest.raises(ExportError, match=says):
-        make_export(load_sentence_transformer(folder, "cpu"), folder, "gguf-f16")
+    assert_refused(folder, says)
 
 
 def test_dense_modules_that_would_abort_llama_cpp_are_refused(tmp_path):
     folder = make_tiny_gemma_teacher(tmp_path / "student")
     shutil.rmtree(folder / "3_Dense")
     write_dense(folder / "3_Dense", 2 * HIDDEN, HIDDEN // 2, seed=3)
-    with pytest.raises(ExportError, match="have the transformer's width, 32; this model's have 16 dimensions"):
-        make_export(load_sentence_transformer(folder, "cpu"), folder, "gguf-f16")
+    assert_refused(folder, "have the transformer's width, 32; this model's have 16 dimensions")
     modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
     (folder / "modules.json").write_text(json.dumps([*modules[:3], modules[4]]), encoding="utf-8")
-    with pytest.raises(ExportError, match="two Dense modules after a Gemma 3, or none; this model has 1"):
-        make_export(load_sentence_transformer(folder, "cpu"), folder, "gguf-q8_0")
+    assert_refused(folder, "two Dense modules after a Gemma 3, or none; this model has 1", "gguf-q8_0")
 
 
 @pytest.mark.parametrize("settings", [{"bias": True}, {"activation_function": torch.nn.Tanh()}, {"use_residual": True}])
@@ -261,8 +261,7 @@ def test_dense_modules_that_are_more_than_a_linear_map_are_refused(tmp_path, set
     linear = {"bias": False, "activation_function": torch.nn.Identity()}
     (folder / "2_Dense").mkdir()
     Dense(HIDDEN, 2 * HIDDEN, **{**linear, **settings}).save(str(folder / "2_Dense"))
-    with pytest.raises(ExportError, match="linear Dense modules without a bias"):
-        make_export(load_sentence_transformer(folder, "cpu"), folder, "gguf-f16")
+    assert_refused(folder, "linear Dense modules without a bias")
 
 
 def test_a_module_between_pooling_and_dense_ones_is_refused(tmp_path):
@@ -272,8 +271,7 @@ def test_a_module_between_pooling_and_dense_ones_is_refused(tmp_path):
     (folder / "modules.json").write_text(
         json.dumps([{**module, "idx": place} for place, module in enumerate(moved)]), encoding="utf-8"
     )
-    with pytest.raises(ExportError, match="no Normalize module after a Gemma 3"):
-        make_export(load_sentence_transformer(folder, "cpu"), folder, "gguf-f16")
+    assert_refused(folder, "no Normalize module after a Gemma 3")
 
 
 def test_a_gemma_needs_no_dense_module_and_any_layer_may_see_the_whole_text(tmp_path):
@@ -325,8 +323,7 @@ def test_attention_of_a_qwen3_is_that_of_its_settings(tmp_path, change):
 def test_what_llama_cpp_computes_differently_of_a_qwen3_is_refused(tmp_path, change, says):
     folder = make_tiny_qwen3_teacher(tmp_path / "student")
     change_json(folder / "config.json", change)
-    with pytest.raises(ExportError, match=says):
-        make_export(load_sentence_transformer(folder, "cpu"), folder, "gguf-f16")
+    assert_refused(folder, says)
 
 
 QWEN_WORDS = (
@@ -368,8 +365,7 @@ def test_words_are_those_of_qwens_own_pattern(tmp_path):
 def test_a_bpe_that_llama_cpp_cuts_otherwise_is_refused(tmp_path, change, says):
     folder = make_tiny_qwen3_teacher(tmp_path / "student")
     change_json(folder / "tokenizer.json", change)
-    with pytest.raises(ExportError, match=says):
-        make_export(load_sentence_transformer(folder, "cpu"), folder, "gguf-f16")
+    assert_refused(folder, says)
 
 
 def test_the_card_asks_for_composed_text_where_the_tokenizer_composes_it(exported):
@@ -413,5 +409,4 @@ def test_two_tokens_at_an_end_are_refused(tmp_path):
     spec = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
     spec["post_processor"]["single"] += [spec["post_processor"]["single"][-1]]
     (folder / "tokenizer.json").write_text(json.dumps(spec), encoding="utf-8")
-    with pytest.raises(ExportError, match="adds one token at each end of a text; this tokenizer adds 2"):
-        make_export(load_sentence_transformer(folder, "cpu"), folder, "gguf-f16")
+    assert_refused(folder, "adds one token at each end of a text; this tokenizer adds 2")

@@ -12,7 +12,7 @@ from langtailor.config.teacher import is_local
 from langtailor.corpus.local_files import files_corpus
 from langtailor.errors import ConfigError, LangtailorError
 from langtailor.teacher.fetch import local_folder
-from langtailor.vocabulary.donor import donor_file
+from langtailor.vocabulary.donor import own_graft_files
 
 
 def check_own_files(settings: Settings, root: Path) -> None:
@@ -67,11 +67,8 @@ def _named_files(settings: Settings) -> Iterator[tuple[str, Path]]:
         for file in settings.queries.files(lang):
             yield f"queries.pairs.{lang}", Path(file)
     for variant in settings.complete_variants.values():
-        graft = variant.vocabulary.graft
-        if graft.tokens:
-            yield "vocabulary.graft.tokens", Path(graft.tokens)
-        if donor := donor_file(graft.donor):
-            yield "vocabulary.graft.donor", donor
+        for key, path in own_graft_files(variant.vocabulary.graft).items():
+            yield f"vocabulary.graft.{key}", path
         pairs = variant.distillation.validation_sts if variant.distillation else None
         if pairs and pairs.path:
             yield "distillation.validation_sts.path", Path(pairs.path)

@@ -17,6 +17,13 @@ def donor_file(donor: str) -> Path | None:
     return Path(donor).expanduser() / "tokenizer.json" if donor.startswith((".", "/", "~")) else None
 
 
+def own_graft_files(settings: GraftSettings) -> dict[str, Path]:
+    """The user's own files that grafts come from, by key: a donor's ``tokenizer.json`` or a list of words."""
+    tokens = Path(settings.tokens) if settings.tokens else None
+    files = {"donor": donor_file(settings.donor), "tokens": tokens}
+    return {key: file for key, file in files.items() if file is not None}
+
+
 def load_donor(settings: GraftSettings, work: Path) -> dict[str, Any] | None:
     """Content of the donor's ``tokenizer.json``; ``None`` when new tokens are trained from the corpus.
 

@@ -10,7 +10,7 @@ from langtailor.config.vectors import job_folder
 from langtailor.corpus.local_files import files_corpus, sample_corpus
 from langtailor.errors import LangtailorError, SourceError
 from langtailor.teacher.fetch import local_files
-from langtailor.vocabulary.donor import donor_file
+from langtailor.vocabulary.donor import own_graft_files
 
 
 def own(paths):
@@ -64,9 +64,8 @@ def source_files(wildcards):
 
 def graft_files(wildcards):
     """The user's own tokenizer or list of words that gives a variant's grafts."""
-    graft = SETTINGS.variant(wildcards.variant).vocabulary.graft
-    files = [donor_file(graft.donor), Path(graft.tokens) if graft.tokens else None]
-    return own([file for file in files if file and file.is_file()])
+    files = own_graft_files(SETTINGS.variant(wildcards.variant).vocabulary.graft).values()
+    return own([file for file in files if file.is_file()])
 
 
 def graft_share(wildcards):
