@@ -46,6 +46,10 @@ def message(tmp_path, config, text=None):
         ("distillation.dropout", "'on'", "must be true or false; found 'on'; write true without quotes"),
         ("distillation.dropout", "1", "must be true or false; found 1"),
         ("teacher.dtype", "float8", "must be 'float32' or 'bfloat16'; found 'float8'"),
+        ("distillation.interpolation", "1.5", "must be less than or equal to 1; found 1.5"),
+        ("distillation.interpolation", "[0.5, 1.5]", "must be less than or equal to 1; found 1.5"),
+        ("distillation.interpolation", "half", "'half'"),
+        ("distillation.interpolation", "[]", "the list is empty; give at least one share"),
         # What is not finite.
         ("distillation.learning_rate", ".inf", "must be a finite number; found .inf"),
         ("distillation.epochs", ".nan", "must be a finite number; found .nan"),
@@ -123,6 +127,7 @@ def message(tmp_path, config, text=None):
         ("target_languages", "[xx]", "found 'xx', which is none of corpus.languages ['en', 'tr']"),
         ("corpus.languages.tr", "{source: web}", "found 'web', which is none of corpus.sources ['sample']"),
         ("corpus", "{sources: {a: {kind: sample}, b: {kind: sample}}, languages: {tr: {}}}", "name one of ['a', 'b']"),
+        ("distillation", "{keep: last, interpolation: [0.5, 1.0]}", "with `keep: last` it must be one number"),
         ("distillation.objective", "{cosine: 0}", "give at least one of cosine, mse, relational, contrastive a weight"),
         ("distillation.keep", "sts", "`keep: sts` needs `validation_sts`"),
         ("vocabulary.graft", "{tokens: w.txt, donor: a/b}", "found 'a/b', but `tokens` names the words; give one"),

@@ -96,6 +96,17 @@ def test_the_facts_after_training_are_those_of_the_interpolated_student(world, t
     assert losses[1.0] < losses[0.5] < facts[1.0]["before"]["loss"]
 
 
+@pytest.mark.parametrize("shares", [[0.25, 0.75, 0.5], [1.0, 0.5]])
+def test_the_best_share_on_the_validation_split_is_kept(world, tmp_path, shares):
+    alone = {share: world.distil(tmp_path / f"{share}", interpolation=share) for share in shares}
+    losses = {share: read_manifest(student, "distilled").facts["after"]["loss"] for share, student in alone.items()}
+    student = world.distil(tmp_path / "student", interpolation=shares)
+    found, best = read_manifest(student, "distilled").facts, min(losses, key=losses.get)
+    assert (found["interpolation"], found["interpolations"]) == (best, shares)
+    assert found["after"]["loss"] == losses[best]
+    assert (student / WEIGHTS).read_bytes() == (alone[best] / WEIGHTS).read_bytes()
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 def test_a_step_on_a_gpu_waits_for_it_no_more_than_once_a_micro_batch(world, tmp_path):
     """transformers looks once a forward pass whether a mask has padding; nothing else may wait."""

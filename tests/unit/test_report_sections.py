@@ -328,6 +328,13 @@ def test_the_caption_tells_of_an_interpolated_student(drawn):
     assert loss.caption.endswith("were kept, and the student is 50.0 % of the way from the model before to them.")
 
 
+def test_the_caption_tells_which_shares_an_interpolation_was_chosen_from(drawn):
+    (loss,) = training_plots([{"step": 1, "loss": 0.7}], FACTS | {"interpolation": 1.0, "interpolations": [0.5, 1.0]})
+    assert loss.caption.endswith(
+        "the student is 100.0 % of the way from the model before to them, the best of 50.0 %, 100.0 % on the validation split."
+    )
+
+
 def test_without_validations_the_loss_alone_is_drawn(drawn):
     training_plots([{"step": 1, "loss": 0.7}], FACTS)
     assert [arguments[0] for _, arguments in drawn] == [{"train": ([1], [0.7]), "validation": ([], [])}]

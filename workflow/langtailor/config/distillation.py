@@ -113,9 +113,10 @@ class DistillationSettings(Section):
     keep: Literal["loss", "cosine", "sts", "last"] = "loss"
     """Which weights become the student: those with the lowest validation loss (`loss`), with the highest mean cosine to
     the teacher (`cosine`), with the highest correlation on `validation_sts` (`sts`), or the last ones (`last`)."""
-    interpolation: Share = 1.0
+    interpolation: Share | Distinct[Share] = 1.0
     """How much of the training the student keeps: 0 gives the clone's weights, 1 the trained ones (WiSE-FT, Wortsman et
-    al. 2022, arXiv 2109.01903). Less than 1 keeps more of what the training text does not show."""
+    al. 2022, arXiv 2109.01903). Less than 1 keeps more of what the training text does not show. Of a list, such as
+    `[0.5, 0.75, 1.0]`, the share that is best in what `keep` names on the validation split."""
     patience: Annotated[int, Field(ge=1)] | None = None
     """Training stops after this many validations without improvement in what `keep` names; `null` never stops early."""
     checkpoint_minutes: Annotated[float, Field(ge=0)] = 5.0
@@ -126,6 +127,11 @@ class DistillationSettings(Section):
     """Trackers that receive the settings of the training and, while it runs, its metrics. Each needs its package, and
     reads address and account from its own environment variables."""
 
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """The values of ``interpolation`` to choose from; often one."""
+        return self.interpolation if isinstance(self.interpolation, tuple) else (self.interpolation,)
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         for term, _ in self.objective.weighted_terms():
@@ -135,6 +141,10 @@ class DistillationSettings(Section):
                 )
         if self.keep == "last" and self.patience is not None:
             raise problem("patience", "it counts validations without improvement; with `keep: last` it must be null")
+        if not self.shares:
+            raise problem("interpolation", "the list is empty; give at least one share")
+        if self.keep == "last" and len(self.shares) > 1:
+            raise problem("interpolation", "validation chooses from a list; with `keep: last` it must be one number")
         if self.keep == "sts" and self.validation_sts is None:
             raise problem("keep", "`keep: sts` needs `validation_sts`, which names the sentence pairs")
         if self.new_rows_only + self.embeddings_only > 1:

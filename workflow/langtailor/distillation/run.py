@@ -79,7 +79,7 @@ class Run:
         self._clock = self._saved = time.monotonic()
         self._done = RunProgress(micro_batch_tokens=settings.micro_batch_tokens or DEFAULT_TOKENS)
         self._best: State | None = None
-        self._clone = student.state() if settings.interpolation < 1 else None
+        self._clone = student.state() if settings.shares != (1.0,) else None
         with accelerator.main_process_first():
             snapshot = store.load()
         if snapshot is None and settings.micro_batch_tokens is None:
@@ -108,7 +108,7 @@ class Run:
         if self._best is not None:
             self._student.load(self._best)
         kept_step = self._done.step if self._best is None else self._done.best_step
-        interpolated = self._interpolate(kept_step)
+        share, interpolated = self._interpolate(kept_step)
         self.metrics.close()
         records = self.metrics.records()
         if self._accelerator.is_main_process:
@@ -116,22 +116,32 @@ class Run:
         facts = run_facts(self._steps, self._done.step, kept_step, settings.batch_size, records)
         if interpolated is not None:
             facts["after"] = interpolated.to_json()
-        return {**facts, "interpolation": self._settings.interpolation}
+        return {**facts, "interpolation": share, "interpolations": list(settings.shares)}
 
-    def _interpolate(self, kept_step: int | None) -> Validation | None:
-        """Move the kept weights towards the clone's, as far as the settings say, and validate the result."""
-        share = self._settings.interpolation
+    def _interpolate(self, kept_step: int | None) -> tuple[float, Validation | None]:
+        """Move the kept weights towards the clone's, by the best of the shares that the settings name.
+
+        Returns:
+            The share, and the validation of the result unless it was validated before or cannot be.
+        """
         if self._clone is None or kept_step == 0:
-            return None
-        trained = self._student.state()
-        self._student.load({name: start + share * (trained[name] - start) for name, start in self._clone.items()})
-        if self._validator is None:
-            return None
-        validation = self._validator(self._gradient.budget)
-        _LOG.info(
-            "interpolation %g from the model before training: validation loss %.5f", share, validation.overall.loss
-        )
-        return validation
+            return 1.0, None
+        clone, trained = self._clone, self._student.state()
+
+        def validated(share: float) -> Validation | None:
+            self._student.load(_between(clone, trained, share))
+            validation = self._validator(self._gradient.budget) if self._validator else None
+            if validation is not None:
+                _LOG.info("interpolation %g: validation loss %.5f", share, validation.overall.loss)
+            return validation
+
+        tried = {share: validated(share) for share in self._settings.shares}
+        best = next(iter(tried))
+        if len(tried) > 1:
+            costs = {share: found.cost(self._settings.keep) for share, found in tried.items() if found is not None}
+            best = self._main_process_value(min(costs, key=costs.__getitem__))
+            self._student.load(_between(clone, trained, best))
+        return best, tried[best]
 
     def _measured_micro_batch(self) -> int:
         """Tokens of a micro-batch for which every process has the memory."""
@@ -267,6 +277,11 @@ def _validator(
         return None
     most, sts_dev_set = settings.validation_passages, data.sts_dev_set
     return Validator(accelerator, student, objective, data.validation, settings.batch_size, most, sts_dev_set)
+
+
+def _between(start: State, end: State, share: float) -> State:
+    """The weights that lie a share of the way from some to others."""
+    return {name: torch.lerp(value, end[name], share) for name, value in start.items()}
 
 
 def _stream(train: Passages, settings: DistillationSettings, seed: int) -> Stream:

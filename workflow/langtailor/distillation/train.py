@@ -48,7 +48,8 @@ class Training:
             settings resumes from there; the checkpoints are removed once ``out`` is written.
         out: the trained model (kind ``distilled``): the clone's files with new weights, and ``training.jsonl``. Its
             facts give ``steps`` done of ``planned_steps``, ``kept_step``, and the validations ``before`` and ``after``
-            (that of the student), each with ``loss`` and ``cosine`` over all and by language, and ``interpolation``.
+            (that of the student), each with ``loss`` and ``cosine`` over all and by language, and ``interpolation``, the
+            share of the training that it keeps, of ``interpolations``.
         candidates: in retrieval, those of queries and documents, which there take the place of languages.
         title: what the trackers of ``settings.report_to`` call this training.
         trust_remote_code: run Python code that comes with the model.

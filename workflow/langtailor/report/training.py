@@ -71,12 +71,7 @@ def training_plots(records: Sequence[Record], facts: Mapping[str, Any]) -> list[
         "train": _curve(steps, "loss"),
         "validation": _curve(validations, "validation", "loss"),
     }
-    kept = (
-        f"{facts['steps']:,} of {facts['planned_steps']:,} steps; the weights of step {facts['kept_step']:,} were kept"
-    )
-    if facts.get("interpolation", 1) < 1:
-        kept += f", and the student is {percent(facts['interpolation'])} of the way from the model before to them"
-    drawn = [Plot(plots.curves(loss, "step", "loss"), f"Loss. {kept}.")]
+    drawn = [Plot(plots.curves(loss, "step", "loss"), f"Loss. {_what_was_kept(facts)}.")]
     if cosines := _cosine_curves(validations):
         caption = "Mean cosine to the teacher on the validation split."
         drawn.append(Plot(plots.curves(cosines, "step", "cosine"), caption))
@@ -85,6 +80,19 @@ def training_plots(records: Sequence[Record], facts: Mapping[str, Any]) -> list[
         caption = "Spearman's correlation on the STS dev set."
         drawn.append(Plot(plots.curves(sts, "step", "Spearman"), caption))
     return drawn
+
+
+def _what_was_kept(facts: Mapping[str, Any]) -> str:
+    """Which weights became the student."""
+    kept = (
+        f"{facts['steps']:,} of {facts['planned_steps']:,} steps; the weights of step {facts['kept_step']:,} were kept"
+    )
+    share, shares = facts.get("interpolation", 1), facts.get("interpolations", [])
+    if share < 1 or len(shares) > 1:
+        kept += f", and the student is {percent(share)} of the way from the model before to them"
+    if len(shares) > 1:
+        kept += f", the best of {', '.join(map(percent, shares))} on the validation split"
+    return kept
 
 
 def _cosine_curves(validations: Sequence[Record]) -> dict[str, plots.Curve]:
