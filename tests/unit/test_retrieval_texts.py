@@ -36,7 +36,7 @@ def write_rows(path: Path) -> Path:
 
 @pytest.mark.parametrize("suffix", ["tsv", "csv", "jsonl", "parquet"])
 def test_equal_queries_and_documents_of_a_table_are_one(tmp_path, suffix):
-    found = read_pairs(write_rows(tmp_path / f"pairs.{suffix}"), QuerySettings())
+    found = read_pairs(str(write_rows(tmp_path / f"pairs.{suffix}")), QuerySettings())
     assert (set(found.queries), set(found.documents)) == (set(PAIRS.queries), set(PAIRS.documents))
     answers = {
         query: {found.documents[row] for row in rows} for query, rows in zip(found.queries, found.answers, strict=True)
@@ -48,15 +48,24 @@ def test_documents_that_a_source_calls_wrong_are_documents_too(tmp_path):
     file = tmp_path / "pairs.jsonl"
     rows = [{"query": "q", "document": "d", "hard": ["e", "f"]}, {"query": "r", "document": "e"}]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    found = read_pairs(file, QuerySettings(negatives="hard"))
+    found = read_pairs(str(file), QuerySettings(negatives="hard"))
     assert found == Pairs(("q", "r"), ("d", "e", "f"), ((0,), (1,)), ((1, 2), ()))
+
+
+def test_one_wrong_document_needs_no_list(tmp_path):
+    file = tmp_path / "pairs.tsv"
+    file.write_text("query\tdocument\tnegative\nq\td\te\n")
+    found = read_pairs(str(file), QuerySettings(negatives="negative"))
+    assert found == Pairs(("q",), ("d", "e"), ((0,),), ((1,),))
 
 
 def test_questions_about_paragraphs_are_pairs(tmp_path):
     file = tmp_path / "squad.json"
     paragraph = {"context": "It is here.", "qas": [{"id": "1", "question": "Where?"}, {"id": "2", "question": "What?"}]}
     file.write_text(json.dumps({"data": [{"paragraphs": [paragraph]}]}))
-    assert read_pairs(file, QuerySettings()) == Pairs(("Where?", "What?"), ("It is here.",), ((0,), (0,)), ((), ()))
+    assert read_pairs(str(file), QuerySettings()) == Pairs(
+        ("Where?", "What?"), ("It is here.",), ((0,), (0,)), ((), ())
+    )
 
 
 def test_a_folder_as_beirs_is_pairs(tmp_path):
@@ -65,7 +74,7 @@ def test_a_folder_as_beirs_is_pairs(tmp_path):
     (tmp_path / "qrels").mkdir()
     (tmp_path / "qrels" / "train.tsv").write_text("query-id\tcorpus-id\tscore\nq1\td2\t1\n")
     settings = QuerySettings(pairs={"tr": str(tmp_path)})
-    assert read_pairs(tmp_path, settings) == Pairs(("first?",), ("one", "two"), ((1,),), ((),))
+    assert read_pairs(str(tmp_path), settings) == Pairs(("first?",), ("one", "two"), ((1,),), ((),))
     assert [Path(file).name for file in settings.files("tr")] == ["corpus.jsonl", "queries.jsonl", "train.tsv"]
 
 
@@ -81,7 +90,7 @@ def test_a_file_without_pairs_is_named(tmp_path, rows, message):
     file = tmp_path / "pairs.tsv"
     file.write_text(rows)
     with pytest.raises(SourceError, match=message) as error:
-        read_pairs(file, QuerySettings())
+        read_pairs(str(file), QuerySettings())
     assert str(file) in str(error.value)
 
 

@@ -28,7 +28,7 @@ rule write_queries:
             SETTINGS.queries,
             *("columns", "negatives", "made", "validation", "near_duplicate_similarity"),
         ),
-        pairs=lambda wildcards: SETTINGS.queries.pairs.get(wildcards.lang),
+        pairs=lambda wildcards: section(SETTINGS.queries, "pairs")["pairs"].get(wildcards.lang),
         seed=SETTINGS.seed,
         tasks={name: section(task) for name, task in HELD_OUT.items()},
         code=script_digest("retrieval_texts", held_out_modules),

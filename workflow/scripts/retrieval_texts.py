@@ -1,11 +1,12 @@
 """Read or make the queries and documents of one language."""
 
+from collections.abc import Mapping
 from itertools import chain
 from pathlib import Path
 
 from job import job
 from langtailor.config.evaluation import parse_task
-from langtailor.config.queries import QuerySettings
+from langtailor.config.queries import HubPairs, QuerySettings
 from langtailor.evaluation.tasks import register_tasks
 from langtailor.retrieval.pairs import made_pairs, read_pairs
 from langtailor.retrieval.texts import write_texts
@@ -14,8 +15,9 @@ with job(snakemake):
     params, corpus = snakemake.params, snakemake.input.get("corpus")
     register_tasks()
     settings = QuerySettings(**params.settings)
+    source = HubPairs(**params.pairs) if isinstance(params.pairs, Mapping) else params.pairs
     write_texts(
-        made_pairs(Path(corpus), settings.made, params.seed) if corpus else read_pairs(Path(params.pairs), settings),
+        made_pairs(Path(corpus), settings.made, params.seed) if corpus else read_pairs(source, settings),
         snakemake.wildcards.lang,
         held_out=chain.from_iterable(parse_task(task).texts() for task in params.tasks.values()),
         settings=settings,

@@ -7,23 +7,39 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, Strict
 
-from langtailor.config.base import Name, Section, Share, UserPath, distinct
+from langtailor.config.base import DATASET_PATTERN, Name, Section, Share, UserPath, distinct
 
 #: The files of a folder in the layout of BEIR.
 BEIR_FILES = ("corpus.jsonl", "queries.jsonl", "qrels/train.tsv")
 
 
+class HubPairs(Section):
+    """Queries with documents in a data set of the Hub, one pair in a row."""
+
+    dataset: Annotated[str, Field(pattern=DATASET_PATTERN)]
+    """The data set, `owner/name`."""
+    subset: str | None = None
+    """Its configuration, if it has several."""
+    split: str = "train"
+    """Its split; `train[:10000]` takes the first rows."""
+    revision: str = "main"
+    """Branch, tag or commit."""
+    columns: Annotated[tuple[str, str], Strict(False), AfterValidator(distinct)] | None = None
+    """Names of the columns of query and document; `null` uses `queries.columns`."""
+
+
 class QuerySettings(Section):
     """Queries and the documents that answer them, for variants with `retrieval`."""
 
-    pairs: dict[Name, UserPath] = {}
+    pairs: dict[Name, UserPath | HubPairs] = {}
     """For each language, queries with the documents that answer them: a CSV, TSV, JSON Lines or Parquet file, a JSON
-    file in the layout of SQuAD, or a folder in the layout of BEIR with `corpus.jsonl`, `queries.jsonl` and
-    `qrels/train.tsv`."""
+    file in the layout of SQuAD, a folder in the layout of BEIR with `corpus.jsonl`, `queries.jsonl` and
+    `qrels/train.tsv`, or a data set of the Hub (`{dataset: owner/name}`)."""
     columns: Annotated[tuple[str | int, str | int], Strict(False), AfterValidator(distinct)] = ("query", "document")
     """Names of the columns of query and document in a file of pairs; numbers count columns of a file without a header."""
     negatives: str | None = None
-    """Column or key with a list of documents that do not answer the query, in JSON Lines and Parquet."""
+    """Column with a document that does not answer the query, or (JSON Lines, Parquet, Hub) with a list of them; sources
+    may lack it."""
     made: Annotated[int, Field(ge=0)] = 2_000
     """For each language without `pairs`: number of corpus passages used as documents; one sentence or span of each
     becomes its query. 0 leaves these languages out."""
@@ -47,6 +63,6 @@ class QuerySettings(Section):
     def files(self, lang: str) -> tuple[str, ...]:
         """The user's own files with the pairs of a language."""
         path = self.pairs.get(lang)
-        if path is None:
+        if not isinstance(path, str):
             return ()
         return tuple(str(Path(path, name)) for name in BEIR_FILES) if Path(path).is_dir() else (path,)

@@ -90,14 +90,15 @@ class _Table:
     def _mapping(self, key: str, node: Node, required: bool) -> Iterator[str]:
         ((_, item),) = node["patternProperties"].items()
         place = f"{key}.{_PLACEHOLDERS.get(key.rpartition('.')[2], '<name>')}"
+        reference, _ = _reference(item)
         if "$ref" in item or "oneOf" in item:
             yield _row(key, node, "keys and values", required)
-        if "oneOf" in item:
-            self._alternatives += [(place, self._definitions[_reference(one)[0]]) for one in item["oneOf"]]
-        elif "$ref" in item:
-            yield from self._section(f"{place}.", self._definitions[_reference(item)[0]])
         else:
             yield _row(place, node, _type(item), required)
+        if "oneOf" in item:
+            self._alternatives += [(place, self._definitions[_reference(one)[0]]) for one in item["oneOf"]]
+        elif reference:
+            yield from self._section(f"{place}.", self._definitions[reference])
 
 
 def _row(key: str, node: Node, kind: str, required: bool) -> str:
@@ -119,6 +120,8 @@ def _reference(node: Node) -> tuple[str, bool]:
 
 def _type(node: Node) -> str:
     """A value's type in words."""
+    if "$ref" in node:
+        return "keys below"
     if "anyOf" in node:
         return " or ".join("`null`" if one == {"type": "null"} else _type(one) for one in node["anyOf"])
     if "const" in node or "enum" in node:

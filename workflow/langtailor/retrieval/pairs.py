@@ -6,13 +6,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from langtailor.config.queries import BEIR_FILES, QuerySettings
+from langtailor.config.queries import BEIR_FILES, HubPairs, QuerySettings
 from langtailor.corpus.boundaries import last_grapheme_boundary, sentence_ends
 from langtailor.corpus.document import document_hash
 from langtailor.corpus.reading import read_corpus
 from langtailor.errors import SourceError
 from langtailor.sources.collection import Collection, read_beir, read_squad
-from langtailor.sources.table_files import read_table
+from langtailor.sources.hub_table import read_hub_table
+from langtailor.sources.table_files import Column, Table, read_table
 
 #: Shortest query that is made of a document, in characters.
 _SHORTEST = 12
@@ -35,21 +36,29 @@ class Pairs:
     negatives: tuple[tuple[int, ...], ...]
 
 
-def read_pairs(path: Path, settings: QuerySettings) -> Pairs:
+def read_pairs(source: str | HubPairs, settings: QuerySettings) -> Pairs:
     """Read the user's pairs of one language.
 
     Args:
-        path: a table, a JSON file as SQuAD's, or a folder as BEIR's; see :class:`~langtailor.config.queries.QuerySettings`.
+        source: a table, a JSON file as SQuAD's, a folder as BEIR's, or a data set of the Hub; see
+            :class:`~langtailor.config.queries.QuerySettings`.
         settings: names of the columns.
 
     Raises:
-        SourceError: a file cannot be read or has no pair.
+        HubError: the data set cannot be reached.
+        SourceError: a file or data set cannot be read or has no pair.
     """
+    optional = () if settings.negatives is None else (settings.negatives,)
+    if isinstance(source, HubPairs):
+        columns = source.columns or settings.columns
+        table = read_hub_table(source.dataset, source.subset, source.split, source.revision, columns, optional)
+        return _of_table(table, columns, settings.negatives)
+    path = Path(source)
     if path.is_dir():
         return _of_collection(read_beir(*(path / name for name in BEIR_FILES)))
     if path.suffix.lower() == ".json":
         return _of_collection(read_squad({"": path}))
-    return _of_table(path, settings)
+    return _of_table(read_table(path, settings.columns, optional), settings.columns, settings.negatives)
 
 
 def _of_collection(collection: Collection) -> Pairs:
@@ -58,12 +67,10 @@ def _of_collection(collection: Collection) -> Pairs:
     return Pairs(queries, documents, tuple(map(tuple, relevant)), ((),) * len(queries))
 
 
-def _of_table(path: Path, settings: QuerySettings) -> Pairs:
-    query, document = settings.columns
-    optional = [] if settings.negatives is None else [settings.negatives]
-    table = read_table(path, settings.columns, optional)
-    negatives = [()] * len(table) if settings.negatives is None else table.text_lists(settings.negatives)
-    return grouped(zip(table.texts(query), table.texts(document), negatives, strict=True))
+def _of_table(table: Table, columns: tuple[Column, Column], negatives: str | None) -> Pairs:
+    query, document = columns
+    others = [()] * len(table) if negatives is None else table.text_lists(negatives)
+    return grouped(zip(table.texts(query), table.texts(document), others, strict=True))
 
 
 def grouped(rows: Iterable[tuple[str, str, Sequence[str]]]) -> Pairs:

@@ -57,16 +57,18 @@ class Table:
         return [self._float(row, column, value) for row, value in enumerate(self.columns[column])]
 
     def text_lists(self, column: Column) -> list[tuple[str, ...]]:
-        """A column of lists of texts; none where it is null or missing.
+        """A column of lists of texts, of which one text is a list, too; none where it is null or missing.
 
         Raises:
-            SourceError: a value is no list, or holds something else than text; names the row.
+            SourceError: a value is neither text nor a list of it; names the row.
         """
         return [self._text_list(row, column, value) for row, value in enumerate(self.columns[column])]
 
     def _text_list(self, row: int, column: Column, value: Any) -> tuple[str, ...]:
         if value is None:
             return ()
+        if isinstance(value, str):
+            return (value,)
         if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
             raise SourceError(f"{self.place(row)}: {column!r} is {value!r} where a list of texts is expected")
         return tuple(value)

@@ -1,0 +1,45 @@
+"""Reading tables of the Hub: all layouts that the package ``datasets`` understands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from langtailor.errors import SourceError
+from langtailor.sources.hub import resolve_revision
+from langtailor.sources.hub_client import PATIENCE, Patience
+from langtailor.sources.table_files import Column, Table, table_of
+
+
+def read_hub_table(
+    dataset: str,
+    subset: str | None,
+    split: str,
+    revision: str,
+    columns: Sequence[Column],
+    optional: Sequence[Column] = (),
+    patience: Patience = PATIENCE,
+) -> Table:
+    """Some columns of a split of a data set.
+
+    Args:
+        dataset: ``owner/name``.
+        subset: its configuration; ``None`` where it has one.
+        split: name of the split; ``train[:1000]`` for its first rows.
+        revision: branch, tag or commit.
+        columns: their names.
+        optional: columns that it need not have.
+        patience: how long to try to reach the Hub.
+
+    Raises:
+        HubError: the data set or the revision does not exist, access is refused, or the Hub cannot be reached.
+        SourceError: there is no such subset, split or column, or the files cannot be read.
+    """
+    from datasets import load_dataset
+    from datasets.exceptions import DatasetsError
+
+    commit = resolve_revision(dataset, "dataset", revision, patience)
+    try:
+        rows = load_dataset(dataset, subset, split=split, revision=commit)
+    except (DatasetsError, ValueError, OSError) as error:
+        raise SourceError(f"{dataset}: subset {subset}, split {split!r} cannot be read: {error}") from error
+    return table_of(dataset, "row", enumerate(rows, start=1), columns, optional)
