@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 from sentence_transformers import SentenceTransformer
 
@@ -59,6 +61,15 @@ def test_ids_and_vectors_are_the_students(exported):
     assert Cosines.between(exported.client(some), exported.model.encode(some)).mean > NEAR.mean_cosine
     for batch in (["ev"], ["ev", "deniz mavi bir ev"]):
         assert exported.client(batch).shape == (len(batch), exported.model.get_embedding_dimension())
+
+
+def test_threads_may_share_a_client(exported):
+    batches = [TEXTS[start : start + 1 + start % 5] for start in range(0, len(TEXTS), 5)]
+    expected = [exported.client(batch) for batch in batches]
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(5):
+            for found, right in zip(pool.map(exported.client, batches), expected, strict=True):
+                np.testing.assert_allclose(found, right, atol=1e-5)
 
 
 def test_the_graph_is_as_sentence_transformers_expects_it(exported):

@@ -1,5 +1,6 @@
 """The budget is filled in the stated order, protects small languages, and says why each token is there."""
 
+import unicodedata
 from functools import cache
 from itertools import chain, pairwise
 from pathlib import Path
@@ -26,6 +27,7 @@ from langtailor.storage.artifacts import read_json
 from langtailor.surgery.registry import load_family
 from langtailor.surgery.segmentation import segment
 from langtailor.tokenizer.write import write_tokenizer
+from langtailor.vocabulary.alphabet import scripts
 from langtailor.vocabulary.select import select_vocabulary
 from tests.models import make_tiny_bert_teacher, make_tiny_gemma_teacher, make_tiny_xlmr_teacher
 
@@ -214,11 +216,12 @@ def test_a_pattern_drops_what_it_matches(workshops):
     assert not rows[rows["origin"] == "corpus"]["token"].str.contains("e").any()
 
 
-def test_an_alphabet_of_the_corpus_leaves_out_other_scripts_and_loses_no_text_of_it(workshops):
+@pytest.mark.parametrize("alphabet", ["scripts", "corpus"])
+def test_a_smaller_alphabet_leaves_out_other_scripts_and_loses_no_text_of_the_corpus(workshops, alphabet):
     workshop = workshops("WordPiece")
     settings = {"size": mandatory(workshop) + 20, "graft": GraftSettings(share=0.0)}
     whole, _ = workshop.select("whole", **settings)
-    rows, _ = workshop.select("own", alphabet="corpus", **settings)
+    rows, _ = workshop.select("own", alphabet=alphabet, **settings)
     left_out = set(whole[whole["origin"] == "alphabet"]["token"]) - set(rows[rows["origin"] == "alphabet"]["token"])
     texts = (read_corpus(path, "train", ["text"])["text"].to_pylist() for path in workshop.corpora.values())
     text = "".join(chain.from_iterable(texts))
@@ -230,9 +233,28 @@ def test_an_alphabet_of_the_corpus_leaves_out_other_scripts_and_loses_no_text_of
     assert whole_split["unknown"] <= whole_split["teacher_unknown"]
 
 
-def test_bytes_stay_whatever_the_corpus_uses(workshops):
+def test_an_alphabet_of_scripts_keeps_characters_that_the_corpus_could_have(workshops):
+    workshop = workshops("WordPiece")
+    settings = {"size": mandatory(workshop) + 20, "graft": GraftSettings(share=0.0)}
+    kept = {}
+    for alphabet in ("full", "scripts", "corpus"):
+        rows, _ = workshop.select(alphabet, alphabet=alphabet, **settings)
+        kept[alphabet] = set(rows[rows["origin"] == "alphabet"]["token"])
+    assert kept["corpus"] < kept["scripts"] < kept["full"]
+    left_out = {token.removeprefix("##") for token in kept["full"] - kept["scripts"]}
+    assert not any(unicodedata.name(character, "").startswith(("LATIN ", "DIGIT ")) for character in left_out)
+
+
+def test_the_script_of_a_character_is_unicodes():
+    shared = "5(★½\u0301 "
+    expected = {"a": "LATIN", "\u02b0": "LATIN", "Ж": "CYRILLIC", "ሀ": "ETHIOPIC", "፡": "ETHIOPIC", "\ue000": "Unknown"}
+    assert scripts([*shared, *expected]) == expected
+
+
+@pytest.mark.parametrize("alphabet", ["scripts", "corpus"])
+def test_bytes_stay_whatever_the_corpus_uses(workshops, alphabet):
     workshop = workshops("BPE")
-    rows, _ = workshop.select(size=mandatory(workshop) + 5, alphabet="corpus", graft=GraftSettings(share=0.0))
+    rows, _ = workshop.select(size=mandatory(workshop) + 5, alphabet=alphabet, graft=GraftSettings(share=0.0))
     kept = set(rows["teacher_id"].dropna().astype(int))
     assert set(workshop.family.alphabet_ids().tolist()) <= kept
 

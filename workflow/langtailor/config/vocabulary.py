@@ -61,9 +61,10 @@ class VocabularySettings(Section):
     """How the remaining tokens are ranked: by weighted `frequency`, or by the `loss` from dropping a token, which is
     its weighted frequency times the squared distance (1 - cosine) of its row to the mean of the rows that would replace
     it."""
-    alphabet: Literal["full", "corpus"] = "full"
-    """For tokenizers without byte fallback: keep all characters of scripts that are not large (`full`), or only those
-    that occur in the corpus (`corpus`), so that text in other scripts becomes unknown."""
+    alphabet: Literal["full", "scripts", "corpus"] = "full"
+    """For tokenizers without byte fallback: keep all characters of scripts that are not large (`full`), those of the
+    corpus's scripts and those that scripts share (`scripts`), or only those that occur in the corpus (`corpus`). Text
+    of other characters becomes unknown."""
     min_count: Annotated[int, Field(ge=0)] = 1
     """Lowest count, weighted and over all languages, at which a teacher token is kept. With 0, tokens that never occur
     in the corpus fill the rest of the budget, in the teacher's order."""

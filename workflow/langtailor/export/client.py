@@ -35,7 +35,7 @@ class Client(ABC):
 
     @abstractmethod
     def run(self, features: Features) -> NDArray[np.float32]:
-        """Vectors of tokenized texts.
+        """Vectors of tokenized texts; several threads may ask at a time.
 
         Args:
             features: all of ``inputs``; int64, shape (texts, length).

@@ -80,8 +80,7 @@ def select_vocabulary(
     if may_fall_short:
         tokens = sum(token is not None for token in family.tokens)
         settings = settings.model_copy(update={"size": min(settings.size, tokens)})
-    whole_alphabet = settings.alphabet == "full"
-    statistics = read_statistics(family, teacher, counts, corpora, weights, targets, whole_alphabet=whole_alphabet)
+    statistics = read_statistics(family, teacher, counts, corpora, weights, targets, alphabet=settings.alphabet)
     loss = _loss(family, teacher) if settings.ranking == "loss" else None
     kept_for_prompts = prompt_tokens(tokenizer_of(family.spec), all_prompts(ModelInfo.read(teacher), prompts))
     listed = None if settings.graft.tokens is None else WordList.read(Path(settings.graft.tokens), family)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +20,7 @@ from langtailor.surgery.base import Family, Ids
 from langtailor.surgery.spelling import spelling_of
 from langtailor.surgery.unknowns import unknown_id
 from langtailor.surgery.word_models import encode_words, model_of, word_tokenizer
+from langtailor.vocabulary.alphabet import kept_alphabet
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -61,11 +61,11 @@ def read_statistics(
     weights: Mapping[str, float],
     targets: Sequence[str],
     *,
-    whole_alphabet: bool = True,
+    alphabet: Literal["full", "scripts", "corpus"] = "full",
 ) -> CorpusStatistics:
     """Read them from counts and corpora; see :func:`langtailor.vocabulary.select.select_vocabulary` for the arguments.
 
-    With ``whole_alphabet`` characters that occur in no language belong to the alphabet, too.
+    ``alphabet`` is the setting of that name in :class:`~langtailor.config.vocabulary.VocabularySettings`.
 
     Raises:
         ArtifactError: counts or corpora are damaged.
@@ -75,24 +75,14 @@ def read_statistics(
     by_row = {lang: read_counts(path).counts for lang, path in counts.items()}
     by_token = {lang: _by_token(row_counts, len(family.tokens)) for lang, row_counts in by_row.items()}
     rows = max(map(len, by_row.values()))
-    alphabet = family.alphabet_ids() if whole_alphabet else _alphabet_of_corpus(family, by_token)
+    occurring = np.sum(list(by_token.values()), axis=0) > 0
+    kept = kept_alphabet(family, occurring, alphabet)
     # The words at risk are few, and the others are needed to the end: so the memory of their search is free for these.
-    at_risk = _words_at_risk(family, reader, list(corpora.values()), alphabet)
+    at_risk = _words_at_risk(family, reader, list(corpora.values()), kept)
     words = reader.word_counts([corpora[lang] for lang in targets], ["train"], family.words)
     release_freed_memory()
     _LOG.info("%s: %s distinct pieces of text in the target languages", family.name, f"{len(words):,}")
-    return CorpusStatistics(by_token, weights, words, rows, alphabet, at_risk)
-
-
-def _alphabet_of_corpus(family: Family, counts: Counts) -> Ids:
-    """The alphabet without the characters that are in no token that occurs."""
-    occurring = np.flatnonzero(np.sum(list(counts.values()), axis=0))
-    tokens = family.surfaces([family.tokens[i] or "" for i in occurring.tolist()])
-    characters = set(chain.from_iterable(token for token in tokens if token))
-    single = family.character_ids().tolist()
-    surfaces = family.surfaces([family.tokens[i] or "" for i in single])
-    idle = [i for i, text in zip(single, surfaces, strict=True) if text and text.strip() not in characters]
-    return np.setdiff1d(family.alphabet_ids(), idle).astype(np.int32)
+    return CorpusStatistics(by_token, weights, words, rows, kept, at_risk)
 
 
 def _words_at_risk(family: Family, reader: WordReader, corpora: Iterable[Path], alphabet: Ids) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -23,11 +24,13 @@ class OpenvinoClient(GraphClient):
         super().__init__(file, folder, threads)
         options = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
         compiled = openvino.Core().compile_model(file, "CPU", options)
-        self._request = compiled.create_infer_request()
+        self._request, self._lock = compiled.create_infer_request(), threading.Lock()
         self.inputs = [entry.any_name for entry in compiled.inputs]
         self.outputs = [entry.any_name for entry in compiled.outputs]
 
     def run(self, features: Features) -> NDArray[np.float32]:
         """The graph's ``sentence_embedding``."""
-        found = self._request.infer({name: features[name] for name in self.inputs})
-        return np.array(found["sentence_embedding"], np.float32)
+        # A request has one place for its results, which another thread would overwrite before they are copied.
+        with self._lock:
+            found = self._request.infer({name: features[name] for name in self.inputs})
+            return np.array(found["sentence_embedding"], np.float32)
