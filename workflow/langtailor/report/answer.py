@@ -153,7 +153,7 @@ def _lost(comparisons: Sequence[Comparison]) -> str:
 def _nothing_lost(comparisons: Sequence[Comparison]) -> str:
     if any(row.student in row.to_teacher and not _is_reference(row) for row in comparisons):
         return "No kept language and no task lost more than noise."
-    return "No task was run whose differences to the teacher can be distinguished from noise."
+    return "The tasks of this run cannot say whether quality was lost; add one of the kind sts, bitext or retrieval."
 
 
 def _farthest(comparisons: Sequence[Comparison]) -> str:
