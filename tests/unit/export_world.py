@@ -43,7 +43,11 @@ def make_student(root: Path, kind: str) -> tuple[SentenceTransformer, Path]:
 def make_export(model: SentenceTransformer, student: Path, name: str) -> Path:
     """The folder of an export beside the student's."""
     made, out = find_format(name), student.parent / name
-    write_export(made, Source(student, model, "", made.bounds, ["deniz mavi", "the old ferry"], student.parent), out)
+    next(
+        write_export(
+            made, Source(student, model, "", made.bounds, ["deniz mavi", "the old ferry"], student.parent), out
+        )
+    )
     return out
 
 

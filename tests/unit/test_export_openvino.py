@@ -44,7 +44,7 @@ class Exported:
 def export(root: Path, kind: str, bounds: Bounds) -> Exported:
     model, student = make_student(root, kind)
     made, folder = find_format("openvino-int8"), root / "export"
-    facts = write_export(made, Source(student, model, "", bounds, CHOSEN_BY, root), folder)
+    facts = next(write_export(made, Source(student, model, "", bounds, CHOSEN_BY, root), folder))
     return Exported(model, folder, OpenvinoClient(folder / made.file, folder, threads=1), facts)
 
 

@@ -76,7 +76,7 @@ def static(request, tmp_path_factory):
     made = find_format("static")
     corpora = {lang: write_corpus(root / f"{lang}.parquet", lang) for lang in ("en", "tr")}
     source = Source(student, model, "", made.bounds, ["deniz"], root, corpora)
-    facts = write_export(made, source, root / "static")
+    facts = next(write_export(made, source, root / "static"))
     assert facts["texts"] == 80
     return model, student, root / "static"
 
@@ -122,4 +122,4 @@ def test_without_a_text_to_fit_on_it_is_refused(static, tmp_path):
     made = find_format("static")
     source = Source(student, model, "", made.bounds, ["deniz"], tmp_path)
     with pytest.raises(ExportError, match=r"raise corpus\.quotas\.train"):
-        write_export(made, replace(source, corpora={}), tmp_path / "static")
+        next(write_export(made, replace(source, corpora={}), tmp_path / "static"))

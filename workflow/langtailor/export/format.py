@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import zip_longest
@@ -110,15 +110,15 @@ class Format(ExportFormat, ABC):
         return vectors
 
     @abstractmethod
-    def write(self, source: Source, out: Path) -> dict[str, Any]:
-        """Write the file.
+    def write(self, source: Source, out: Path) -> Iterator[dict[str, Any]]:
+        """Write the file; where it was not near enough to the student, write it again in a way that is nearer.
 
         Args:
             source: the student.
             out: the file, in a folder that exists; others of :meth:`files` are written beside it.
 
-        Returns:
-            What the certificate says beside the figures.
+        Yields:
+            Each time that it is written, what the certificate says beside the figures.
 
         Raises:
             ExportError: the format cannot hold the model.

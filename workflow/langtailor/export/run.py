@@ -10,8 +10,9 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -114,28 +115,30 @@ def export_student(request: Request, out: Path) -> None:
 
 
 def _write(request: Request, folder: Path, scratch: Path) -> Certificate:
-    """Fill the folder and measure it."""
+    """Fill the folder and measure it, in each of the format's ways until one keeps all bounds."""
     made = find_format(request.format)
-    file = folder / made.file
     settings = request.teacher.model_copy(update={"dtype": "float32"})
     model = load_teacher(request.student, settings, "cpu")
-    evaluator = ExportEvaluator(
-        request.student,
-        model,
-        file,
-        made,
-        lambda: made.client()(file, folder, threads=1),
-        settings,
-        request.resamples,
-        request.seed,
-    )
-    chosen_by = _chosen_by(request)
-    source = Source(request.student, model, evaluator.prompt, request.bounds, chosen_by, scratch, request.corpora)
-    facts = write_export(made, source, folder)
-    return _certify(request, made, folder, model, evaluator, facts, scratch)
+
+    def evaluator() -> ExportEvaluator:
+        file = folder / made.file
+        opened = partial(made.client(), file, folder, threads=1)
+        return ExportEvaluator(request.student, model, file, made, opened, settings, request.resamples, request.seed)
+
+    prompt, chosen_by = evaluator().prompt, _chosen_by(request)
+    source = Source(request.student, model, prompt, request.bounds, chosen_by, scratch, request.corpora)
+    refused: list[str] = []
+    for facts in write_export(made, source, folder):
+        said = {**facts, "refused": refused} if refused else facts
+        certificate = _certify(request, made, folder, model, evaluator(), said, scratch)
+        if not certificate.broken():
+            break
+        refused += certificate.broken()
+        _LOG.warning("%s is too far from the student: %s", request.format, "; ".join(certificate.broken()))
+    return certificate
 
 
-def write_export(made: Format, source: Source, folder: Path) -> dict[str, Any]:
+def write_export(made: Format, source: Source, folder: Path) -> Iterator[dict[str, Any]]:
     """Fill an export's folder: the student's files, with the format's in place of the weights.
 
     Args:
@@ -143,8 +146,9 @@ def write_export(made: Format, source: Source, folder: Path) -> dict[str, Any]:
         source: the student.
         folder: the export's, which must not exist.
 
-    Returns:
-        What the certificate says besides the figures.
+    Yields:
+        What the certificate says besides the figures, each time that the file was written: each time nearer to the
+        student. Nothing may have the file open when the next one is asked for.
 
     Raises:
         ExportError: the format cannot hold the model.
@@ -152,7 +156,7 @@ def write_export(made: Format, source: Source, folder: Path) -> dict[str, Any]:
     made.prepare(source, folder)
     file = folder / made.file
     file.parent.mkdir(exist_ok=True)
-    return made.write(source, file)
+    yield from made.write(source, file)
 
 
 def _chosen_by(request: Request) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,8 @@ class Onnx(OnnxFormat):
     bounds = Bounds(0.9999, 0.999, 0.1)
     file = "onnx/model.onnx"
 
-    def write(self, source: Source, out: Path) -> dict[str, Any]:
+    def write(self, source: Source, out: Path) -> Iterator[dict[str, Any]]:
         from langtailor.export.onnx.graph import write_graph
 
         write_graph(source.model, source.prompt, out)
-        return {}
+        yield {}

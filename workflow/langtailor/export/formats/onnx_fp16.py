@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ class OnnxFp16(OnnxFormat):
     bounds = Bounds(0.9995, 0.999, 0.1)
     file = "onnx/model_fp16.onnx"
 
-    def write(self, source: Source, out: Path) -> dict[str, Any]:
+    def write(self, source: Source, out: Path) -> Iterator[dict[str, Any]]:
         import onnx
         from onnxruntime.transformers.float16 import convert_float_to_float16
 
@@ -29,4 +30,4 @@ class OnnxFp16(OnnxFormat):
         write_graph(source.model, source.prompt, plain)
         with quiet("", "onnxruntime"):  # it warns of each number that float16 rounds to 0
             onnx.save(convert_float_to_float16(onnx.load(plain), keep_io_types=True), out)
-        return {}
+        yield {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ class OnnxInt8(OnnxFormat):
     bounds = Bounds(0.995, 0.97, 0.5)
     file = "onnx/model_quantized.onnx"
 
-    def write(self, source: Source, out: Path) -> dict[str, Any]:
+    def write(self, source: Source, out: Path) -> Iterator[dict[str, Any]]:
         from langtailor.export.onnx.graph import write_graph
         from langtailor.export.onnx.quantization import products, quantize
 
@@ -36,6 +37,5 @@ class OnnxInt8(OnnxFormat):
             cosines = source.cosines(self.client()(out, source.folder, threads=1), "validation texts")
             tried.append({"exact_share": share, "mean_cosine": cosines.mean, "least_cosine": cosines.least})
             _LOG.info("%d of %d products exact: %s", len(exact), len(names), cosines)
-            if cosines.keep(source.bounds):
-                break
-        return {"products": len(names), "exact_products": len(exact), "tried": tried}
+            if cosines.keep(source.bounds) or share == _EXACT_SHARES[-1]:
+                yield {"products": len(names), "exact_products": len(exact), "tried": [*tried]}

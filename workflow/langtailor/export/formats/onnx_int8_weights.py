@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ class OnnxInt8Weights(OnnxFormat):
     bounds = Bounds(0.998, 0.99, 0.3)
     file = "onnx/model_int8_weights.onnx"
 
-    def write(self, source: Source, out: Path) -> dict[str, Any]:
+    def write(self, source: Source, out: Path) -> Iterator[dict[str, Any]]:
         from langtailor.export.onnx.graph import write_graph
         from langtailor.export.onnx.quantization import products, quantize
 
@@ -26,4 +27,4 @@ class OnnxInt8Weights(OnnxFormat):
         write_graph(source.model, source.prompt, plain)
         names = products(plain)
         quantize(plain, out, exact=names)
-        return {"products": len(names), "exact_products": len(names)}
+        yield {"products": len(names), "exact_products": len(names)}

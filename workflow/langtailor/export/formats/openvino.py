@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,11 @@ class Openvino(OpenvinoFormat):
     bounds = Bounds(0.999, 0.998, 0.1)
     file = "openvino/openvino_model.xml"
 
-    def write(self, source: Source, out: Path) -> dict[str, Any]:
+    def write(self, source: Source, out: Path) -> Iterator[dict[str, Any]]:
         from langtailor.export.onnx.graph import write_graph
         from langtailor.export.openvino.graph import read_graph, save_graph
 
         plain = source.scratch / "model.onnx"
         write_graph(source.model, source.prompt, plain)
         save_graph(read_graph(plain), out)
-        return {}
+        yield {}

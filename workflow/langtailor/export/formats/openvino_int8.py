@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ class OpenvinoInt8(OpenvinoFormat):
     bounds = Bounds(0.995, 0.97, 0.5)
     file = "openvino/openvino_model.xml"
 
-    def write(self, source: Source, out: Path) -> dict[str, Any]:
+    def write(self, source: Source, out: Path) -> Iterator[dict[str, Any]]:
         from langtailor.export.onnx.graph import write_graph
         from langtailor.export.openvino import graph as openvino_graph
 
@@ -34,12 +35,11 @@ class OpenvinoInt8(OpenvinoFormat):
             "products": partial(openvino_graph.products_in_eight_bits, plain, calibration),
             "weights": partial(openvino_graph.weights_in_eight_bits, plain),
         }
-        tried = []
+        tried, last = [], list(ways)[-1]
         for way, make in ways.items():
             openvino_graph.save_graph(make(), out)
             cosines = source.cosines(self.client()(out, source.folder, threads=1), "validation texts")
             tried.append({"in_eight_bits": way, "mean_cosine": cosines.mean, "least_cosine": cosines.least})
             _LOG.info("%s in 8 bits: %s", way, cosines)
-            if cosines.keep(source.bounds):
-                break
-        return {"in_eight_bits": way, "tried": tried}
+            if cosines.keep(source.bounds) or way == last:
+                yield {"in_eight_bits": way, "tried": [*tried]}

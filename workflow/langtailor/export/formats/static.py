@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +34,7 @@ class Static(Format):
 
         write_static_files(source.folder, folder, source.model.get_embedding_dimension())
 
-    def write(self, source: Source, out: Path) -> dict[str, Any]:
+    def write(self, source: Source, out: Path) -> Iterator[dict[str, Any]]:
         from safetensors.numpy import save_file
 
         from langtailor.evaluation.encoding import encode_texts
@@ -47,7 +47,7 @@ class Static(Format):
         fitted = fit_rows(open_tokenizer(source.folder), texts, vectors)
         save_file({TABLE: fitted.rows}, out, {"format": "pt"})
         tried = [{"ridge": ridge, "held_out_cosine": cosine} for ridge, cosine in fitted.tried.items()]
-        return {"texts": len(texts), "ridge": fitted.ridge, "tried": tried}
+        yield {"texts": len(texts), "ridge": fitted.ridge, "tried": tried}
 
     def client(self) -> type[Client]:
         """The client in numpy."""

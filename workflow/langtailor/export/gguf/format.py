@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -21,11 +21,11 @@ class GgufFormat(Format):
 
     kind: ClassVar[str]
 
-    def write(self, source: Source, out: Path) -> dict[str, Any]:
+    def write(self, source: Source, out: Path) -> Iterator[dict[str, Any]]:
         """The transformer, its pooling and its tokenizer in one file."""
         from langtailor.export.gguf.file import write_gguf
 
-        return {"tensors": write_gguf(source.folder, source.model, self.kind, out)}
+        yield {"tensors": write_gguf(source.folder, source.model, self.kind, out)}
 
     def client(self) -> type[Client]:
         """The client in llama.cpp."""
