@@ -46,9 +46,10 @@ def scripts(characters: Iterable[str]) -> dict[str, str]:
     These are digits, punctuation, symbols and marks, and letters of a script whose name begins none of their names.
     """
     wanted = "".join(sorted(set(characters)))
-    # Most characters' names begin with their script: "GREEK SMALL LETTER ALPHA".
-    names = {unicodedata.name(character, _NO_SCRIPT).split()[0].split("-")[0] for character in wanted}
-    return {character: name for name in sorted(names) for character in _of_script(name, wanted)}
+    letters = (character for character in wanted if unicodedata.category(character).startswith("L"))
+    # Most letters' names begin with their script: "GREEK SMALL LETTER ALPHA".
+    names = {unicodedata.name(letter, _NO_SCRIPT).split()[0].split("-")[0] for letter in letters}
+    return {character: name for name in sorted({*names, _NO_SCRIPT}) for character in _of_script(name, wanted)}
 
 
 def _of_script(name: str, text: str) -> list[str]:
