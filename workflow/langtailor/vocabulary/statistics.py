@@ -77,6 +77,12 @@ def read_statistics(
     rows = max(map(len, by_row.values()))
     occurring = np.sum(list(by_token.values()), axis=0) > 0
     kept = kept_alphabet(family, occurring, alphabet)
+    if alphabet == "full" and (foreign := len(kept) - len(kept_alphabet(family, occurring, "scripts"))):
+        _LOG.info(
+            "%s rows are for characters of scripts that the corpus does not have; `vocabulary.alphabet: scripts` would give "
+            "them to its words",
+            f"{foreign:,}",
+        )
     # The words at risk are few, and the others are needed to the end: so the memory of their search is free for these.
     at_risk = _words_at_risk(family, reader, list(corpora.values()), kept)
     words = reader.word_counts([corpora[lang] for lang in targets], ["train"], family.words)
