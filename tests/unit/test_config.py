@@ -233,12 +233,12 @@ def test_a_run_without_a_name_has_that_of_its_file(tmp_path, name: str, run: str
 
 @pytest.mark.parametrize("section", ["distillation", "retrieval"])
 def test_an_empty_section_of_a_variant_is_one_with_the_defaults(section: str) -> None:
-    queries = {"queries": {"made": 5}, "teacher": {"model": "./teacher"}, section: None}
+    base = {"teacher": {"model": "./teacher"}, section: None}
     variants = {"named": {section: {}}, "not-named": {}, "off": {section: None}}
-    settings = load_settings(readme_config() | queries | {"variants": variants})
+    settings = load_settings(readme_config() | base | {"variants": variants})
     given = {name: getattr(settings.variant(name), section) for name in variants}
     assert given["named"] == type(given["named"])() and given["not-named"] is given["off"] is None
-    over = load_settings(readme_config() | queries | {section: {"epochs": 3.0}, "variants": variants})
+    over = load_settings(readme_config() | base | {section: {"epochs": 3.0}, "variants": variants})
     epochs = {name: getattr(over.variant(name), section) for name in variants}
     assert epochs["named"].epochs == epochs["not-named"].epochs == 3 and epochs["off"] is None
 

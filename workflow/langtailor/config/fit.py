@@ -22,6 +22,10 @@ def check_run(settings: Settings) -> None:
                 "corpus.quotas.test",
                 f"found 0, but the task {reading[0]!r} reads test passages; raise it, or take the task out",
             )
+    if settings.queries.model_fields_set and not any(v.retrieval for v in settings.complete_variants.values()):
+        raise ConfigError(
+            "queries", "no variant is trained for retrieval, which they are for; add `retrieval: {}`, or leave them out"
+        )
     for lang in settings.corpus.languages:
         source, name = settings.source(lang), settings.name_in_source(lang)
         if isinstance(source, VocabularySource) and name not in {*source.letters, *source.scripts}:
