@@ -91,25 +91,14 @@ def clone_model(
         LangtailorError: the model's vocabulary tensors cannot be identified, or the clone's vectors differ.
     """
     _LOG.info("reading the teacher's embeddings")
-    read_manifest(teacher, "teacher")
-    inputs: dict[str, Any] = {
-        "teacher": directory_digest(teacher),
-        "tokenizer": directory_digest(tokenizer),
-        "vocabulary": sha256_file(vocabulary),
-    }
-    _check_origin(tokenizer, inputs, {"teacher": teacher, "vocabulary": vocabulary})
+    inputs = _input_digests(teacher, tokenizer, vocabulary)
     table, _ = tables.read_table(vocabulary, "vocabulary", tables.VOCABULARY)
     layout, family, where = table_to_layout(table), load_family(teacher), find_vocabulary_tensors(teacher)
     made_by = settings.model_dump(mode="json") | {"seed": seed}
     if not layout.grafts:
         settings = InitialisationSettings(method="mean")  # there is no row to make
-    if settings.method == "agreement":
-        raise ValueError("the method has to be chosen first (langtailor.evaluation.agreement_rows)")
     corpora = (corpora or {}) if settings.reads_corpus else {}
-    links = None
-    if settings.method in ("aligned", "learned"):
-        required = settings.method == "aligned"
-        links = align_corpora(corpora, teacher, tokenizer, len(layout), where.rows, required=required)
+    links = _links(settings.method, corpora, teacher, tokenizer, len(layout), where.rows)
     _LOG.info("composing the rows of the new table")
     embeddings = where.read_embeddings()
     mapping = map_rows(table, layout, family, embeddings, settings, links)
@@ -134,9 +123,8 @@ def clone_model(
             "row_trials": list(row_trials),
             **fitted,
         }
-        if corpora:
-            inputs["corpora"] = {lang: sha256_file(path) for lang, path in corpora.items()}
-        seal_directory(folder, Manifest("clone", made_by, inputs, facts))
+        read = {"corpora": {lang: sha256_file(path) for lang, path in corpora.items()}} if corpora else {}
+        seal_directory(folder, Manifest("clone", made_by, {**inputs, **read}, facts))
     _LOG.info(
         "clone: %s -> %s parameters, %s -> %s rows, %d other tensors identical, %d texts give the teacher's vectors",
         *(f"{facts[key][when]:,}" for key in ("parameters", "rows") for when in ("before", "after")),
@@ -205,12 +193,30 @@ class _Refinement:
         return table[torch.from_numpy(self.rows)].float()
 
 
-def _check_origin(tokenizer: Path, digests: Mapping[str, Any], paths: Mapping[str, Path]) -> None:
-    """Check that the tokenizer was written from the files at these paths, by their digests."""
+def _input_digests(teacher: Path, tokenizer: Path, vocabulary: Path) -> dict[str, str]:
+    """Digests of what the clone is made from.
+
+    Raises:
+        ArtifactError: one is damaged, or the tokenizer was not written from the others.
+    """
+    read_manifest(teacher, "teacher")
     written_from = read_manifest(tokenizer, "tokenizer").inputs
-    for name, path in paths.items():
+    digests = {"teacher": directory_digest(teacher), "vocabulary": sha256_file(vocabulary)}
+    for name, path in {"teacher": teacher, "vocabulary": vocabulary}.items():
         if written_from.get(name) != digests[name]:
             raise ArtifactError(tokenizer, f"was not written from {path}")
+    return {**digests, "tokenizer": directory_digest(tokenizer)}
+
+
+def _links(
+    method: str, corpora: Mapping[str, Path], teacher: Path, tokenizer: Path, new_rows: int, teacher_rows: int
+) -> Links | None:
+    """The teacher's tokens that translate each new one, where the method reads sentence pairs."""
+    if method == "agreement":
+        raise ValueError("the method has to be chosen first (langtailor.evaluation.agreement_rows)")
+    if method not in ("aligned", "learned"):
+        return None
+    return align_corpora(corpora, teacher, tokenizer, new_rows, teacher_rows, required=method == "aligned")
 
 
 def _copy_other_files(teacher: Path, tokenizer: Path, folder: Path) -> None:

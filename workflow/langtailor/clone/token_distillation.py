@@ -13,7 +13,7 @@ Loss: ``mean over positions p of |h(p) - h'(p)|² / |h(p)|²`` with the last hid
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,21 +95,34 @@ def fit_rows(
             "initialisation.token_distillation",
             "no train passage has a new token, so there is nothing to fit; set steps to 0, or give more text",
         )
-    teacher_model, clone_model = (
-        load_sentence_transformer(folder, device, trust_remote_code=trust_remote_code) for folder in (teacher, clone)
-    )
     reference, fitted = (
-        _Transformer(teacher_model.transformers_model),
-        _Transformer(clone_model.transformers_model, new_rows),
+        _Transformer(
+            load_sentence_transformer(folder, device, trust_remote_code=trust_remote_code).transformers_model, trainable
+        )
+        for folder, trainable in ((teacher, None), (clone, new_rows))
     )
-    rows = fitted.rows
-    optimizer = torch.optim.AdamW([rows], lr=settings.learning_rate, weight_decay=0.0)
+    texts = [prompt + text for text in passages.drawn]
+    losses = _train(fitted, lambda some: _loss(reference, fitted, old, new, some), texts, settings, seed)
+    before, after = float(np.mean(losses[:_AVERAGED_STEPS])), float(np.mean(losses[-_AVERAGED_STEPS:]))
+    _LOG.info("%s new rows fitted: loss %.4f -> %.4f", f"{len(new_rows):,}", before, after)
+    return Fit(fitted.rows.detach().cpu(), before, after, passages.found)
+
+
+def _train(
+    fitted: _Transformer,
+    loss_of: Callable[[list[str]], torch.Tensor],
+    texts: Sequence[str],
+    settings: TokenDistillationSettings,
+    seed: int,
+) -> list[float]:
+    """Train the rows; returns the loss of each step."""
+    optimizer = torch.optim.AdamW([fitted.rows], lr=settings.learning_rate, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / settings.steps)
     losses: list[float] = []
     with Progress("fitting new rows", settings.steps, "step") as progress:
-        for texts in _batches([prompt + text for text in passages.drawn], settings, seed):
+        for batch in _batches(texts, settings, seed):
             try:
-                loss = _loss(reference, fitted, old.encode_batch(texts), new.encode_batch(texts))
+                loss = loss_of(batch)
             except torch.OutOfMemoryError as error:
                 raise ConfigError(
                     "initialisation.token_distillation.batch_size",
@@ -125,9 +138,7 @@ def fit_rows(
             schedule.step()
             losses.append(loss.item())
             progress.update(1, f"loss {losses[-1]:.4f}")
-    before, after = float(np.mean(losses[:_AVERAGED_STEPS])), float(np.mean(losses[-_AVERAGED_STEPS:]))
-    _LOG.info("%s new rows fitted: loss %.4f -> %.4f", f"{len(new_rows):,}", before, after)
-    return Fit(rows.detach().cpu(), before, after, passages.found)
+    return losses
 
 
 class _Transformer:
@@ -173,16 +184,18 @@ class _Transformer:
 
 
 def _loss(
-    reference: _Transformer, fitted: _Transformer, old: Sequence[Encoding], new: Sequence[Encoding]
+    reference: _Transformer, fitted: _Transformer, old: Tokenizer, new: Tokenizer, batch: Sequence[str]
 ) -> torch.Tensor:
+    """The loss on some texts, which the one reads by the old tokenizer and the other by the new one."""
+    old_encodings, new_encodings = old.encode_batch(batch), new.encode_batch(batch)
     texts, old_positions, new_positions = [], [], []
-    for text, encodings in enumerate(zip(old, new, strict=True)):
+    for text, encodings in enumerate(zip(old_encodings, new_encodings, strict=True)):
         for old_position, new_position in _shared_ends(*encodings):
             texts.append(text)
             old_positions.append(old_position)
             new_positions.append(new_position)
-    target = reference(old)[texts, old_positions]
-    states = fitted(new)[texts, new_positions]
+    target = reference(old_encodings)[texts, old_positions]
+    states = fitted(new_encodings)[texts, new_positions]
     return ((states - target).square().sum(dim=1) / target.square().sum(dim=1).clamp_min(1e-12)).mean()
 
 
