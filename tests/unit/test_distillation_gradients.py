@@ -97,8 +97,8 @@ def test_it_is_the_gradient_of_the_objective_on_the_padded_batch(world):
 
 def test_the_second_forward_pass_drops_the_same_units_as_the_first(world):
     _, _, compute = gradient_of(world, ACROSS, 100, dropout=True)
-    forward = compute._forward_pass(ROWS[:4], [0, 0, 0])
-    other = compute._forward_pass(ROWS[:4], [0, 0, 1])
+    forward = compute._forward_pass(ROWS[:4], 0, 0)
+    other = compute._forward_pass(ROWS[:4], 0, 1)
     assert torch.equal(forward(), forward())
     assert not torch.equal(forward(), other())
 

@@ -25,6 +25,7 @@ from torch import Tensor
 from langtailor.distillation.data import Passages
 from langtailor.distillation.objective import Objective
 from langtailor.distillation.student import Student
+from langtailor.distillation.subword_dropout import SubwordDropout
 from langtailor.distillation.targets import targets_of
 from langtailor.errors import TrainingError
 from langtailor.models.cpu_workers import each_core
@@ -49,6 +50,7 @@ class BatchGradient:
         passages: where rows come from.
         budget: most tokens of a micro-batch, padding included; halved when memory runs out.
         seed: of dropout, whose masks are a function of seed, step, process and micro-batch.
+        subword_dropout: drops tokens, where that is asked for.
     """
 
     def __init__(
@@ -59,9 +61,11 @@ class BatchGradient:
         passages: Passages,
         budget: int,
         seed: int,
+        subword_dropout: SubwordDropout | None = None,
     ) -> None:
         self._accelerator, self._student, self._objective = accelerator, student, objective
         self._passages, self.budget, self._seed = passages, budget, seed
+        self._subword_dropout = subword_dropout
         self._rank, self._world = accelerator.process_index, accelerator.num_processes
         # Dropout draws from one generator for all threads: its masks would depend on who comes first.
         self._on_cores = accelerator.device.type == "cpu" and self._world == 1 and not student.has_dropout
@@ -107,7 +111,7 @@ class BatchGradient:
         lengths = self._passages.lengths[rows]
         budget = self._micro_batch_tokens(int(lengths.sum()))
         parts = cheapest_batches(lengths, budget, self._accelerator.device.type)
-        forward = [self._forward_pass(rows[part], [step, self._rank, index]) for index, part in enumerate(parts)]
+        forward = [self._forward_pass(rows[part], step, index) for index, part in enumerate(parts)]
         if not self._objective.compares_passages:
             batches = [rows[part] for part in parts]
             if self._on_cores:
@@ -193,13 +197,14 @@ class BatchGradient:
                 torch.autograd.backward(forward_pass(), gradient[part])
         return {name: term.detach() for name, term in terms.items()}
 
-    def _forward_pass(self, rows: Rows, seeds: list[int]) -> ForwardPass:
+    def _forward_pass(self, rows: Rows, step: int, part: int) -> ForwardPass:
         """A forward pass that can be repeated with the same dropout."""
-        seed = int(np.random.SeedSequence([self._seed, *seeds]).generate_state(1)[0])
+        seed = int(np.random.SeedSequence([self._seed, step, self._rank, part]).generate_state(1)[0])
 
         def forward_pass() -> Tensor:
             torch.manual_seed(seed)
-            return self._student(self._passages.tokens(rows))
+            ids = self._passages.tokens(rows)
+            return self._student(self._subword_dropout(ids, rows, step) if self._subword_dropout else ids)
 
         return forward_pass
 

@@ -28,6 +28,7 @@ from langtailor.distillation.schedule import Phase, phase_at, plan_phases, rate_
 from langtailor.distillation.step_figures import StepFigures
 from langtailor.distillation.stream import Stream
 from langtailor.distillation.student import State, Student
+from langtailor.distillation.subword_dropout import SubwordDropout
 from langtailor.distillation.validation import Validation, Validator
 from langtailor.distillation.views import View
 from langtailor.errors import ConfigError, TrainingError
@@ -87,7 +88,12 @@ class Run:
         lines = self._resume(snapshot) if snapshot else ()
         self.metrics = Metrics(folder if accelerator.is_main_process else None, lines, views)
         objective = Objective(settings.objective)
-        self._gradient = BatchGradient(accelerator, student, objective, data.train, self._done.micro_batch_tokens, seed)
+        dropout = None
+        if settings.subword_dropout:
+            dropout = SubwordDropout(data.train, student.clone, settings.subword_dropout, seed, student.limit)
+        self._gradient = BatchGradient(
+            accelerator, student, objective, data.train, self._done.micro_batch_tokens, seed, dropout
+        )
         self._validator = _validator(accelerator, student, objective, data, settings)
 
     def finish(self) -> dict[str, Any]:
