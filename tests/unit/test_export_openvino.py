@@ -27,8 +27,9 @@ from tests.unit.export_world import MAKERS, make_export, make_student, student_i
 
 TEXTS = texts_in_many_scripts()
 CHOSEN_BY = TEXTS[::40]
-#: Of random weights, whose vectors 8 bits move further than those of a trained model.
-NEAR, EXACT = Bounds(0.97, 0.9, 0.5), Bounds(1.0, 1.0, 0.0)
+#: Of random weights, whose vectors 8 bits move further than those of a trained model, and furthest on a processor without
+#: instructions for products in 8 bits (AVX2 alone).
+NEAR, EXACT = Bounds(0.94, 0.85, 0.5), Bounds(1.0, 1.0, 0.0)
 
 
 @dataclass(frozen=True)
