@@ -1,4 +1,4 @@
-"""Subword dropout: pieces in place of tokens, whose text stays; by seed, step and passage alone; never longer than the limit."""
+"""Subword dropout: pieces in place of tokens; by seed, step and passage alone; never longer than the limit."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from langtailor.distillation.gradients import BatchGradient
 from langtailor.distillation.objective import Objective
 from langtailor.distillation.student import Student
 from langtailor.distillation.subword_dropout import Pieces, SubwordDropout
+from langtailor.storage.artifacts import read_manifest
 from tests.models import make_tiny_bert_teacher, make_tiny_gemma_teacher, make_tiny_xlmr_teacher
 from tests.unit.distillation_world import DEFAULTS, WEIGHTS, make_world
 
@@ -104,9 +105,11 @@ def test_the_gradient_is_that_of_the_drawn_tokens_however_the_batch_is_split(wor
     assert not torch.allclose(gradient(100_000, 0.0), whole, rtol=1e-2, atol=1e-4)
 
 
-def test_training_reads_the_setting(world, tmp_path):
-    weights = {
-        share: load_file(world.distil(tmp_path / f"{share}", subword_dropout=share, epochs=1) / WEIGHTS)
-        for share in (0.0, 0.4)
+def test_training_and_validation_read_the_setting(world, tmp_path):
+    students = {
+        share: world.distil(tmp_path / f"{share}", subword_dropout=share, epochs=1, keep="last") for share in (0.0, 0.4)
     }
+    weights = {share: load_file(student / WEIGHTS) for share, student in students.items()}
     assert any(not torch.equal(value, weights[0.4][name]) for name, value in weights[0.0].items())
+    before = {share: read_manifest(student, "distilled").facts["before"] for share, student in students.items()}
+    assert before[0.4]["cosine"] < before[0.0]["cosine"] - 0.01

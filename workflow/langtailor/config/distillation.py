@@ -99,7 +99,8 @@ class DistillationSettings(Section):
     without it the student starts at the teacher's vectors."""
     subword_dropout: Share = 0.0
     """Share of the tokens of a training text that are replaced, by a new draw in each step, by the pieces that their
-    text would have without them. So the student learns to read words whose tokens were cut."""
+    text would have without them. So the student learns to read words whose tokens were cut. Validation texts are read
+    in the same way, by one draw."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """`bfloat16` computes under autocast if the device has arithmetic for it; weights and optimiser stay in float32."""
     max_length: Annotated[int, Field(ge=8)] | None = None

@@ -88,13 +88,11 @@ class Run:
         lines = self._resume(snapshot) if snapshot else ()
         self.metrics = Metrics(folder if accelerator.is_main_process else None, lines, views)
         objective = Objective(settings.objective)
-        dropout = None
-        if settings.subword_dropout:
-            dropout = SubwordDropout(data.train, student.clone, settings.subword_dropout, seed, student.limit)
         self._gradient = BatchGradient(
-            accelerator, student, objective, data.train, self._done.micro_batch_tokens, seed, dropout
+            *(accelerator, student, objective, data.train, self._done.micro_batch_tokens, seed),
+            subword_dropout=_subword_dropout(data.train, student, settings, seed),
         )
-        self._validator = _validator(accelerator, student, objective, data, settings)
+        self._validator = _validator(accelerator, student, objective, data, settings, seed)
 
     def finish(self) -> dict[str, Any]:
         """Train to the end, leave the kept weights in the student, and return the facts about the run."""
@@ -277,12 +275,27 @@ class Run:
 
 
 def _validator(
-    accelerator: Accelerator, student: Student, objective: Objective, data: Data, settings: DistillationSettings
+    accelerator: Accelerator,
+    student: Student,
+    objective: Objective,
+    data: Data,
+    settings: DistillationSettings,
+    seed: int,
 ) -> Validator | None:
     if not len(data.validation):
         return None
-    most, sts_dev_set = settings.validation_passages, data.sts_dev_set
-    return Validator(accelerator, student, objective, data.validation, settings.batch_size, most, sts_dev_set)
+    return Validator(
+        *(accelerator, student, objective, data.validation, settings.batch_size, settings.validation_passages),
+        sts_dev_set=data.sts_dev_set,
+        subword_dropout=_subword_dropout(data.validation, student, settings, seed),
+    )
+
+
+def _subword_dropout(
+    passages: Passages, student: Student, settings: DistillationSettings, seed: int
+) -> SubwordDropout | None:
+    share = settings.subword_dropout
+    return SubwordDropout(passages, student.clone, share, seed, student.limit) if share else None
 
 
 def _between(start: State, end: State, share: float) -> State:

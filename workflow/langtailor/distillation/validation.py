@@ -17,6 +17,7 @@ from langtailor.distillation.data import Passages
 from langtailor.distillation.objective import Objective
 from langtailor.distillation.sts_pairs import StsDevSet
 from langtailor.distillation.student import Student
+from langtailor.distillation.subword_dropout import SubwordDropout
 from langtailor.distillation.targets import targets_of
 from langtailor.distillation.tokens import Ids
 from langtailor.errors import TrainingError
@@ -82,6 +83,7 @@ class Validator:
         batch_size: passages in a batch of the objective.
         most: passages of each language, the first ones; ``None`` for all.
         sts_dev_set: sentence pairs to score as well.
+        subword_dropout: drops tokens of the passages, by one draw for all validations.
     """
 
     def __init__(
@@ -93,9 +95,11 @@ class Validator:
         batch_size: int,
         most: int | None = None,
         sts_dev_set: StsDevSet | None = None,
+        subword_dropout: SubwordDropout | None = None,
     ) -> None:
         self._accelerator, self._student, self._objective = accelerator, student, objective
         self._passages, self._batch_size, self._sts_dev_set = passages, batch_size, sts_dev_set
+        self._subword_dropout = subword_dropout
         self._languages, self._rows = _first_of_each(passages.languages, most)
         self._targets = targets_of(passages, self._rows, accelerator.device)
 
@@ -103,13 +107,17 @@ class Validator:
         """Measure the student as it is, in micro-batches of at most ``budget`` tokens."""
         self._student.train(False)
         lengths = self._passages.lengths[self._rows]
-        vectors = self._encode(lambda rows: self._passages.tokens(self._rows[rows]), lengths, budget)
+        vectors = self._encode(lambda rows: self._tokens(self._rows[rows]), lengths, budget)
         sts = None
         if self._sts_dev_set is not None:
             sts = self._sts_dev_set.spearman(self._encode(self._sts_dev_set.take, self._sts_dev_set.lengths, budget))
         self._student.train(True)
         metrics = measure(vectors, self._targets, self._languages, self._objective, self._batch_size)
         return replace(metrics, sts=sts)
+
+    def _tokens(self, rows: Rows) -> list[Ids]:
+        ids = self._passages.tokens(rows)
+        return self._subword_dropout(ids, rows, 0) if self._subword_dropout else ids
 
     def _encode(self, tokens: Callable[[Rows], list[Ids]], lengths: Ids, budget: int) -> Tensor:
         """Vectors of texts, given what reads some of them and the lengths of all; float32, shape (n, d)."""
