@@ -112,4 +112,4 @@ def test_training_and_validation_read_the_setting(world, tmp_path):
     weights = {share: load_file(student / WEIGHTS) for share, student in students.items()}
     assert any(not torch.equal(value, weights[0.4][name]) for name, value in weights[0.0].items())
     before = {share: read_manifest(student, "distilled").facts["before"] for share, student in students.items()}
-    assert before[0.4]["cosine"] < before[0.0]["cosine"] - 0.01
+    assert before[0.4]["cosine"] != pytest.approx(before[0.0]["cosine"], abs=1e-3), "of validations before any training"
