@@ -22,9 +22,11 @@ def check_run(settings: Settings) -> None:
                 "corpus.quotas.test",
                 f"found 0, but the task {reading[0]!r} reads test passages; raise it, or take the task out",
             )
-    if settings.queries.model_fields_set and not any(v.retrieval for v in settings.complete_variants.values()):
+    trained = "retrieval" in settings.model_fields_set or any(v.retrieval for v in settings.complete_variants.values())
+    if settings.queries.model_fields_set and not trained:
         raise ConfigError(
-            "queries", "no variant is trained for retrieval, which they are for; add `retrieval: {}`, or leave them out"
+            "queries",
+            "they are for a training that nothing asks for; add `retrieval: {}`, or `retrieval: null` to skip it",
         )
     for lang in settings.corpus.languages:
         source, name = settings.source(lang), settings.name_in_source(lang)
