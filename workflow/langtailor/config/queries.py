@@ -21,7 +21,7 @@ class HubPairs(Section):
     subset: str | None = None
     """Its configuration, if it has several."""
     split: str = "train"
-    """Its split; `train[:10000]` takes the first rows."""
+    """Its split, or a part of it in the notation of the package `datasets`."""
     revision: str = "main"
     """Branch, tag or commit."""
     columns: Annotated[tuple[str, str], Strict(False), AfterValidator(distinct)] | None = None
