@@ -55,7 +55,7 @@ def test_by_hand():
 def drawn(world, passages, step=3, **changes):
     arguments = {"share": 0.5, "seed": 1, "limit": 512} | changes
     rows = np.arange(40)
-    ids = SubwordDropout(passages, world.clone, **arguments)(passages.tokens(rows), rows, step)
+    ids = SubwordDropout(passages, Pieces.read(world.clone), **arguments)(passages.tokens(rows), rows, step)
     return [its.tolist() for its in ids]
 
 
@@ -64,7 +64,7 @@ def test_a_draw_depends_on_seed_step_and_passage(world, passages):
     assert drawn(world, passages) != drawn(world, passages, step=4)
     assert drawn(world, passages) != drawn(world, passages, seed=2)
     some = np.arange(10, 20)
-    alone = SubwordDropout(passages, world.clone, 0.5, 1, 512)(passages.tokens(some), some, 3)
+    alone = SubwordDropout(passages, Pieces.read(world.clone), 0.5, 1, 512)(passages.tokens(some), some, 3)
     assert [its.tolist() for its in alone] == drawn(world, passages)[10:20]
 
 
@@ -94,7 +94,7 @@ def test_the_gradient_is_that_of_the_drawn_tokens_however_the_batch_is_split(wor
         student = Student(world.clone, settings, torch.device("cpu"))
         student.unfreeze("everything")
         student.wrap(student.model)
-        dropout = SubwordDropout(data.train, world.clone, share, 1, student.limit)
+        dropout = SubwordDropout(data.train, Pieces.read(world.clone), share, 1, 24)
         accelerator, objective = Accelerator(cpu=True), Objective(settings.objective)
         BatchGradient(accelerator, student, objective, data.train, budget, 1, dropout)(np.arange(3, 27), step=0)
         student.densify_gradient("everything")

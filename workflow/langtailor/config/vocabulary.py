@@ -9,6 +9,9 @@ from pydantic import Field, model_validator
 
 from langtailor.config.base import Distinct, ModelPlace, Section, Share, UserPath, problem
 
+#: Which characters stay: all, those of the corpus's scripts, or those of the corpus.
+Alphabet = Literal["full", "scripts", "corpus"]
+
 
 class GraftSettings(Section):
     """New tokens for the target languages."""
@@ -61,7 +64,7 @@ class VocabularySettings(Section):
     """How the remaining tokens are ranked: by weighted `frequency`, or by the `loss` from dropping a token, which is
     its weighted frequency times the squared distance (1 - cosine) of its row to the mean of the rows that would replace
     it."""
-    alphabet: Literal["full", "scripts", "corpus"] = "full"
+    alphabet: Alphabet = "full"
     """For tokenizers without byte fallback: keep all characters of scripts that are not large (`full`), those of the
     corpus's scripts and those that scripts share (`scripts`), or only those that occur in the corpus (`corpus`). Text
     of other characters becomes unknown."""

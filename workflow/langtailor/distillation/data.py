@@ -47,6 +47,7 @@ class Data:
     """What a run reads.
 
     Attributes:
+        clone: the folder of the model that is trained.
         train: passages to train on.
         validation: held-out passages; may be empty.
         inputs: digests of everything read.
@@ -54,6 +55,7 @@ class Data:
         sts_dev_set: sentence pairs with human scores, which validation also scores.
     """
 
+    clone: Path
     train: Passages
     validation: Passages
     inputs: Mapping[str, Any]
@@ -201,7 +203,7 @@ def load_data(
         reading = TeacherSettings(model=str(clone), prompt=prompt, trust_remote_code=trust_remote_code)
         sts_dev_set = load_sts_dev_set(clone, settings.validation_sts, reading, settings.max_length)
         inputs["validation_sts"] = sts_dev_set.digest
-    return Data(train, validation, inputs, _prompt_length(files, ModelInfo.read(clone)), sts_dev_set)
+    return Data(clone, train, validation, inputs, _prompt_length(files, ModelInfo.read(clone)), sts_dev_set)
 
 
 def _prompt_length(files: Mapping[str, TokenFile], model: ModelInfo) -> int | None:

@@ -28,10 +28,11 @@ from langtailor.distillation.schedule import Phase, phase_at, plan_phases, rate_
 from langtailor.distillation.step_figures import StepFigures
 from langtailor.distillation.stream import Stream
 from langtailor.distillation.student import State, Student
-from langtailor.distillation.subword_dropout import SubwordDropout
+from langtailor.distillation.subword_dropout import Pieces, SubwordDropout
 from langtailor.distillation.validation import Validation, Validator
 from langtailor.distillation.views import View
 from langtailor.errors import ConfigError, TrainingError
+from langtailor.models.folder import ModelInfo
 from langtailor.progress import Progress
 
 _LOG = logging.getLogger("langtailor")
@@ -88,11 +89,12 @@ class Run:
         lines = self._resume(snapshot) if snapshot else ()
         self.metrics = Metrics(folder if accelerator.is_main_process else None, lines, views)
         objective = Objective(settings.objective)
+        drops = _subword_dropout(data, settings, seed)
         self._gradient = BatchGradient(
             *(accelerator, student, objective, data.train, self._done.micro_batch_tokens, seed),
-            subword_dropout=_subword_dropout(data.train, student, settings, seed),
+            subword_dropout=drops.get("train"),
         )
-        self._validator = _validator(accelerator, student, objective, data, settings, seed)
+        self._validator = _validator(accelerator, student, objective, data, settings, drops.get("validation"))
 
     def finish(self) -> dict[str, Any]:
         """Train to the end, leave the kept weights in the student, and return the facts about the run."""
@@ -280,22 +282,28 @@ def _validator(
     objective: Objective,
     data: Data,
     settings: DistillationSettings,
-    seed: int,
+    subword_dropout: SubwordDropout | None,
 ) -> Validator | None:
     if not len(data.validation):
         return None
     return Validator(
         *(accelerator, student, objective, data.validation, settings.batch_size, settings.validation_passages),
         sts_dev_set=data.sts_dev_set,
-        subword_dropout=_subword_dropout(data.validation, student, settings, seed),
+        subword_dropout=subword_dropout,
     )
 
 
-def _subword_dropout(
-    passages: Passages, student: Student, settings: DistillationSettings, seed: int
-) -> SubwordDropout | None:
-    share = settings.subword_dropout
-    return SubwordDropout(passages, student.clone, share, seed, student.limit) if share else None
+def _subword_dropout(data: Data, settings: DistillationSettings, seed: int) -> dict[str, SubwordDropout]:
+    """What drops tokens of each split; nothing where none are to be dropped."""
+    if not settings.subword_dropout:
+        return {}
+    pieces = Pieces.read(data.clone)
+    limit = min(filter(None, (ModelInfo.read(data.clone).max_length, settings.max_length)))
+    splits = {"train": data.train, "validation": data.validation}
+    return {
+        split: SubwordDropout(passages, pieces, settings.subword_dropout, seed, limit)
+        for split, passages in splits.items()
+    }
 
 
 def _between(start: State, end: State, share: float) -> State:

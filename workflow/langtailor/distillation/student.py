@@ -22,7 +22,6 @@ from langtailor.distillation.schedule import Trainable
 from langtailor.distillation.tokens import Ids
 from langtailor.errors import ArtifactError
 from langtailor.models.attention import keep_attention_in_float32
-from langtailor.models.folder import ModelInfo
 from langtailor.models.length_batches import padded
 from langtailor.models.loading import load_sentence_transformer
 from langtailor.models.precision import computes_bfloat16
@@ -53,8 +52,6 @@ class Student:
     Attributes:
         model: all modules.
         embedding: the token-embedding table; float32, shape (V, width).
-        clone: the folder that it was loaded from.
-        limit: tokens of a passage, special ones included.
         new_rows: which of its rows belong to tokens that the teacher does not have; bool, shape (V,).
     """
 
@@ -70,9 +67,6 @@ class Student:
         self.model: SentenceTransformer = load_sentence_transformer(
             clone, str(device), trust_remote_code=trust_remote_code
         )
-        self.clone = clone
-        limits = (ModelInfo.read(clone).max_length, settings.max_length)
-        self.limit = min(limit for limit in limits if limit is not None)
         self._in_bfloat16 = settings.precision == "bfloat16" and computes_bfloat16(device)
         if settings.precision == "bfloat16" and not self._in_bfloat16:
             _LOG.warning(

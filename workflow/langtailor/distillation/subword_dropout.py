@@ -27,16 +27,15 @@ class SubwordDropout:
     """Drops tokens of passages, by a draw that depends on seed, step and passage alone.
 
     Args:
-        passages: what is trained on.
-        clone: the folder with the tokenizer.
+        passages: what is read.
+        pieces: of the tokens.
         share: of the tokens that have pieces, how many are dropped.
         seed: of the draw.
         limit: tokens that a passage may have. One that would get longer stays as it is.
     """
 
-    def __init__(self, passages: Passages, clone: Path, share: float, seed: int, limit: int) -> None:
-        self._share, self._seed, self._limit = share, seed, limit
-        self._pieces = Pieces.read(clone)
+    def __init__(self, passages: Passages, pieces: Pieces, share: float, seed: int, limit: int) -> None:
+        self._pieces, self._share, self._seed, self._limit = pieces, share, seed, limit
         self._beginnings = np.zeros(len(passages), np.int32)
         for rows in passages.languages.values():
             some = np.arange(rows.start, min(rows.stop, rows.start + _COMPARED))

@@ -5,19 +5,19 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable
 from itertools import chain
-from typing import Literal
 
 import numpy as np
 import regex
 from numpy.typing import NDArray
 
+from langtailor.config.vocabulary import Alphabet
 from langtailor.surgery.base import Family, Ids
 
 #: Unicode's name for what has no script: private use and what is not assigned.
 _NO_SCRIPT = "Unknown"
 
 
-def kept_alphabet(family: Family, occurring: NDArray[np.bool_], choice: Literal["full", "scripts", "corpus"]) -> Ids:
+def kept_alphabet(family: Family, occurring: NDArray[np.bool_], choice: Alphabet) -> Ids:
     """The ids of the alphabet that stays, sorted.
 
     Args:
@@ -25,12 +25,11 @@ def kept_alphabet(family: Family, occurring: NDArray[np.bool_], choice: Literal[
         occurring: for each token, whether it occurs in the corpus.
         choice: the setting ``vocabulary.alphabet``.
     """
-    whole = family.alphabet_ids()
-    if choice == "full":
+    whole, ids = family.alphabet_ids(), family.character_ids().tolist()
+    if choice == "full" or not ids:
         return whole
     tokens = family.surfaces([family.tokens[i] or "" for i in np.flatnonzero(occurring).tolist()])
     used = set(chain.from_iterable(token for token in tokens if token))
-    ids = family.character_ids().tolist()
     surfaces = family.surfaces([family.tokens[i] or "" for i in ids])
     idle = {i: text.strip() for i, text in zip(ids, surfaces, strict=True) if text and text.strip() not in used}
     if choice == "scripts":

@@ -6,11 +6,12 @@ import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from langtailor.config.vocabulary import Alphabet
 from langtailor.counts.count import read_counts
 from langtailor.counts.words import WordReader
 from langtailor.models.tokenizer_file import tokenizer_of
@@ -61,7 +62,7 @@ def read_statistics(
     weights: Mapping[str, float],
     targets: Sequence[str],
     *,
-    alphabet: Literal["full", "scripts", "corpus"] = "full",
+    alphabet: Alphabet = "full",
 ) -> CorpusStatistics:
     """Read them from counts and corpora; see :func:`langtailor.vocabulary.select.select_vocabulary` for the arguments.
 

@@ -50,7 +50,7 @@ def quantize(graph: Path, out: Path, exact: list[str]) -> None:
 
 def _quantize(graph: Path, partly: Path, out: Path, exact: list[str]) -> None:
     # Weights in 7 bits: with 8, processors without instructions for such products (AVX2) add two of them in 16 bits, where
-    # they overflow. So the vectors are the same on all machines.
+    # they overflow. So the graph is as near to the model on all machines.
     quantize_dynamic(
         graph, partly, per_channel=True, reduce_range=True, weight_type=QuantType.QInt8, nodes_to_exclude=exact
     )
