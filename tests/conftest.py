@@ -3,6 +3,7 @@
 import os
 import tempfile
 
+import pytest
 from hypothesis import settings
 
 from tests.hub.server import Hub
@@ -23,3 +24,10 @@ for name in ("HF_TOKEN", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_DOWNL
 # Whether a property holds does not depend on how busy the machine is.
 settings.register_profile("langtailor", deadline=None)
 settings.load_profile("langtailor")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of a file share a worker, and all that look at the finished small run do, so that it is made once."""
+    for item in items:
+        group = "finished" if "finished" in getattr(item, "fixturenames", ()) else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))

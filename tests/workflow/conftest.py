@@ -2,6 +2,7 @@ import copy
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -80,6 +81,12 @@ class Workflow:
                 },
             },
         }
+
+    def copy(self, folder: Path) -> "Workflow":
+        """The same run, as far as it is, in another folder; it reads the same teacher."""
+        other = copy.copy(self)
+        other.folder, other.config = shutil.copytree(self.folder, folder), copy.deepcopy(self.config)
+        return other
 
     def snakemake(self, *arguments: str, config: dict | None = None, cores: int = 2) -> subprocess.CompletedProcess:
         """Run snakemake on a configuration and return what it said."""

@@ -1,6 +1,5 @@
 """The finished run is published on a loopback Hub, and its vectors come back from there as the same bytes."""
 
-import copy
 import shutil
 
 import numpy as np
@@ -32,9 +31,7 @@ def hub(monkeypatch):
 @pytest.fixture
 def run(finished, tmp_path) -> Workflow:
     """A copy of the finished run, which a test may change."""
-    copied = copy.copy(finished)
-    copied.folder = shutil.copytree(finished.folder, tmp_path / "run")
-    return copied
+    return finished.copy(tmp_path / "run")
 
 
 def test_a_run_is_published_when_asked_and_its_vectors_come_back(hub, run):

@@ -6,7 +6,6 @@ the teacher, and three of the clone that is only cut, of the one with new tokens
 """
 
 import ast
-import copy
 import json
 import os
 import re
@@ -418,8 +417,7 @@ def test_where_one_variant_is_seen_reruns_nothing_either(finished):
 
 
 def test_the_job_reads_where_it_is_seen_although_that_reruns_nothing(finished, tmp_path):
-    again = copy.copy(finished)
-    again.folder = Path(shutil.copytree(finished.folder, tmp_path / "again"))
+    again = finished.copy(tmp_path / "again")
     config = changed(finished.config, {"distillation.report_to": ["clearml"]})
     done = again.snakemake("--force", "results/small/distillation/tailored/model", config=config)
     assert done.returncode != 0
@@ -526,8 +524,7 @@ def test_own_files_are_watched(finished):
 
 
 def test_a_student_is_measured_against_the_teachers_vectors_of_an_asymmetric_task(finished, tmp_path):
-    again = copy.copy(finished)
-    again.folder = Path(shutil.copytree(finished.folder, tmp_path / "again"))
+    again = finished.copy(tmp_path / "again")
     questions, student = tmp_path / "questions.json", "results/small/evaluation/tailored.cut/clone"
     write_questions(questions, "Nerede?")
     search = {"kind": "retrieval", "squad": {"tr": str(questions)}}

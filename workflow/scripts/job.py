@@ -9,6 +9,7 @@ checksums of outputs are written for the jobs that will read them.
 from __future__ import annotations
 
 import fcntl
+import gc
 import logging
 import os
 import sys
@@ -34,6 +35,10 @@ from langtailor.storage.checksums import modified, verify_checksum, write_checks
 if TYPE_CHECKING:
     from langtailor.distillation.launch import Processes
     from langtailor.distillation.train import Training
+
+# By default Python looks for cycles after every 700 new objects. Importing torch makes a million, which all stay: a seventh
+# of a short job's time went there.
+gc.set_threshold(100_000)
 
 _LOG = logging.getLogger("langtailor")
 #: Seconds after which a job says in the terminal that it is running.
@@ -69,6 +74,8 @@ def job(snakemake: Any) -> Iterator[None]:
         else:
             _LOG.exception("unexpected error (please report it):")
         sys.exit(1)
+    finally:
+        gc.freeze()  # or the interpreter, as it ends, looks for cycles among all that was imported
 
 
 def _plain(error: Exception, snakemake: Any) -> LangtailorError | None:

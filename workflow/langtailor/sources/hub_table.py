@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from langtailor.errors import SourceError
-from langtailor.sources.hub import resolve_revision
-from langtailor.sources.hub_client import PATIENCE, Patience
 from langtailor.sources.table_files import Column, Table, table_of
 
 
@@ -17,7 +15,6 @@ def read_hub_table(
     revision: str,
     columns: Sequence[Column],
     optional: Sequence[Column] = (),
-    patience: Patience = PATIENCE,
 ) -> Table:
     """Some columns of a split of a data set.
 
@@ -28,16 +25,18 @@ def read_hub_table(
         revision: branch, tag or commit.
         columns: their names.
         optional: columns that it need not have.
-        patience: how long to try to reach the Hub.
 
     Raises:
         HubError: the data set or the revision does not exist, access is refused, or the Hub cannot be reached.
         SourceError: there is no such subset, split or column, or the files cannot be read.
     """
+    # Planning imports this module; the Hub's client is needed where a table is read.
     from datasets import load_dataset
     from datasets.exceptions import DatasetsError
 
-    commit = resolve_revision(dataset, "dataset", revision, patience)
+    from langtailor.sources.hub import resolve_revision
+
+    commit = resolve_revision(dataset, "dataset", revision)
     try:
         rows = load_dataset(dataset, subset, split=split, revision=commit)
     except (DatasetsError, ValueError, OSError) as error:

@@ -55,9 +55,9 @@ def module_digest(name: str) -> str:
     return code_digest(path)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Place:
-    """A definition and its file."""
+    """A definition and its file; there is one object for each."""
 
     path: Path
     definition: Definition
@@ -68,11 +68,11 @@ class _Closure:
 
     def __init__(self, script: Path) -> None:
         self._lines: set[str] = set()
-        self._seen: set[tuple[Path, str]] = set()
+        self._seen: set[_Place] = set()
         self._loaded: set[Path] = set()
         self._pending: list[_Place] = []
         self._load(script)
-        self._pending += [_Place(script, definition) for definition in _parsed(script).definitions]
+        self._pending += _places(script)
         while self._pending:
             self._visit(self._pending.pop())
         _files().remember()
@@ -81,32 +81,14 @@ class _Closure:
         return hashlib.sha256("\n".join(sorted(self._lines)).encode()).hexdigest()[:16]
 
     def _visit(self, place: _Place) -> None:
-        key = place.path, place.definition.digest
-        if key in self._seen:
+        if place in self._seen:
             return
-        self._seen.add(key)
-        references = [self._reference(place, name) for name in place.definition.uses]
-        templates = [_template_digest(place.path.parent / name) for name in place.definition.templates]
-        self._lines.add(" ".join([place.definition.digest, *filter(None, references), *templates]))
+        self._seen.add(place)
+        line, reached = _links(place)
+        self._lines.add(line)
+        self._pending += reached
         for target in place.definition.imports.values():
             self._load_target(target)
-
-    def _reference(self, place: _Place, name: str) -> str:
-        """A used name with what it stands for; empty for local variables and builtins."""
-        imports = {**_parsed(place.path).imports, **place.definition.imports}
-        here, _, attribute = name.partition(".")
-        if not attribute and here not in place.definition.imports and (found := _defined(place.path, here)):
-            return self._reached(name, found)
-        if here not in imports:
-            return ""
-        target = f"{imports[here]}.{attribute}" if attribute else imports[here]
-        if not _is_ours(target):
-            return f"{name}={target}" if not attribute else ""
-        return self._reached(name, _resolve(target))
-
-    def _reached(self, name: str, places: list[_Place]) -> str:
-        self._pending += places
-        return f"{name}={','.join(place.definition.digest for place in places)}" if places else ""
 
     def _load(self, path: Path) -> None:
         """Follow what importing a file does: its effects, and the files that it imports."""
@@ -114,7 +96,7 @@ class _Closure:
             return
         self._loaded.add(path)
         file = _parsed(path)
-        self._pending += [_Place(path, definition) for definition in file.definitions if _is_effect(file, definition)]
+        self._pending += [place for place in _places(path) if _is_effect(file, place.definition)]
         for target in file.imports.values():
             self._load_target(target)
 
@@ -124,6 +106,43 @@ class _Closure:
                 self._load(path)
 
 
+# Scripts share most of what they reach.
+@cache
+def _links(place: _Place) -> tuple[str, list[_Place]]:
+    """What a definition adds to a digest, and the definitions that it names."""
+    imports = {**_parsed(place.path).imports, **place.definition.imports}
+    named = {name: _named(place, imports, name) for name in place.definition.uses}
+    references = [_reference(name, imports, places) for name, places in named.items()]
+    templates = [_template_digest(place.path.parent / name) for name in place.definition.templates]
+    line = " ".join([place.definition.digest, *filter(None, references), *templates])
+    return line, [reached for places in named.values() for reached in places]
+
+
+def _named(place: _Place, imports: dict[str, str], name: str) -> list[_Place]:
+    """The definitions that a name stands for; none for local variables, builtins and other packages."""
+    here, _, attribute = name.partition(".")
+    if not attribute and here not in place.definition.imports and (found := _defined(place.path, here)):
+        return found
+    target = _target(imports, name)
+    return _resolve(target) if _is_ours(target) else []
+
+
+def _reference(name: str, imports: dict[str, str], places: list[_Place]) -> str:
+    """A name with what it stands for: definitions, or a name of another package; else empty."""
+    if places:
+        return f"{name}={','.join(place.definition.digest for place in places)}"
+    target = _target(imports, name)
+    return f"{name}={target}" if target and "." not in name and not _is_ours(target) else ""
+
+
+def _target(imports: dict[str, str], name: str) -> str:
+    """The full name of what is imported as ``name``; empty where nothing is."""
+    here, _, attribute = name.partition(".")
+    target = imports.get(here, "")
+    return f"{target}.{attribute}" if target and attribute else target
+
+
+@cache
 def _resolve(target: str) -> list[_Place]:
     """The definitions that ``module.name`` stands for, through modules that only pass it on; none for a module."""
     module, _, name = target.rpartition(".")
@@ -136,8 +155,14 @@ def _resolve(target: str) -> list[_Place]:
     return _resolve(passed_on) if passed_on and _is_ours(passed_on) else []
 
 
+@cache
 def _defined(path: Path, name: str) -> list[_Place]:
-    return [_Place(path, definition) for definition in _parsed(path).definitions if name in definition.names]
+    return [place for place in _places(path) if name in place.definition.names]
+
+
+@cache
+def _places(path: Path) -> list[_Place]:
+    return [_Place(path, definition) for definition in _parsed(path).definitions]
 
 
 def _is_effect(file: SourceFile, definition: Definition) -> bool:
