@@ -26,6 +26,7 @@ settings.register_profile("langtailor", deadline=None)
 settings.load_profile("langtailor")
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests of a file share a worker, and all that look at the finished small run do, so that it is made once."""
     for item in items:

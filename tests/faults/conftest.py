@@ -1,4 +1,5 @@
 import copy
+import fcntl
 import shutil
 import subprocess
 from pathlib import Path
@@ -50,11 +51,16 @@ def without_trace(said: str) -> bool:
 
 
 @pytest.fixture(scope="session")
-def undisturbed(tmp_path_factory) -> FaultyRun:
-    """The small run, done once without a fault."""
-    done = FaultyRun(tmp_path_factory.mktemp("undisturbed"))
-    code, said = done.run("all")
-    assert code == 0, said[-5_000:]
+def undisturbed(tmp_path_factory, worker_id) -> FaultyRun:
+    """The small run without a fault, of all workers; the first makes it, and the others find nothing left to do."""
+    folder = tmp_path_factory.getbasetemp()
+    if worker_id != "master":
+        folder = folder.parent
+    with (folder / "undisturbed.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = FaultyRun(folder / "undisturbed")
+        code, said = done.run("all")
+        assert code == 0, said[-5_000:]
     return done
 
 

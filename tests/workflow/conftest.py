@@ -58,11 +58,13 @@ class Workflow:
     """Runs the real workflow in a folder of its own."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder, teacher = folder, folder / "teacher"
+        if not teacher.exists():
+            make_tiny_bert_teacher(teacher)
         self.config = {
             "run": "small",
             "target_languages": ["tr"],
-            "teacher": {"model": str(make_tiny_bert_teacher(folder / "teacher")), "reads": "pair"},
+            "teacher": {"model": str(teacher), "reads": "pair"},
             "corpus": {
                 "sources": {"sample": {"kind": "sample"}},
                 "languages": {"en": {}, "tr": {}},

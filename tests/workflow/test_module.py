@@ -77,7 +77,7 @@ def test_it_gives_the_same_bytes_under_another_name(finished, outer):
     # Beside the tokenizer with new tokens the finished run has one that is only cut.
     expected = {name.replace("tailored.cut", "tailored"): digest for name, digest in sorted(finished.digests().items())}
     same = {name.split("/")[0] for name in made if made[name] == expected.get(name)}
-    assert same == {"teacher", "corpus", "counts", "tokenizer", "clone"}
+    assert same >= {"teacher", "corpus", "counts", "tokenizer", "clone"}
     assert {path.name for path in outer.folder.iterdir()} == {
         "tailored",
         "done.txt",
