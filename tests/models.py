@@ -198,7 +198,8 @@ def _write_modules(
     (folder / "1_Pooling").mkdir()
     named = dict.fromkeys(("cls_token", "mean_tokens", "max_tokens", pooling))
     modes = {f"pooling_mode_{mode}": mode == pooling for mode in named}
-    write_json(folder / "1_Pooling" / "config.json", {"word_embedding_dimension": HIDDEN, **modes})
+    width = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("hidden_size", HIDDEN)
+    write_json(folder / "1_Pooling" / "config.json", {"word_embedding_dimension": width, **modes})
     config: dict[str, Any] = {"__version__": {"sentence_transformers": "5.1.0"}, "similarity_fn_name": "cosine"}
     write_json(
         folder / "config_sentence_transformers.json", {**config, "prompts": prompts or {}, "default_prompt_name": None}

@@ -14,12 +14,16 @@ from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
 
 from langtailor.config.student import StudentSettings
+from langtailor.config.teacher import TeacherSettings
 from langtailor.errors import ConfigError, LangtailorError
 from langtailor.models.safetensors_file import copy_tensors, tensor_digests
+from langtailor.models.similarity import unit
 from langtailor.reduction.components import principal_components, project_vectors
 from langtailor.reduction.layers import chosen_layers, layer_count, reduced_config
+from langtailor.reduction.mapping import least_squares
 from langtailor.reduction.reduce import reduce_clone
 from langtailor.storage.artifacts import Manifest, read_manifest, seal_directory
+from langtailor.storage.tables import CORPUS, write_table
 from langtailor.vectors.store import VectorStore, text_digests, write_shard
 from tests.models import HIDDEN, make_tiny_gemma_teacher, make_tiny_model
 from tests.unit.surgery_teachers import write_wordpiece
@@ -43,6 +47,11 @@ def make_clone(folder: Path, kind: str, **config: Any) -> Path:
     """A clone of an architecture with four layers, whose vectors mean nothing."""
     write_wordpiece(folder)
     return sealed(make_tiny_model(folder, kind, **config))
+
+
+def reduce(clone: Path, vectors: dict[str, list[Path]], settings: StudentSettings, out: Path) -> None:
+    """The clone made smaller, without text."""
+    reduce_clone(clone, vectors, settings, out, corpora={}, reading=TeacherSettings(model="./teacher"))
 
 
 def loaded(folder: Path) -> SentenceTransformer:
@@ -103,7 +112,7 @@ FAMILIES = {
 @pytest.mark.parametrize("kind", FAMILIES)
 def test_layers_that_are_left_compute_as_in_the_whole_model(kind: str, tmp_path: Path) -> None:
     clone = make_clone(tmp_path / "clone", kind, **FAMILIES[kind])
-    reduce_clone(clone, {}, StudentSettings(layers=[0, 2, 3]), tmp_path / "small")
+    reduce(clone, {}, StudentSettings(layers=[0, 2, 3]), tmp_path / "small")
     expected = without_other_layers(clone, [0, 2, 3])
     assert np.abs(np.asarray(loaded(clone).encode(TEXTS)) - expected).max() > 1e-3, "the layer counts"
     np.testing.assert_allclose(loaded(tmp_path / "small").encode(TEXTS), expected, atol=1e-6)
@@ -111,7 +120,7 @@ def test_layers_that_are_left_compute_as_in_the_whole_model(kind: str, tmp_path:
 
 def test_each_of_gemmas_layers_keeps_its_kind_of_attention(tmp_path: Path) -> None:
     clone = sealed(make_tiny_gemma_teacher(tmp_path / "clone"))
-    reduce_clone(clone, {}, StudentSettings(layers=[1]), tmp_path / "small")
+    reduce(clone, {}, StudentSettings(layers=[1]), tmp_path / "small")
     config = json.loads((tmp_path / "small" / "config.json").read_text(encoding="utf-8"))
     assert (config["num_hidden_layers"], config["layer_types"]) == (1, ["full_attention"])
     long = [" ".join(TEXTS * 4)]
@@ -124,7 +133,7 @@ def test_each_of_gemmas_layers_keeps_its_kind_of_attention(tmp_path: Path) -> No
 
 def test_what_is_left_is_the_teachers_byte_by_byte(tmp_path: Path) -> None:
     clone = make_clone(tmp_path / "clone", "Bert")
-    reduce_clone(clone, {}, StudentSettings(layers=[1, 3]), tmp_path / "small")
+    reduce(clone, {}, StudentSettings(layers=[1, 3]), tmp_path / "small")
     before, after = (tensor_digests(folder / "model.safetensors") for folder in (clone, tmp_path / "small"))
     weight = "encoder.layer.{}.output.dense.weight"
     assert after[weight.format(0)] == before[weight.format(1)] != before[weight.format(0)]
@@ -149,7 +158,7 @@ def test_a_sharded_model_gets_a_new_index(tmp_path: Path) -> None:
         save_file({name: tensors[name] for name in names if files[name] == file}, clone / file, {"format": "pt"})
     index = {"metadata": {"total_size": 1}, "weight_map": files}
     (clone / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
-    reduce_clone(sealed(clone), {}, StudentSettings(layers=[0, 3]), tmp_path / "small")
+    reduce(sealed(clone), {}, StudentSettings(layers=[0, 3]), tmp_path / "small")
     index = json.loads((tmp_path / "small" / "model.safetensors.index.json").read_text(encoding="utf-8"))
     assert {name.split(".")[2] for name in index["weight_map"] if name.startswith("encoder.layer.")} == {"0", "1"}
     assert index["metadata"]["total_size"] < sum(t.numel() * 4 for t in tensors.values())
@@ -160,7 +169,7 @@ def test_a_layer_that_differs_from_the_first_does_not_take_its_place(tmp_path: P
     """ModernBERT's first layer has no norm before its attention: another one in its place would lose its own."""
     clone = make_clone(tmp_path / "clone", "ModernBert", **FAMILIES["ModernBert"])
     with pytest.raises(ConfigError, match=r"layer 1 would replace layer 0, which differs in attn_norm.weight"):
-        reduce_clone(clone, {}, StudentSettings(layers=[1, 2]), tmp_path / "small")
+        reduce(clone, {}, StudentSettings(layers=[1, 2]), tmp_path / "small")
     assert not (tmp_path / "small").exists()
 
 
@@ -171,7 +180,7 @@ def test_a_model_without_numbered_layers_is_refused(tmp_path: Path) -> None:
     save_file(moved, clone / "model.safetensors", {"format": "pt"})
     (clone / "manifest.json").unlink()
     with pytest.raises(LangtailorError, match="expected the tensors of 4 numbered layers"):
-        reduce_clone(sealed(clone), {}, StudentSettings(layers=2), tmp_path / "small")
+        reduce(sealed(clone), {}, StudentSettings(layers=2), tmp_path / "small")
 
 
 def test_only_lists_of_layers_are_shortened() -> None:
@@ -235,7 +244,7 @@ def test_the_student_and_the_targets_are_projected_alike(tmp_path: Path) -> None
     clone = make_clone(tmp_path / "clone", "Bert")
     vectors = np.asarray(loaded(clone).encode(TEXTS))
     shards = {"tr": [write_vectors(tmp_path / "tr" / "0000.arrow", vectors)]}
-    reduce_clone(clone, shards, StudentSettings(dimensions=5), tmp_path / "small")
+    reduce(clone, shards, StudentSettings(dimensions=5), tmp_path / "small")
     project_vectors(tmp_path / "small", shards, tmp_path / "projected")
     student = np.asarray(loaded(tmp_path / "small").encode(TEXTS))
     store = VectorStore.open([tmp_path / "projected" / "tr" / "0000.arrow"])
@@ -251,7 +260,7 @@ def test_where_the_model_scales_vectors_the_projection_comes_before(tmp_path: Pa
     write_wordpiece(tmp_path / "clone")
     clone = sealed(make_tiny_model(tmp_path / "clone", "Bert", "Normalize"))
     shards = {"tr": [write_vectors(tmp_path / "tr" / "0000.arrow", np.asarray(loaded(clone).encode(TEXTS)))]}
-    reduce_clone(clone, shards, StudentSettings(layers=2, dimensions=4), tmp_path / "small")
+    reduce(clone, shards, StudentSettings(layers=2, dimensions=4), tmp_path / "small")
     project_vectors(tmp_path / "small", shards, tmp_path / "projected")
     modules = json.loads((tmp_path / "small" / "modules.json").read_text(encoding="utf-8"))
     assert [module["type"].rpartition(".")[2] for module in modules] == ["Transformer", "Pooling", "Dense", "Normalize"]
@@ -273,3 +282,43 @@ def test_dimensions_that_cannot_be_chosen_are_refused(
     shard = write_vectors(tmp_path / "tr" / "0000.arrow", on_a_plane(9), split)
     with pytest.raises(ConfigError, match=message):
         principal_components([VectorStore.open([shard], "train")], dimensions)
+
+
+def test_the_map_to_the_teachers_vectors_is_the_one_that_there_is() -> None:
+    random = np.random.default_rng(3)
+    own, true = random.normal(size=(400, 6)).astype(np.float32), random.normal(size=(9, 6)).astype(np.float32)
+    np.testing.assert_allclose(least_squares(own, own @ true.T, 1e-9), true, atol=1e-4)
+    assert np.linalg.norm(least_squares(own, own @ true.T, 10.0)) < np.linalg.norm(true), "a ridge shrinks it"
+
+
+def test_another_encoders_vectors_are_mapped_to_the_teachers(tmp_path: Path) -> None:
+    write_wordpiece(tmp_path / "clone")
+    clone = sealed(make_tiny_model(tmp_path / "clone", "Bert", "Normalize"))
+    texts = [f"the ferry number {number} leaves at {number % 7}" for number in range(120)]
+    true = np.random.default_rng(5).normal(size=(48, HIDDEN)).astype(np.float32)
+    vectors = unit(np.asarray(loaded(clone).encode(texts)) @ true.T)
+    shards = {"tr": [write_vectors(tmp_path / "tr" / "0000.arrow", vectors)]}
+    corpora = {"tr": write_corpus(tmp_path / "tr.parquet", texts)}
+    settings, reading = StudentSettings(model="./clone"), TeacherSettings(model="./clone")
+    reduce_clone(clone, shards, settings, tmp_path / "mapped", corpora=corpora, reading=reading)
+    np.testing.assert_allclose(loaded(tmp_path / "mapped").encode(texts), vectors, atol=0.05)
+    facts = read_manifest(tmp_path / "mapped", "clone").facts["reduction"]
+    assert facts["mapped"] > 0.999 and facts["dimensions"] is None
+
+    short = StudentSettings(model="./clone", dimensions=5)
+    reduce_clone(clone, shards, short, tmp_path / "short", corpora=corpora, reading=reading)
+    project_vectors(tmp_path / "short", shards, tmp_path / "projected")
+    targets = VectorStore.open([tmp_path / "projected" / "tr" / "0000.arrow"]).take(np.arange(len(texts)))
+    components, _ = principal_components([VectorStore.open(shards["tr"])], 5)
+    np.testing.assert_allclose(targets, unit(vectors @ components.T), atol=2e-3)
+    np.testing.assert_allclose(loaded(tmp_path / "short").encode(texts), targets, atol=0.1)
+
+
+def write_corpus(path: Path, texts: list[str]) -> Path:
+    """A corpus of training passages alone."""
+    columns = {field.name: pa.nulls(len(texts), field.type) for field in CORPUS}
+    known = {"id": [f"p{row}" for row in range(len(texts))], "text": texts, "split": ["train"] * len(texts)}
+    table = pa.table({**columns, **{name: pa.array(values) for name, values in known.items()}}).cast(CORPUS)
+    facts = {"passages": {"train": len(texts), "validation": 0, "test": 0}}
+    write_table(path, table, Manifest("corpus", {}, {}, facts))
+    return path

@@ -19,7 +19,9 @@ def model(parameters: int, vocabulary: int) -> Any:
 
 
 def about(new_tokens=0, trained=False, words=()) -> Tailored:
-    return Tailored("who/what", model(2_000_000, 1_000), model(500_000, 250), new_tokens, {}, trained, dict(words))
+    teacher = model(2_000_000, 1_000)
+    student = model(500_000, 250)
+    return Tailored("who/what", teacher, "who/what", teacher, student, new_tokens, {}, trained, dict(words))
 
 
 def compared(task, metric, group, teacher, student, to_teacher=None, to_cut=None, low=None, less=False) -> Comparison:
@@ -131,7 +133,14 @@ def test_what_the_student_has_less_of_is_named():
     student, teacher = (
         SimpleNamespace(**vars(which), dimension=n) for which, n in ((less.student, 8), (less.teacher, 32))
     )
-    shorter = replace(less, reduction=reduction | {"dimensions": 8}, student=student, teacher=teacher)
+    shorter = replace(less, reduction=reduction | {"dimensions": 8}, student=student, teacher=teacher, base=teacher)
     assert "; 3 of its 12 layers and 8 dimensions instead of 32, " in answer(shorter, []).what
     whole = {"layers": [0, 1], "teacher_layers": 2, "dimensions": None}
     assert "layers" not in answer(replace(less, reduction=whole), []).what
+
+
+def test_a_student_of_another_encoder_is_measured_by_that_and_by_the_teacher():
+    base = model(600_000, 400)
+    what = answer(replace(about(trained=True), base_name="small/one", base=base), []).what
+    assert "is small/one with 250 of its 400 tokens, trained on the vectors of who/what." in what
+    assert "has 25 % of the parameters" in what, "of the teacher's"

@@ -60,7 +60,7 @@ def pieces(reading):
 
 def test_pieces_show_which_tokens_are_gone_and_which_are_new(root):
     write_corpus(root / "corpus" / "tr.parquet", ["evlerde ev göl"])
-    (group,) = readings(root, ["tr"], ["tr"], {"small": "small"})
+    (group,) = readings(root, ["tr"], ["tr"], {"small": "small"}, ("teacher", root / "teacher" / "model"))
     teacher, student = group.languages[0].examples[0].readings
     assert (teacher.model, teacher.count, student.model, student.count) == ("teacher", 5, "student", 4)
     assert pieces(teacher) == [
@@ -79,7 +79,7 @@ def test_pieces_show_which_tokens_are_gone_and_which_are_new(root):
 
 
 def test_pieces_give_the_sentence_back(root):
-    (group,) = readings(root, ["tr"], [], {"small": "small"})
+    (group,) = readings(root, ["tr"], [], {"small": "small"}, ("teacher", root / "teacher" / "model"))
     example = group.languages[0].examples[0]
     for reading in example.readings:
         assert "".join(piece.before + piece.text for piece in reading.pieces) == example.text
@@ -91,7 +91,7 @@ def test_bytes_of_one_character_are_one_piece(root):
     tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
     tokenizer.save(str(root / "teacher" / "model" / "tokenizer.json"))
     write_corpus(root / "corpus" / "tr.parquet", ["çağ"])
-    (group,) = readings(root, ["tr"], [], {"small": "small"})
+    (group,) = readings(root, ["tr"], [], {"small": "small"}, ("teacher", root / "teacher" / "model"))
     teacher = group.languages[0].examples[0].readings[0]
     assert teacher.count == 5
     assert [piece.text for piece in teacher.pieces] == ["ç", "a", "ğ"]
@@ -102,7 +102,13 @@ def test_variants_with_the_same_tokenizer_share_a_line(root):
         write_vocabulary(root / "vocabulary" / f"{name}.parquet", ids)
     shutil.copytree(root / "tokenizer" / "small", root / "tokenizer" / "alike")
     shutil.copytree(root / "teacher" / "model", root / "tokenizer" / "other")
-    (group,) = readings(root, ["tr"], [], {"alike": "alike", "other": "other", "small": "small"})
+    (group,) = readings(
+        root,
+        ["tr"],
+        [],
+        {"alike": "alike", "other": "other", "small": "small"},
+        ("teacher", root / "teacher" / "model"),
+    )
     assert [reading.model for reading in group.languages[0].examples[0].readings] == [
         "teacher",
         "alike, small",
@@ -115,13 +121,15 @@ def test_variants_with_the_same_tokenizer_share_a_line(root):
 def test_target_languages_come_first(root):
     for lang in ("ar", "de", "zh"):
         shutil.copy(root / "corpus" / "tr.parquet", root / "corpus" / f"{lang}.parquet")
-    (group,) = readings(root, ["ar", "de", "tr", "zh"], ["zh", "tr"], {"small": "small"})
+    (group,) = readings(
+        root, ["ar", "de", "tr", "zh"], ["zh", "tr"], {"small": "small"}, ("teacher", root / "teacher" / "model")
+    )
     assert [language.lang for language in group.languages] == ["tr", "zh", "ar", "de"]
 
 
 def test_a_language_without_test_passages_is_left_out(root):
     write_corpus(root / "corpus" / "tr.parquet", ["evlerde ev göl"], split="train")
-    assert readings(root, ["tr"], ["tr"], {"small": "small"}) == []
+    assert readings(root, ["tr"], ["tr"], {"small": "small"}, ("teacher", root / "teacher" / "model")) == []
 
 
 def test_short_passages_are_shown_whole_and_of_long_ones_the_beginning(tmp_path):

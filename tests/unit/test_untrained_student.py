@@ -69,7 +69,9 @@ def variant(note: str) -> VariantPart:
 def test_the_page_says_whether_the_student_is_the_untrained_clone(tmp_path, kept_step, untrained):
     corpus = [CorpusRow("tr", "sample", dict.fromkeys(SPLITS, 1), dict.fromkeys(SPLITS, 1), 1, 1, "nothing")]
     part = variant(training_note({"kept_step": kept_step}))
-    told = Page("title", "", ["tr"], 1, Usage(["'...'"], ""), [], [], corpus, "<svg></svg>", None, [part], [])
+    told = Page(
+        "title", "", ["tr"], "teacher", 1, Usage(["'...'"], ""), [], [], corpus, "<svg></svg>", None, [part], []
+    )
     write_report(told, tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     training = page[page.index("<h3>Training</h3>") :]

@@ -379,6 +379,8 @@ FURTHER = {
     "training for retrieval changed": "this training and what follows; not the distillation",
     "candidates of retrieval": "candidates, this training and what follows",
     "made queries": "queries, their vectors, candidates and tokens; this training and what follows",
+    "student made of another encoder": "this encoder, counts; vocabulary and what follows; not the corpus, the teacher's "
+    "vectors and scores",
     "own teacher folder changed": "everything but the documents",
     "intermediate file deleted": "nothing, until a job that reads it runs; then its rule, and what follows from it",
 }

@@ -31,7 +31,11 @@ class ConfigError(LangtailorError):
 
     def __init__(self, key: str, message: str) -> None:
         super().__init__(f"config `{key}`: {message}")
-        self.key = key
+        self.key, self._message = key, message
+
+    def about(self, section: str) -> ConfigError:
+        """The same error of another section that has the same keys."""
+        return ConfigError(f"{section}.{self.key.partition('.')[2]}", self._message)
 
 
 class ArtifactError(LangtailorError):

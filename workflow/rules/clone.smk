@@ -4,7 +4,7 @@
 rule choose_row_method:
     """Choose how the rows of new tokens of {wildcards.variant} are made."""
     input:
-        teacher="<results>/teacher/model",
+        teacher=BASE_MODEL,
         tokenizer="<results>/tokenizer/{variant}",
         vocabulary="<results>/vocabulary/{variant}.parquet",
         corpora=per_language("<results>/corpus/{lang}.parquet"),
@@ -25,7 +25,7 @@ rule choose_row_method:
         gpu=1,
     params:
         settings=variant_section("initialisation"),
-        teacher=section(SETTINGS.teacher),
+        teacher=section(SETTINGS.reading),
         languages=LANGUAGES,
         targets=SETTINGS.targets,
         seed=SETTINGS.seed,
@@ -37,7 +37,7 @@ rule choose_row_method:
 rule clone_model:
     """Give the teacher the vocabulary of {wildcards.variant}."""
     input:
-        teacher="<results>/teacher/model",
+        teacher=BASE_MODEL,
         tokenizer="<results>/tokenizer/{variant}",
         vocabulary="<results>/vocabulary/{variant}.parquet",
         corpora=initialisation_corpora,
@@ -61,8 +61,8 @@ rule clone_model:
         settings=variant_section("initialisation"),
         languages=initialisation_languages,
         seed=SETTINGS.seed,
-        prompt=lambda wildcards: SETTINGS.teacher.prompt if fits_rows(wildcards) else None,
-        trust_remote_code=SETTINGS.teacher.trust_remote_code,
+        prompt=lambda wildcards: SETTINGS.reading.prompt if fits_rows(wildcards) else None,
+        trust_remote_code=SETTINGS.reading.trust_remote_code,
         code=script_digest("clone"),
     script:
         "../scripts/clone.py"

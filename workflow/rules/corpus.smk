@@ -34,9 +34,9 @@ rule fetch_documents:
 
 
 rule list_words:
-    """List the teacher's words in the alphabet of {wildcards.lang}."""
+    """List words of the vocabulary in the alphabet of {wildcards.lang}."""
     input:
-        teacher="<results>/teacher/model",
+        teacher=BASE_MODEL,
     output:
         documents="<results>/corpus/documents/{lang}.parquet",
     log:

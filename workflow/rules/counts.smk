@@ -5,7 +5,7 @@ rule count_tokens:
     """Count the teacher's tokens in each language."""
     input:
         corpora=per_language("<results>/corpus/{lang}.parquet"),
-        teacher="<results>/teacher/model",
+        teacher=BASE_MODEL,
     output:
         counts=per_language("<results>/counts/{lang}.parquet"),
     log:

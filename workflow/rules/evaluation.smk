@@ -22,9 +22,9 @@ rule evaluate:
         disk_mb=2000,
         gpu=1,
     params:
-        tasks={name: section(task) for name, task in SETTINGS.evaluation.tasks.items()},
+        tasks=compared_tasks,
         languages=EVALUATED_LANGUAGES,
-        teacher=section(SETTINGS.teacher, "prompt", "max_length", "dtype", "model", "trust_remote_code"),
+        teacher=evaluated_reading,
         bootstrap=SETTINGS.evaluation.bootstrap,
         seed=SETTINGS.seed,
         cache=str(ROOT / "score_cache"),

@@ -1,11 +1,13 @@
-# Fewer layers, shorter vectors. Only variants with fewer layers or dimensions have this step.
+# Fewer layers, shorter vectors, or vectors in the teacher's space. Only variants with fewer layers or dimensions, or made of
+# another encoder, have this step.
 
 
 rule reduce_clone:
     """Make the clone of {wildcards.variant} smaller."""
     input:
         clone=clone_folder,
-        vectors=components_vectors,
+        vectors=fitted_vectors,
+        corpora=per_language("<results>/corpus/{lang}.parquet") if SETTINGS.base else [],
     output:
         model=directory("<results>/reduction/{variant}/model"),
     log:
@@ -22,7 +24,7 @@ rule reduce_clone:
     params:
         settings=variant_section("student"),
         languages=LANGUAGES,
-        trust_remote_code=SETTINGS.teacher.trust_remote_code,
+        reading=section(SETTINGS.reading),
         code=script_digest("reduction"),
     script:
         "../scripts/reduction.py"

@@ -5,6 +5,7 @@ rule write_report:
     """Write the report."""
     input:
         teacher="<results>/teacher/model",
+        base=[BASE_MODEL] if SETTINGS.base else [],
         corpora=per_language("<results>/corpus/{lang}.parquet"),
         counts=per_language("<results>/counts/{lang}.parquet"),
         vocabularies=expand("<results>/vocabulary/{variant}.parquet", variant=CLONED_VARIANTS),
@@ -49,7 +50,7 @@ rule write_report:
         # A function, as Snakemake would look for wildcards in the text.
         settings=lambda wildcards: section(SETTINGS.report),
         # A function for the same reason.
-        prompt=lambda wildcards: SETTINGS.teacher.prompt,
+        prompt=lambda wildcards: SETTINGS.reading.prompt,
         targets=SETTINGS.targets,
         languages=LANGUAGES,
         variants={name: section(SETTINGS.variant(name)) for name in VARIANTS},

@@ -6,7 +6,7 @@ rule assemble_student:
     """Give {wildcards.variant} its model card."""
     input:
         model=student_model,
-        teacher="<results>/teacher/model",
+        teacher=BASE_MODEL,
         scores=lambda wildcards: evaluations([wildcards.variant]),
     output:
         student=directory("<results>/student/{variant}"),
@@ -30,6 +30,7 @@ rule assemble_student:
         targets=SETTINGS.targets,
         languages=LANGUAGES,
         teacher=section(SETTINGS.teacher),
+        base=section(SETTINGS.base) if SETTINGS.base else None,
         corpus=section(SETTINGS.corpus),
         sources={lang: section(SETTINGS.source(lang)) for lang in LANGUAGES},
         queries=lambda wildcards: section(SETTINGS.queries) if SETTINGS.variant(wildcards.variant).retrieval else {},

@@ -1,4 +1,5 @@
-# The teacher, copied into the run: every later rule reads this folder and needs no network.
+# The teacher, and another encoder if students are made of one, copied into the run: every later rule reads these folders and
+# needs no network.
 
 from langtailor.config.teacher import is_local
 
@@ -13,7 +14,7 @@ rule fetch_teacher:
         "<logs>/fetch_teacher.log",
     benchmark:
         "<benchmarks>/fetch_teacher.tsv"
-    retries: hub_retries(not is_local(SETTINGS.teacher.model))
+    retries: hub_retries(not all(is_local(model.model) for model in (SETTINGS.teacher, SETTINGS.reading)))
     conda:
         "../../envs/cpu.yaml"
     threads: 1
@@ -22,9 +23,29 @@ rule fetch_teacher:
         runtime=growing(60),
         disk_mb=8000,
     params:
+        section="teacher",
         settings=section(SETTINGS.teacher, "model", "revision", "trust_remote_code"),
         # Given `resources`, it is nothing that Snakemake compares: another prompt needs no other folder.
         prompts=lambda wildcards, resources: SETTINGS.asked_prompts,
         code=script_digest("teacher"),
     script:
         "../scripts/teacher.py"
+
+
+if SETTINGS.base:
+
+    use rule fetch_teacher as fetch_base with:
+        """Fetch the encoder that the students are made of and check it."""
+        input:
+            files=lambda wildcards: BASE_FILES,
+        output:
+            model=directory("<results>/base/model"),
+        log:
+            "<logs>/fetch_base.log",
+        benchmark:
+            "<benchmarks>/fetch_base.tsv"
+        params:
+            section="student",
+            settings=section(SETTINGS.base, "model", "revision", "trust_remote_code"),
+            prompts=lambda wildcards, resources: SETTINGS.base_prompts,
+            code=script_digest("teacher"),

@@ -4,7 +4,7 @@
 rule write_tokenizer:
     """Write and certify the tokenizer of {wildcards.variant}."""
     input:
-        teacher="<results>/teacher/model",
+        teacher=BASE_MODEL,
         vocabulary="<results>/vocabulary/{variant}.parquet",
         corpora=per_language("<results>/corpus/{lang}.parquet"),
     output:
@@ -24,7 +24,7 @@ rule write_tokenizer:
         languages=LANGUAGES,
         targets=SETTINGS.targets,
         prompts=SETTINGS.written_prompts,
-        trust_remote_code=SETTINGS.teacher.trust_remote_code,
+        trust_remote_code=SETTINGS.reading.trust_remote_code,
         code=script_digest("tokenizer"),
     script:
         "../scripts/tokenizer.py"

@@ -4,7 +4,7 @@
 rule choose_graft_share:
     """Choose the share of new tokens of {wildcards.variant}."""
     input:
-        teacher="<results>/teacher/model",
+        teacher=BASE_MODEL,
         corpora=per_language("<results>/corpus/{lang}.parquet"),
         counts=per_language("<results>/counts/{lang}.parquet"),
         vectors=all_vectors,
@@ -27,7 +27,7 @@ rule choose_graft_share:
     params:
         settings=variant_section("vocabulary"),
         initialisation=variant_section("initialisation"),
-        teacher=section(SETTINGS.teacher),
+        teacher=section(SETTINGS.reading),
         languages=LANGUAGES,
         weights={lang: SETTINGS.corpus.languages[lang].weight for lang in LANGUAGES},
         targets=SETTINGS.targets,
@@ -42,7 +42,7 @@ rule choose_graft_share:
 rule select_vocabulary:
     """Choose the tokens of {wildcards.variant}."""
     input:
-        teacher="<results>/teacher/model",
+        teacher=BASE_MODEL,
         corpora=per_language("<results>/corpus/{lang}.parquet"),
         counts=per_language("<results>/counts/{lang}.parquet"),
         grafts=graft_files,

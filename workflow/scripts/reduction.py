@@ -1,9 +1,10 @@
-"""Make one clone smaller."""
+"""Make one clone smaller, or give it vectors in the teacher's space."""
 
 from pathlib import Path
 
-from job import job, shards_by_language
+from job import by_language, job, shards_by_language
 from langtailor.config.student import StudentSettings
+from langtailor.config.teacher import TeacherSettings
 from langtailor.reduction.reduce import reduce_clone
 
 with job(snakemake):
@@ -13,5 +14,6 @@ with job(snakemake):
         vectors=shards_by_language(params.languages, snakemake.input.vectors),
         settings=StudentSettings(**params.settings),
         out=Path(snakemake.output.model),
-        trust_remote_code=params.trust_remote_code,
+        corpora=by_language(params.languages, snakemake.input.corpora) if snakemake.input.corpora else {},
+        reading=TeacherSettings(**params.reading),
     )

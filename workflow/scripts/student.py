@@ -24,6 +24,7 @@ with job(snakemake):
             params.corpus,
             params.sources,
             params.queries,
+            params.base,
         ),
         comparisons=read_comparisons(
             Path(snakemake.output.student).parents[1] / "evaluation",

@@ -44,6 +44,8 @@ def check_variant(settings: Settings, name: str, variant: Variant) -> None:
         ConfigError: names the key.
     """
     _refuse_other_dimensions(settings, name, variant)
+    if variant.student.model is not None or settings.student.model is not None:
+        _refuse_with_another_encoder(settings, name, variant)
     if variant.retrieval is not None:
         _refuse_unreadable_queries(settings, name, variant)
         sides = [f"{lang}-{side}" for lang in settings.query_languages for side in ("documents", "queries")]
@@ -86,6 +88,28 @@ def _refuse_other_dimensions(settings: Settings, name: str, variant: Variant) ->
                 f"variant {name!r} has {variant.student.dimensions} dimensions (student.dimensions), so that its vectors "
                 "cannot be compared with the teacher's; leave one of the two out",
             )
+
+
+def _refuse_with_another_encoder(settings: Settings, name: str, variant: Variant) -> None:
+    """Refuse what compares the vectors of clones, which those of another encoder are, with the teacher's."""
+    for key in ("model", "revision", "prompt", "trust_remote_code"):
+        if getattr(variant.student, key) != getattr(settings.student, key):
+            raise ConfigError(
+                f"variants.{name}.student.{key}",
+                f"all variants are made of the same encoder; set student.{key} at the top level instead",
+            )
+    made_of = "students are made of another encoder (student.model), whose clones' vectors are not the teacher's"
+    if variant.retrieval is not None:
+        raise ConfigError(f"variants.{name}.retrieval", f"{made_of}; leave one of the two out")
+    if variant.vocabulary.graft.policy == "agreement":
+        raise ConfigError("vocabulary.graft.policy", f"found 'agreement', but {made_of}; take `fixed` or `marginal`")
+    if variant.rows_judged:
+        raise ConfigError(
+            "initialisation.method", f"found 'agreement', but {made_of}; name a method, such as `aligned`"
+        )
+    for task in settings.evaluation.tasks:
+        if settings.task_needs(task).teacher:
+            raise ConfigError(f"evaluation.tasks.{task}.asymmetric", f"{made_of}; leave one of the two out")
 
 
 def _refuse_unreadable_queries(settings: Settings, name: str, variant: Variant) -> None:

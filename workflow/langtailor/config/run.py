@@ -53,7 +53,7 @@ class Settings(Section):
     initialisation: InitialisationSettings = InitialisationSettings()
     """How the row of a new token is made from the teacher's rows."""
     student: StudentSettings = StudentSettings()
-    """The student's layers and dimensions, if fewer than the teacher's."""
+    """What the student is made of, if not of the whole teacher."""
     vectors: VectorSettings = VectorSettings()
     """How the teacher's vectors are computed and stored."""
     distillation: DistillationSettings | None = DistillationSettings()
@@ -167,6 +167,19 @@ class Settings(Section):
         return self.corpus.languages[lang].name_in_source or lang
 
     @property
+    def base(self) -> TeacherSettings | None:
+        """How the encoder that the students are made of is read, where it is not the teacher."""
+        if self.student.model is None:
+            return None
+        shared = self.student.model_dump(include={"model", "revision", "prompt", "trust_remote_code"})
+        return TeacherSettings(**shared)
+
+    @property
+    def reading(self) -> TeacherSettings:
+        """How clones and students are read: as the model that they are made of."""
+        return self.base or self.teacher
+
+    @property
     def uses_hub(self) -> bool:
         """Whether any language's text comes from the Hub."""
         return any(isinstance(self.source(lang), HubSource) for lang in self.corpus.languages)
@@ -181,7 +194,8 @@ class Settings(Section):
     def vector_splits(self) -> tuple[str, ...]:
         """Splits that need the teacher's vectors: if nothing is trained, not the training split."""
         variants = self.complete_variants.values()
-        if any(variant.distillation is not None or variant.student.dimensions for variant in variants):
+        fitted = (variant.student.dimensions or variant.student.model for variant in variants)
+        if any(variant.distillation is not None for variant in variants) or any(fitted):
             return SPLITS
         judged = any(v.vocabulary.graft.policy == "agreement" or v.rows_judged for v in variants)
         return ("validation", "test") if judged else ("test",)
@@ -210,20 +224,29 @@ class Settings(Section):
 
     @property
     def written_prompts(self) -> tuple[str, ...]:
-        """Prompts that the configuration writes out, sorted. Those that it names are among the model's own."""
-        prompts = {prompt for _, prompt in self.asked_prompts}
+        """Prompts that the configuration writes out for the students, sorted. Those that it names are among the model's own."""
+        prompts = {prompt for _, prompt in (self.base_prompts if self.base else self.asked_prompts)}
         return tuple(sorted(prompt for prompt in prompts if prompt and not is_prompt_name(prompt)))
 
     @property
     def asked_prompts(self) -> list[tuple[str, str]]:
-        """Prompts that the configuration names or writes out, each behind its key."""
+        """Prompts that the configuration names or writes out for the teacher, each behind its key."""
         prompts = [("teacher.prompt", self.teacher.prompt)]
         if self.query_languages:
             prompts += [("queries.query_prompt", self.queries.query_prompt)]
             prompts += [("queries.document_prompt", self.queries.document_prompt)]
-        for name in self.evaluation.tasks:
-            prompts += [(f"evaluation.tasks.{name}", prompt) for prompt in self.task_needs(name).prompts]
+        return [(key, prompt) for key, prompt in [*prompts, *self._task_prompts] if prompt is not None]
+
+    @property
+    def base_prompts(self) -> list[tuple[str, str]]:
+        """The same for the encoder that the students are made of; none where that is the teacher."""
+        prompts = [("student.prompt", self.base.prompt), *self._task_prompts] if self.base else []
         return [(key, prompt) for key, prompt in prompts if prompt is not None]
+
+    @property
+    def _task_prompts(self) -> list[tuple[str, str]]:
+        needs = {name: self.task_needs(name) for name in self.evaluation.tasks}
+        return [(f"evaluation.tasks.{name}", prompt) for name in needs for prompt in needs[name].prompts]
 
     @property
     def query_languages(self) -> list[str]:

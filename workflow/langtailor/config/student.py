@@ -1,4 +1,4 @@
-"""Settings of the student's size besides its vocabulary."""
+"""Settings of what the student is made of, and of its size besides its vocabulary."""
 
 from __future__ import annotations
 
@@ -6,14 +6,24 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from langtailor.config.base import Distinct, Section, problem
+from langtailor.config.base import Distinct, ModelPlace, Section, problem
 
 
 class StudentSettings(Section):
-    """The student's layers and dimensions, if fewer than the teacher's. Training makes up for what is missing."""
+    """What the student is made of, if not of the whole teacher. Training makes up for what is missing."""
 
+    model: Annotated[ModelPlace, Field(min_length=1)] | None = None
+    """Another encoder to make the students of, named like `teacher.model`, for a teacher that is too large to serve. Its
+    vocabulary is cut, and a Dense module at its end maps its vectors to the teacher's, which it is trained to give. `null`
+    makes the students of the teacher. All variants share it."""
+    revision: str = "main"
+    """Branch, tag or commit of that encoder on the Hub."""
+    prompt: str | None = None
+    """Prompt before each text that the students of that encoder read; as `teacher.prompt`, which the teacher keeps."""
+    trust_remote_code: bool = False
+    """Run Python code that comes with that encoder. Leave this off unless you have read that code."""
     layers: Annotated[int, Field(ge=1)] | Distinct[Annotated[int, Field(ge=0)]] | None = None
-    """How many of the teacher's layers the student keeps, or a list of their numbers from 0; `null` keeps all."""
+    """How many of its model's layers the student keeps, or a list of their numbers from 0; `null` keeps all."""
     layer_choice: Literal["evenly", "first", "last"] = "evenly"
     """Which layers to keep, if only their number is given: `evenly` spaced (including the first and the last one), the
     `first`, or the `last`."""
@@ -30,5 +40,5 @@ class StudentSettings(Section):
 
     @property
     def is_reduced(self) -> bool:
-        """Whether the student has fewer layers or dimensions than its clone."""
-        return self.layers is not None or self.dimensions is not None
+        """Whether the student has other layers or dimensions than its clone, or vectors of another model."""
+        return self.layers is not None or self.dimensions is not None or self.model is not None

@@ -16,9 +16,11 @@ from langtailor.config.vocabulary import GraftSettings, VocabularySettings
 #: What each step of a variant is called where people read it.
 STEPS = {
     "teacher": "teacher",
+    "base": "base model",
     "cut": "cut only",
     "grafted": "grafted",
     "reduced": "reduced",
+    "mapped": "mapped",
     "trained": "trained",
     "retrieval": "trained for retrieval",
 }
@@ -105,16 +107,18 @@ def cut_variant(name: str, variants: Mapping[str, Variant]) -> str:
 def compared_models(name: str, variants: Mapping[str, Variant]) -> dict[str, str]:
     """The models that a variant is judged by: the folder below ``evaluation/`` by step.
 
-    The steps are ``teacher``, ``cut`` (only cut), ``grafted`` where there may be new tokens, ``reduced`` where it has fewer
-    layers or dimensions, ``trained`` where it is trained, and ``retrieval`` where it is then trained for that. The last one
-    is the student.
+    The steps are ``teacher``, ``base`` where the student is made of another encoder, ``cut`` (only cut), ``grafted`` where
+    there may be new tokens, ``reduced`` where it has fewer layers or dimensions (``mapped`` where another encoder's vectors are
+    mapped to the teacher's), ``trained`` where it is trained, and ``retrieval`` where it is then trained for
+    that. The last one is the student.
     """
     variant = variants[name]
-    models = {"teacher": "teacher", "cut": f"{cut_variant(name, variants)}/clone"}
+    base = {"base": f"{next(iter(variants))}/base"} if variant.student.model else {}
+    models = {"teacher": "teacher", **base, "cut": f"{cut_variant(name, variants)}/clone"}
     if variant.vocabulary.graft.offers_rows:
         models["grafted"] = f"{clone_owner(name, variants)}/clone"
     if variant.student.is_reduced:
-        models["reduced"] = f"{name}/reduced"
+        models["mapped" if base else "reduced"] = f"{name}/reduced"
     if variant.distillation is not None:
         models["trained"] = f"{name}/distilled" if variant.retrieval else f"{name}/student"
     if variant.retrieval is not None:

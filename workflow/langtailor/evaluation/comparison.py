@@ -1,8 +1,9 @@
 """Teacher and student side by side, with the steps between them, and whether a difference is more than noise.
 
-The steps are ``teacher``, ``cut`` (the teacher with fewer tokens), ``grafted`` (with new ones), ``reduced`` (with fewer
-layers or dimensions), ``trained`` and ``retrieval`` (then trained for retrieval). A variant has those that its settings
-ask for; the last one is the student.
+The steps are ``teacher``, ``base`` (another encoder, of which the student is made), ``cut`` (with fewer tokens), ``grafted``
+(with new ones), ``reduced`` (with fewer layers or dimensions) or ``mapped`` (another encoder with vectors in the teacher's
+space), ``trained`` and ``retrieval`` (then trained for retrieval). A variant has those that its settings ask for; the last one
+is the student.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ from langtailor.errors import ArtifactError
 from langtailor.evaluation.correlation import rowwise_spearman
 from langtailor.evaluation.scores import Evaluation, Floats, Score, bootstrap, interval
 from langtailor.evaluation.tasks import register_tasks
+
+#: Steps whose vectors are those of another encoder where the student is made of one.
+_OTHER_ENCODER = ("base", "cut", "grafted")
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,8 @@ class Comparison:
         task: the task's name.
         metric: what is measured.
         group: language or direction, where the task has several.
-        scores: the figure by step, in their order.
+        scores: the figure by step, in their order; of another encoder's steps before ``mapped``, only where the task does not
+            compare vectors with the teacher's.
         to_teacher: by later step, this minus the teacher; nothing where the task keeps no items.
         to_cut: by step after it, this minus ``cut``; likewise.
         less_is_better: whether the better model has the lower figure.
@@ -126,6 +131,8 @@ def read_comparisons(
     comparisons = []
     for task in tasks:
         files = {step: root / folder / f"{task}.json" for step, folder in models.items()}
+        if "base" in models and not files["base"].is_file():
+            files = {step: file for step, file in files.items() if step not in _OTHER_ENCODER}
         results = {step: Evaluation.read(file) for step, file in files.items()}
         _check_same_items(results, list(files.values())[-1])
         comparisons += _compare(results, resamples, seed)
@@ -148,6 +155,8 @@ def _differences(
     results: Mapping[str, Evaluation], base: str, score: Score, resamples: int, seed: int
 ) -> dict[str, Difference]:
     """By step after the base, its difference to the base."""
+    if base not in results:
+        return {}
     steps = list(results)
     differences = {
         step: difference(results[step], results[base], score, resamples, seed)

@@ -31,11 +31,9 @@ def check_own_files(settings: Settings, root: Path) -> None:
 
 
 def _errors(settings: Settings, root: Path) -> Iterator[LangtailorError]:
-    teacher = settings.teacher.model
-    # A package may be installed only where the job runs.
-    is_folder = is_local(teacher) and not teacher.startswith("package:")
-    if is_folder and not (root / "teacher" / "model").exists():
-        yield from _raised(local_folder, teacher)
+    yield from _folder_errors(settings.teacher.model, root / "teacher" / "model")
+    if settings.base:
+        yield from (error.about("student") for error in _folder_errors(settings.base.model, root / "base" / "model"))
     for lang in settings.corpus.languages:
         if not (root / "corpus" / f"{lang}.parquet").exists():
             yield from _text_errors(settings, lang)
@@ -43,6 +41,15 @@ def _errors(settings: Settings, root: Path) -> Iterator[LangtailorError]:
         if not path.is_file():
             found = "is a folder; name a file" if path.is_dir() else "is missing"
             yield ConfigError(key, f"{path} {found}")
+
+
+def _folder_errors(model: str, fetched: Path) -> Iterator[ConfigError]:
+    # A package may be installed only where the job runs.
+    if is_local(model) and not model.startswith("package:") and not fetched.exists():
+        try:
+            local_folder(model)
+        except ConfigError as error:
+            yield error
 
 
 def _text_errors(settings: Settings, lang: str) -> Iterator[LangtailorError]:

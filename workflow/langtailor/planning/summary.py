@@ -28,13 +28,15 @@ def summary(root: Path, models: Mapping[str, Mapping[str, str]], tasks: Sequence
 
 
 def _row(folder: Path, steps: Mapping[str, str], task: str) -> list[str]:
-    """The task's main figure for each step; nothing where one was not evaluated."""
+    """The task's main figure for each step, empty for one that it says nothing of; nothing without one of the student."""
     files = [folder / place / f"{task}.json" for place in steps.values()]
-    if not all(file.is_file() for file in files):
+    if not (files[0].is_file() and files[-1].is_file()):
         return []
-    scores = [read_json(file, "evaluation")["scores"][0] for file in files]
-    group = f", {scores[0]['group']}" if scores[0]["group"] else ""
-    return [f"{task} ({scores[0]['metric']}{group})", *(f"{score['value']:.4g}" for score in scores)]
+    scores = {file: read_json(file, "evaluation")["scores"][0] for file in files if file.is_file()}
+    first = scores[files[0]]
+    group = f", {first['group']}" if first["group"] else ""
+    values = (f"{scores[file]['value']:.4g}" if file in scores else "" for file in files)
+    return [f"{task} ({first['metric']}{group})", *values]
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -28,6 +28,8 @@ from langtailor.vectors.store import FOLDER_KIND, VectorShard, VectorStore, writ
 
 _LOG = logging.getLogger("langtailor")
 _ROWS_AT_ONCE = 8_192
+#: The components next to a model of another encoder.
+COMPONENTS_NAME = "teacher_components.safetensors"
 _WEIGHT = "linear.weight"
 
 
@@ -63,12 +65,12 @@ def principal_components(stores: Iterable[VectorStore], dimensions: int) -> tupl
     return (components * np.sign(largest)).astype(np.float32), share
 
 
-def append_projection(folder: Path, components: NDArray[np.float32], dtype: torch.dtype) -> None:
+def append_projection(folder: Path, weights: NDArray[np.float32], dtype: torch.dtype) -> None:
     """Add a Dense module to a sentence-transformers folder, at its end or before the module that scales vectors to length 1.
 
     Args:
         folder: the model's folder.
-        components: shape (dimensions, d), the module's weights.
+        weights: shape (dimensions, d), the module's weights.
         dtype: precision in which they are stored.
     """
     modules = load_json(folder / "modules.json")
@@ -80,11 +82,11 @@ def append_projection(folder: Path, components: NDArray[np.float32], dtype: torc
     numbered = [{**module, "idx": index, "name": str(index)} for index, module in enumerate(modules)]
     (folder / "modules.json").write_bytes(format_json(numbered))
     (folder / path).mkdir()
-    outputs, inputs = components.shape
+    outputs, inputs = weights.shape
     settings = {"in_features": inputs, "out_features": outputs, "bias": False}
     activation = {"activation_function": "torch.nn.modules.linear.Identity"}
     (folder / path / "config.json").write_bytes(format_json({**settings, **activation}))
-    weight = torch.from_numpy(np.ascontiguousarray(components)).to(dtype)
+    weight = torch.from_numpy(np.ascontiguousarray(weights)).to(dtype)
     save_file({_WEIGHT: weight}, folder / path / "model.safetensors", {"format": "pt"})
 
 
@@ -96,18 +98,31 @@ def _moved(folder: Path, module: Mapping[str, Any], place: int) -> dict[str, Any
     return {**module, "path": path}
 
 
-def read_projection(folder: Path) -> NDArray[np.float32]:
-    """The weights that :func:`append_projection` has added to a folder; float32, shape (dimensions, d)."""
-    path = [module["path"] for module in load_json(folder / "modules.json") if module_kind(module) == "Dense"][-1]
-    weight: NDArray[np.float32] = read_tensor(folder / path / "model.safetensors", _WEIGHT).float().numpy()
+def write_components(folder: Path, components: NDArray[np.float32]) -> None:
+    """Store components next to a model whose last Dense module is not made of them."""
+    save_file({_WEIGHT: torch.from_numpy(np.ascontiguousarray(components))}, folder / COMPONENTS_NAME)
+
+
+def read_components(folder: Path) -> NDArray[np.float32]:
+    """The components that the teacher's vectors are projected to; float32, shape (dimensions, d).
+
+    They are stored next to the model, or are what :func:`append_projection` has added to it.
+    """
+    file = folder / COMPONENTS_NAME
+    if not file.is_file():
+        modules = load_json(folder / "modules.json")
+        file = (
+            folder / [module["path"] for module in modules if module_kind(module) == "Dense"][-1] / "model.safetensors"
+        )
+    weight: NDArray[np.float32] = read_tensor(file, _WEIGHT).float().numpy()
     return weight
 
 
 def project_vectors(model: Path, vectors: Mapping[str, Sequence[Path]], out: Path) -> None:
-    """Project the teacher's stored vectors as the last Dense module of a model does, once for training and evaluation.
+    """Project the teacher's stored vectors to the components of a model, once for training and evaluation.
 
     Args:
-        model: the untrained student (kind ``clone``) with that module.
+        model: the untrained student (kind ``clone``) with its components.
         vectors: shards with the teacher's vectors by language, in order.
         out: a folder (kind ``vector shards``) with ``{lang}/{shard}.arrow``: the same passages with shorter vectors, of length
             1 where the model gives such.
@@ -116,7 +131,7 @@ def project_vectors(model: Path, vectors: Mapping[str, Sequence[Path]], out: Pat
         ArtifactError: an input is damaged.
     """
     read_manifest(model, "clone")
-    components, scaled = read_projection(model), scales_to_unit_length(load_json(model / "modules.json"))
+    components, scaled = read_components(model), scales_to_unit_length(load_json(model / "modules.json"))
     made_by = {"projection": sha256_bytes(components.tobytes())}
     inputs = {"shards": {lang: [shard.name for shard in shards] for lang, shards in vectors.items()}}
     with atomic_directory(out) as folder:

@@ -1,6 +1,6 @@
-"""The clone with fewer layers or shorter vectors, as the student's training starts.
+"""The clone with fewer layers, shorter vectors or vectors in another teacher's space, as the student's training starts.
 
-Layers that are left are the teacher's, byte by byte.
+Layers that are left are the clone's, byte by byte.
 """
 
 from __future__ import annotations
@@ -11,13 +11,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from langtailor.config.student import StudentSettings
 from langtailor.config.teacher import TeacherSettings
 from langtailor.errors import ConfigError
 from langtailor.models.folder import ModelInfo, weight_files
 from langtailor.models.safetensors_file import copy_tensors, stored_dtype, tensor_digests, update_index
-from langtailor.reduction.components import append_projection, principal_components
+from langtailor.reduction.components import append_projection, principal_components, write_components
 from langtailor.reduction.layers import chosen_layers, layer_count, reduced_config, reduced_names
+from langtailor.reduction.mapping import fit_map
 from langtailor.storage.artifacts import (
     MANIFEST_NAME,
     SNAKEMAKE_MARK,
@@ -40,20 +44,22 @@ def reduce_clone(
     settings: StudentSettings,
     out: Path,
     *,
-    trust_remote_code: bool = False,
+    corpora: Mapping[str, Path],
+    reading: TeacherSettings,
 ) -> None:
-    """Make a clone smaller.
+    """Make a clone smaller, and map the vectors of one that is not the teacher's to the teacher's.
 
     Args:
         clone: the clone (kind ``clone``).
         vectors: shards with the teacher's vectors by language, in order; of the training split the principal components are
             taken.
-        settings: layers and dimensions.
+        settings: layers, dimensions, and whether it is the clone of another encoder.
         out: the smaller clone (kind ``clone``), a sentence-transformers folder. The manifest's facts are those of the clone
             with the new ``parameters`` and ``bytes``, and ``reduction``: ``layers`` that are left of ``teacher_layers``, the
-            number of ``identical_tensors``, ``dimensions``, and ``retained``, the share of the vectors' squared length that the
-            components hold.
-        trust_remote_code: run Python code that comes with the model.
+            number of ``identical_tensors``, ``dimensions``, ``retained``, the share of the vectors' squared length that the
+            components hold, and ``mapped``, the mean cosine of another encoder's mapped vectors to the teacher's.
+        corpora: ``corpus/{lang}.parquet`` by language, the texts of the vectors, for another encoder.
+        reading: how the clone reads a text.
 
     Raises:
         ArtifactError: an input is damaged.
@@ -61,7 +67,7 @@ def reduce_clone(
         LangtailorError: the model's layers cannot be told apart.
     """
     source = read_manifest(clone, "clone")
-    trusted = TeacherSettings(model=str(clone), trust_remote_code=trust_remote_code)
+    trusted = TeacherSettings(model=str(clone), trust_remote_code=reading.trust_remote_code)
     count = layer_count(load_json_object(clone / "config.json"), clone / "config.json")
     layers = chosen_layers(settings, count)
     facts: dict[str, Any] = {"layers": layers, "teacher_layers": count, "identical_tensors": None}
@@ -71,7 +77,7 @@ def reduce_clone(
         else:
             _copy(clone, folder, "*.safetensors")
             facts["identical_tensors"] = _copy_layers(clone, folder, layers, count, trusted)
-        facts |= _shorten_vectors(folder, vectors, settings)
+        facts |= _place_vectors(folder, vectors, settings, corpora, reading)
         _accept(folder, trusted, facts)
         info = ModelInfo.read(folder)
         sizes = {"parameters": info.parameters, "bytes": info.weight_bytes}
@@ -115,15 +121,36 @@ def _layer_types(folder: Path, trusted: TeacherSettings) -> Sequence[str] | None
     return types
 
 
-def _shorten_vectors(folder: Path, vectors: Mapping[str, Sequence[Path]], settings: StudentSettings) -> dict[str, Any]:
-    """Add the projection to the folder, if there is to be one; returns the facts about it."""
+def _place_vectors(
+    folder: Path,
+    vectors: Mapping[str, Sequence[Path]],
+    settings: StudentSettings,
+    corpora: Mapping[str, Path],
+    reading: TeacherSettings,
+) -> dict[str, Any]:
+    """Add the module that gives shorter vectors, or those of the teacher, if there is to be one; returns the facts about it."""
+    components, facts = _components(vectors, settings)
+    if settings.model is not None:
+        weights, cosine = fit_map(folder, corpora, vectors, reading, components)
+        append_projection(folder, weights, stored_dtype(folder))
+        if components is not None:
+            write_components(folder, components)
+        return {**facts, "mapped": round(cosine, 6)}
+    if components is not None:
+        append_projection(folder, components, stored_dtype(folder))
+    return facts
+
+
+def _components(
+    vectors: Mapping[str, Sequence[Path]], settings: StudentSettings
+) -> tuple[NDArray[np.float32] | None, dict[str, Any]]:
+    """The principal components that vectors are shortened to, if they are, and the facts about them."""
     if settings.dimensions is None:
-        return {"dimensions": None, "retained": None}
+        return None, {"dimensions": None, "retained": None}
     stores = (VectorStore.open(shards, "train") for shards in vectors.values())
     components, share = principal_components(stores, settings.dimensions)
-    append_projection(folder, components, stored_dtype(folder))
     _LOG.info("%d dimensions hold %.1f %% of the vectors' squared length", settings.dimensions, 100 * share)
-    return {"dimensions": settings.dimensions, "retained": round(share, 6)}
+    return components, {"dimensions": settings.dimensions, "retained": round(share, 6)}
 
 
 def _accept(folder: Path, trusted: TeacherSettings, facts: Mapping[str, Any]) -> None:

@@ -41,8 +41,10 @@ class Tailored:
     Attributes:
         teacher_name: the teacher's name.
         teacher: what the teacher's folder says.
+        base_name: the name of the model that the student is made of.
+        base: what its folder says: the teacher's, or that of another encoder.
         student: what the student's says.
-        new_tokens: tokens of the student that the teacher does not have.
+        new_tokens: tokens of the student that the base model does not have.
         reduction: what the student has less of, as the manifest of the reduced clone says; empty where it has no less.
         trained: whether the student was trained.
         words: tokens per word of the target languages, those of teacher and student.
@@ -50,6 +52,8 @@ class Tailored:
 
     teacher_name: str
     teacher: ModelInfo
+    base_name: str
+    base: ModelInfo
     student: ModelInfo
     new_tokens: int
     reduction: Mapping[str, Any]
@@ -72,9 +76,10 @@ def answer(about: Tailored, comparisons: Sequence[Comparison]) -> Answer:
 def _origin(about: Tailored) -> str:
     kept = about.student.vocabulary_size - about.new_tokens
     new = f" and {about.new_tokens:,} new ones" if about.new_tokens else ""
-    parts = [f"{kept:,} of its {about.teacher.vocabulary_size:,} tokens{new}", *_reductions(about)]
-    trained = "trained on its vectors" if about.trained else "not trained"
-    return f"is {about.teacher_name} with {_listed(parts)}, {trained}."
+    parts = [f"{kept:,} of its {about.base.vocabulary_size:,} tokens{new}", *_reductions(about)]
+    whose = "its vectors" if about.base is about.teacher else f"the vectors of {about.teacher_name}"
+    trained = f"trained on {whose}" if about.trained else "not trained"
+    return f"is {about.base_name} with {_listed(parts)}, {trained}."
 
 
 def _reductions(about: Tailored) -> list[str]:
@@ -84,7 +89,7 @@ def _reductions(about: Tailored) -> list[str]:
     if layers is not None and len(layers) < about.reduction["teacher_layers"]:
         parts.append(f"{len(layers)} of its {about.reduction['teacher_layers']} layers")
     if about.reduction.get("dimensions") is not None:
-        parts.append(f"{about.student.dimension} dimensions instead of {about.teacher.dimension}")
+        parts.append(f"{about.student.dimension} dimensions instead of {about.base.dimension}")
     return parts
 
 

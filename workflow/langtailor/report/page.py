@@ -12,6 +12,7 @@ import jinja2
 import yaml
 
 from langtailor.config.report import ReportSettings
+from langtailor.config.variants import STEPS
 from langtailor.evaluation.comparison import Comparison, harm
 from langtailor.export.description import COLUMNS, export_rows
 from langtailor.models.folder import ModelInfo
@@ -27,7 +28,7 @@ from langtailor.report.readings import ReadingGroup, readings
 from langtailor.report.retrieval import RetrievalPart, read_retrieval
 from langtailor.report.scores import ScorePart
 from langtailor.report.stages import StageRun, read_stages
-from langtailor.report.steps import StepTable, clone_name, model_folders, step_table, tokens_per_word
+from langtailor.report.steps import StepTable, clone_name, first_step, model_folders, step_table, tokens_per_word
 from langtailor.report.sweep import Sweep, Variant, sweep
 from langtailor.report.training import TrainingPart, read_training
 from langtailor.report.usage import Usage, usage
@@ -66,7 +67,8 @@ class Page:
     title: str
     summary: str
     targets: Sequence[str]
-    teacher_vocabulary_size: int
+    made_of: str
+    whole_vocabulary_size: int
     usage: Usage
     readings: Sequence[ReadingGroup]
     stages: Sequence[StageRun]
@@ -120,7 +122,7 @@ def gather_page(
         variants: complete settings by variant.
         models: folders of scores by step, by variant (:meth:`langtailor.config.run.Settings.compared`).
         comparisons: evaluation by variant.
-        prompt: ``teacher.prompt`` of the settings.
+        prompt: ``teacher.prompt`` of the settings, or ``student.prompt`` where another encoder has it.
 
     Raises:
         ArtifactError: an artifact is damaged.
@@ -128,25 +130,29 @@ def gather_page(
     _LOG.info("gathering the results of %s", ", ".join(variants))
     manifest = read_manifest(root / "teacher" / "model", "teacher", verify=False)
     corpus = [read_corpus_row(root / "corpus" / f"{lang}.parquet", lang) for lang in languages]
-    teacher = ModelInfo.read(root / "teacher" / "model")
+    steps = next(iter(models.values()))
+    base, made_of = _base(root, steps), STEPS[first_step(steps)]
+    whole = read_manifest(base, "teacher", verify=False)
     parts = [
-        _variant_part(root, name, settings, manifest, teacher, targets, models[name], comparisons[name])
+        _variant_part(root, name, settings, targets, models[name], comparisons[name])
         for name, settings in variants.items()
     ]
-    sections = readings(root, languages, targets, {name: clone_name(models[name]) for name in variants})
+    clones = {name: clone_name(models[name]) for name in variants}
+    sections = readings(root, languages, targets, clones, (made_of, base))
     return Page(
-        title=settings.title or f"{run}: {public_name(manifest.made_by['model'])} tailored to {', '.join(targets)}",
+        title=settings.title or f"{run}: {public_name(whole.made_by['model'])} tailored to {', '.join(targets)}",
         summary=_summary(manifest, languages, parts),
         targets=targets,
-        teacher_vocabulary_size=teacher.vocabulary_size,
-        usage=usage(sections, teacher, prompt),
+        made_of=made_of,
+        whole_vocabulary_size=ModelInfo.read(base).vocabulary_size,
+        usage=usage(sections, ModelInfo.read(base), prompt),
         readings=sections,
         stages=read_stages(root / "benchmarks"),
         corpus=corpus,
         corpus_plot=corpus_plot(corpus),
         sweep=_sweep(parts, comparisons, targets, settings.tolerance),
         variants=parts,
-        provenance=_provenance(manifest),
+        provenance=_provenance(manifest, whole),
     )
 
 
@@ -154,8 +160,6 @@ def _variant_part(
     root: Path,
     name: str,
     settings: Mapping[str, Any],
-    source: Manifest,
-    teacher: ModelInfo,
     targets: Sequence[str],
     models: Mapping[str, str],
     comparisons: Sequence[Comparison],
@@ -169,18 +173,7 @@ def _variant_part(
     vocabulary = read_vocabulary(root, name, clone, student.vocabulary_size, share, certificate)
     return VariantPart(
         name=name,
-        answer=answer(
-            Tailored(
-                teacher_name=public_name(source.made_by["model"]),
-                teacher=teacher,
-                student=student,
-                new_tokens=vocabulary.new_tokens,
-                reduction=_reduction(root / "reduction" / name / "model") if "reduced" in models else {},
-                trained="trained" in models or "retrieval" in models,
-                words=_words(root, models, targets),
-            ),
-            comparisons,
-        ),
+        answer=answer(_tailored(root, name, models, student, vocabulary.new_tokens, targets), comparisons),
         harm=harm(comparisons),
         steps=step_table(root, models, comparisons, targets, exports),
         parameters=student.parameters,
@@ -196,12 +189,36 @@ def _variant_part(
     )
 
 
+def _tailored(
+    root: Path, name: str, models: Mapping[str, str], student: ModelInfo, new_tokens: int, targets: Sequence[str]
+) -> Tailored:
+    folders = root / "teacher" / "model", _base(root, models)
+    names = [public_name(read_manifest(folder, "teacher", verify=False).made_by["model"]) for folder in folders]
+    teacher = ModelInfo.read(folders[0])
+    return Tailored(
+        teacher_name=names[0],
+        teacher=teacher,
+        base_name=names[1],
+        base=teacher if folders[0] == folders[1] else ModelInfo.read(folders[1]),
+        student=student,
+        new_tokens=new_tokens,
+        reduction=_reduction(root / "reduction" / name / "model") if {"reduced", "mapped"} & set(models) else {},
+        trained="trained" in models or "retrieval" in models,
+        words=_words(root, models, targets),
+    )
+
+
+def _base(root: Path, models: Mapping[str, str]) -> Path:
+    """The folder of the model that a variant is made of."""
+    return model_folders(root, models)[first_step(models)]
+
+
 def _words(
     root: Path, models: Mapping[str, str], targets: Sequence[str]
 ) -> dict[str, tuple[float | None, float | None]]:
-    """Tokens per word of teacher and student, by target language."""
-    teacher, student = (tokens_per_word(root, step, models) for step in ("teacher", list(models)[-1]))
-    return {lang: (teacher[lang], student[lang]) for lang in targets}
+    """Tokens per word of the model whose vocabulary was cut and of the student, by target language."""
+    whole, student = (tokens_per_word(root, step, models) for step in (first_step(models), list(models)[-1]))
+    return {lang: (whole[lang], student[lang]) for lang in targets}
 
 
 def _reduction(model: Path) -> Mapping[str, Any]:
@@ -228,7 +245,9 @@ def _summary(teacher: Manifest, languages: Sequence[str], parts: Sequence[Varian
     return f"Teacher {public_name(teacher.made_by['model'])}{commit}; {kept} kept; {students}."
 
 
-def _provenance(teacher: Manifest) -> list[tuple[str, str]]:
-    rows = [("teacher", str(teacher.made_by["model"]))]
-    rows += [(f"teacher {key}", str(value)) for key, value in teacher.inputs.items() if value]
+def _provenance(teacher: Manifest, whole: Manifest) -> list[tuple[str, str]]:
+    rows = []
+    for what, model in {"teacher": teacher, **({} if whole == teacher else {STEPS["base"]: whole})}.items():
+        rows += [(what, str(model.made_by["model"]))]
+        rows += [(f"{what} {key}", str(value)) for key, value in model.inputs.items() if value]
     return [*rows, *versions().items()]

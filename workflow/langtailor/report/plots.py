@@ -20,9 +20,11 @@ Curve = tuple[Sequence[float], Sequence[float]]
 #: Hues that colour-blind readers tell apart (Okabe and Ito 2008), as dark or light as white and dark paper both allow.
 MODEL_COLOURS = {
     "teacher": "#7a7a7a",
+    "base model": "#8a63d2",
     "cut only": "#009e73",
     "grafted": "#d55e00",
     "reduced": "#b5619a",
+    "mapped": "#b5619a",
     "trained": "#0072b2",
     "trained for retrieval": "#a8750a",
 }
@@ -69,7 +71,7 @@ def dots(labels: Sequence[str], series: Mapping[str, Sequence[float | None]], un
         An ``<svg>`` element.
     """
     with mpl.rc_context({**_STYLE, "axes.grid.axis": "both"}):
-        figure, axes = _figure(height=0.22 * len(labels) + 1.1)
+        figure, axes = _figure(height=_height(labels, series))
         hints = {}
         for index, (name, values) in enumerate(series.items()):
             points = [(value, row) for row, value in enumerate(values) if value is not None]
@@ -90,7 +92,7 @@ def dots(labels: Sequence[str], series: Mapping[str, Sequence[float | None]], un
 def stacked_bars(labels: Sequence[str], series: Mapping[str, Sequence[float]], unit: str) -> str:
     """Horizontal bars, one a label, each stacked from the series. Returns an ``<svg>`` element."""
     with mpl.rc_context({**_STYLE, "axes.grid.axis": "x"}):
-        figure, axes = _figure(height=0.22 * len(labels) + 1.1)
+        figure, axes = _figure(height=_height(labels, series))
         left = np.zeros(len(labels))
         for index, (name, values) in enumerate(series.items()):
             axes.barh(labels, values, left=left, label=name, color=_colour(name, index), height=0.7)
@@ -200,6 +202,15 @@ def _colour(name: str, index: int) -> str:
     return MODEL_COLOURS.get(name, CATEGORIES[index % len(CATEGORIES)])
 
 
+def _height(labels: Sequence[str], series: Mapping[str, Any]) -> float:
+    """Inches that a plot with a line for each label needs."""
+    return 0.22 * len(labels) + max(1.1, 0.5 + 0.2 * -(-len(series) // _legend_columns(series)))
+
+
+def _legend_columns(series: Mapping[str, Any]) -> int:
+    return max(1, min(len(series), _LEGEND_CHARACTERS // (max(map(len, series)) + 6)))
+
+
 def _figure(height: float = 2.9) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(_WIDTH, height), layout="constrained")
     return figure, figure.subplots()
@@ -208,8 +219,7 @@ def _figure(height: float = 2.9) -> tuple[Figure, Axes]:
 def _svg(figure: Figure, series: Mapping[str, Any]) -> str:
     """The figure, with a legend where there are several series."""
     if len(series) > 1:
-        columns = max(1, min(len(series), _LEGEND_CHARACTERS // (max(map(len, series)) + 6)))
-        figure.legend(loc="outside upper left", ncols=columns, handlelength=1.2, columnspacing=1.2)
+        figure.legend(loc="outside upper left", ncols=_legend_columns(series), handlelength=1.2, columnspacing=1.2)
     buffer = io.StringIO()
     # Without a date the bytes depend on the data alone.
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))

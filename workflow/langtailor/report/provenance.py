@@ -24,6 +24,7 @@ LIBRARIES = ("snakemake", "torch", "transformers", "tokenizers", "sentence-trans
 #: Folders of a run that hold artifacts.
 _FOLDERS = (
     "teacher",
+    "base",
     "corpus",
     "counts",
     "vocabulary",

@@ -103,7 +103,7 @@ class Reader:
 
 
 def readings(
-    root: Path, languages: Sequence[str], targets: Sequence[str], variants: Mapping[str, str]
+    root: Path, languages: Sequence[str], targets: Sequence[str], variants: Mapping[str, str], whole: tuple[str, Path]
 ) -> list[ReadingGroup]:
     """Sentences of every language with test passages, the target languages first; of many languages the rest is folded.
 
@@ -112,11 +112,12 @@ def readings(
         languages: languages of the corpus.
         targets: target languages.
         variants: names of the variants, each with that under which its tokenizer lies.
+        whole: the model whose vocabulary was cut: what it is called on the page, and its folder.
 
     Raises:
         ArtifactError: a corpus, vocabulary or tokenizer is missing or damaged.
     """
-    readers = _readers(root, variants)
+    readers = _readers(root, variants, whole)
     count = 2 if len(languages) <= _FEW else 1
     languages_shown = []
     for lang in sorted(languages, key=lambda lang: (lang not in targets, lang)):
@@ -145,18 +146,18 @@ def shown_sentences(corpus: Path, count: int) -> list[str]:
     return [beginning(text, _LONGEST) for text in fitting[:count]]
 
 
-def _readers(root: Path, variants: Mapping[str, str]) -> list[Reader]:
-    """The teacher's reader and the students', of which those with the same tokenizer share one."""
+def _readers(root: Path, variants: Mapping[str, str], whole: tuple[str, Path]) -> list[Reader]:
+    """The reader of the model whose vocabulary was cut and the students', of which those with the same tokenizer share one."""
     by_content: dict[bytes, list[str]] = {}
     for name, place in variants.items():
         by_content.setdefault((root / "tokenizer" / place / "tokenizer.json").read_bytes(), []).append(name)
     students = list(by_content.values())
     places = [variants[names[0]] for names in students]
     kept = [_teacher_ids(root, place) for place in places]
-    teacher = root / "teacher" / "model"
-    size = open_tokenizer(teacher).get_vocab_size()
+    name, folder = whole
+    size = open_tokenizer(folder).get_vocab_size()
     gone = set(range(size)).difference(*kept)
-    readers = [_reader("teacher", teacher, dict.fromkeys(gone, "gone"))]
+    readers = [_reader(name, folder, dict.fromkeys(gone, "gone"))]
     for names, place, ids in zip(students, places, kept, strict=True):
         new = [row for row, teacher_id in enumerate(ids) if teacher_id is None]
         label = "student" if len(students) == 1 else ", ".join(names)

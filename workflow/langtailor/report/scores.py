@@ -70,4 +70,6 @@ def score_plots(comparisons: Sequence[Comparison]) -> list[Plot]:
 
 
 def _by_model(rows: Sequence[Comparison]) -> dict[str, list[float | None]]:
-    return {STEPS[step]: [row.scores[step].value for row in rows] for step in rows[0].scores}
+    """The figures of each step; ``None`` for a task that says nothing of it."""
+    steps = max((row.scores for row in rows), key=len)
+    return {STEPS[step]: [row.scores[step].value if step in row.scores else None for row in rows] for step in steps}

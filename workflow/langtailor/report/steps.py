@@ -55,9 +55,11 @@ def model_folders(root: Path, models: Mapping[str, str]) -> dict[str, Path]:
     for step in list(models)[1:]:
         variant = models[step].partition("/")[0]
         folders[step] = {
+            "base": root / "base" / "model",
             "cut": root / "clone" / variant,
             "grafted": root / "clone" / variant,
             "reduced": root / "reduction" / variant / "model",
+            "mapped": root / "reduction" / variant / "model",
             "trained": root / "distillation" / variant / "model",
             "retrieval": root / "retrieval" / "students" / variant / "model",
         }[step]
@@ -121,14 +123,26 @@ def _megabytes(count: int) -> str:
 
 
 def tokens_per_word(root: Path, step: str, models: Mapping[str, str]) -> dict[str, Any]:
-    """Tokens per word on the validation split, by language, as the certificate of the step's tokenizer has it."""
-    variant = models["cut"].partition("/")[0] if step in ("teacher", "cut") else clone_name(models)
+    """Tokens per word on the validation split, by language, as the certificate of the step's tokenizer has it.
+
+    It does not have those of a teacher of which the student is not made: these are ``None``.
+    """
+    whole = first_step(models)
+    variant = models["cut"].partition("/")[0] if step in ("teacher", "base", "cut") else clone_name(models)
     certificate = read_json(root / "tokenizer" / variant / "certificate.json", "certificate")
-    key = "teacher" if step == "teacher" else "new"
-    return {lang: facts["tokens_per_word"][key] for lang, facts in certificate["languages"].items()}
+    key = "teacher" if step == whole else "new"
+    words = {lang: facts["tokens_per_word"][key] for lang, facts in certificate["languages"].items()}
+    return dict.fromkeys(words) if step == "teacher" != whole else words
+
+
+def first_step(models: Mapping[str, str]) -> str:
+    """The step whose vocabulary is cut: the teacher, or another encoder; ``models`` as above."""
+    return "base" if "base" in models else "teacher"
 
 
 def _score(row: Comparison, step: str) -> Cell:
+    if step not in row.scores:
+        return Cell("")
     difference = row.to_teacher.get(step)
     value = figure(row.scores[step].value)
     return Cell(value, _interval(difference), _tone(difference, row.less_is_better)) if difference else Cell(value)

@@ -19,6 +19,7 @@ from langtailor.distillation.outcome import is_untrained
 from langtailor.evaluation.comparison import Comparison, harm, main_rows
 from langtailor.models.folder import ModelInfo
 from langtailor.models.model_card import described_origin, public_name
+from langtailor.reduction.components import COMPONENTS_NAME
 from langtailor.sources.collection import language_pair
 from langtailor.storage.artifacts import (
     MANIFEST_NAME,
@@ -36,7 +37,7 @@ from langtailor.student.retention import retained
 
 _LOG = logging.getLogger("langtailor")
 #: What training and cloning leave beside the model and nobody needs to load it.
-_NOT_TAKEN = (MANIFEST_NAME, SNAKEMAKE_MARK, MAPPING_NAME)
+_NOT_TAKEN = (MANIFEST_NAME, SNAKEMAKE_MARK, MAPPING_NAME, COMPONENTS_NAME)
 #: What the Hub calls a task, by the beginnings of its metrics' names.
 _TASK_TYPES = {
     "semantic-similarity": ("spearman", "pearson"),
@@ -62,6 +63,7 @@ class CardFacts:
         corpus: the corpus's settings.
         queries: the settings of queries and documents.
         sources: source of each language, as configured.
+        base: the settings of another encoder that the student is made of; ``None`` where that is the teacher.
     """
 
     run: str
@@ -74,6 +76,17 @@ class CardFacts:
     corpus: Mapping[str, Any]
     sources: Mapping[str, Mapping[str, Any]]
     queries: Mapping[str, Any] = field(default_factory=dict)
+    base: Mapping[str, Any] | None = None
+
+    @property
+    def made_of(self) -> Mapping[str, Any]:
+        """The settings of the model that the student is made of."""
+        return self.teacher if self.base is None else self.base
+
+    @property
+    def is_reduced(self) -> bool:
+        """Whether more than the vocabulary of the model that it is made of was changed before training."""
+        return bool({"reduced", "mapped"}.intersection(self.steps))
 
     @property
     def is_trained(self) -> bool:
@@ -106,7 +119,7 @@ def assemble_student(
 
     Args:
         model: the distilled model (kind ``distilled``), or the clone where the settings have no ``distillation``.
-        teacher: the teacher's folder (kind ``teacher``).
+        teacher: the folder (kind ``teacher``) of the model that it is made of: the teacher, or another encoder.
         facts: what the card tells.
         comparisons: the evaluation of the teacher, the student and the steps between them.
         out: the published folder (kind ``student``), a sentence-transformers model.
@@ -122,12 +135,13 @@ def assemble_student(
         shutil.copytree(model, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*_NOT_TAKEN))
         info, teacher_info = ModelInfo.read(folder), ModelInfo.read(teacher)
         unify_limits(folder, info.max_length)
-        prompt = TrainedPrompt.of(info, facts.teacher["prompt"])
+        prompt = TrainedPrompt.of(info, facts.made_of["prompt"])
         if facts.is_trained:
             prompt.make_default(folder)
         if facts.for_retrieval:
             name_role_prompts(folder, facts.queries)
-        origin = facts.teacher["model"] if not is_local(facts.teacher["model"]) else described_origin(teacher)
+        name = facts.made_of["model"]
+        origin = described_origin(teacher) if is_local(name) else name
         # Of many languages, the card has the means over pairs; the report has each pair.
         rows = [row for row in comparisons if not language_pair(row.group)]
         card = _card(facts, source, trained, origin, info, teacher_info, prompt, rows)
@@ -154,6 +168,7 @@ def _card(
         steps=STEPS,
         harm=harm(comparisons),
         teacher_name=public_name(facts.teacher["model"]),
+        base_name=public_name(facts.made_of["model"]),
         info=info,
         teacher_info=teacher_info,
         prompt=prompt,

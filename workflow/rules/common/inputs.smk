@@ -26,6 +26,7 @@ def own(paths):
 try:
     # The user's own teacher: a change of its files is seen.
     TEACHER_FILES = own(local_files(SETTINGS.teacher))
+    BASE_FILES = own(local_files(SETTINGS.base)) if SETTINGS.base else []
     # The sample ships with the code: when its files were written says nothing, so that its content is a parameter.
     SAMPLE_REVISIONS = {
         lang: sample_corpus(SETTINGS.name_in_source(lang)).revision()
@@ -34,6 +35,10 @@ try:
     }
 except LangtailorError as error:
     raise WorkflowError(str(error)) from None
+
+
+#: The model whose vocabulary is cut: the teacher, or another encoder that the students are made of.
+BASE_MODEL = "<results>/base/model" if SETTINGS.base else "<results>/teacher/model"
 
 
 def per_language(pattern, langs=LANGUAGES):
@@ -132,9 +137,10 @@ def untrained_model(wildcards):
     return "<results>/reduction/{variant}/model" if reduced else clone_folder(wildcards)
 
 
-def components_vectors(wildcards):
-    """The vectors whose principal components a variant's student gives, where its own are shorter."""
-    return vectors(LANGUAGES) if SETTINGS.variant(wildcards.variant).student.dimensions else []
+def fitted_vectors(wildcards):
+    """The vectors that a variant's last module is fitted to, where its own are shorter or were another model's."""
+    student = SETTINGS.variant(wildcards.variant).student
+    return vectors(LANGUAGES) if student.dimensions or student.model else []
 
 
 def comparable_vectors(wildcards, langs):
@@ -172,6 +178,8 @@ def query_corpus(wildcards):
 
 def evaluation_vectors(wildcards):
     """The stored vectors that the tasks read."""
+    if not has_teachers_vectors(wildcards):
+        return []
     return comparable_vectors(wildcards, COMPARED_LANGUAGES) if COMPARED_LANGUAGES else []
 
 
@@ -196,7 +204,11 @@ def teacher_evaluation():
 
 def evaluated_model(wildcards):
     """The model that an evaluation is of."""
-    models = {"clone": "<results>/clone/{variant}", "reduced": "<results>/reduction/{variant}/model"}
+    models = {
+        "base": BASE_MODEL,
+        "clone": "<results>/clone/{variant}",
+        "reduced": "<results>/reduction/{variant}/model",
+    }
     if wildcards.model in models:
         return models[wildcards.model]
     return distilled_model(wildcards) if wildcards.model == "distilled" else student_model(wildcards)

@@ -94,6 +94,24 @@ def held_out_modules(wildcards):
     return sorted({task.module() for task in HELD_OUT.values()})
 
 
+def has_teachers_vectors(wildcards):
+    """Whether an evaluated model's vectors can be compared with the teacher's: not those of another encoder as it is."""
+    return not (SETTINGS.base and wildcards.get("model") in ("base", "clone"))
+
+
+def compared_tasks(wildcards):
+    """The tasks of an evaluation, by name."""
+    tasks = SETTINGS.evaluation.tasks.items()
+    kept = has_teachers_vectors(wildcards)
+    return {name: section(task) for name, task in tasks if kept or not SETTINGS.task_needs(name).vectors}
+
+
+def evaluated_reading(wildcards):
+    """How an evaluated model is read: the teacher, which has no wildcards, or what is made of it or of another encoder."""
+    reading = SETTINGS.reading if wildcards else SETTINGS.teacher
+    return section(reading, "prompt", "max_length", "dtype", "model", "trust_remote_code")
+
+
 def export_modules(wildcards):
     """The modules of an export's format and of the tasks that judge it."""
     return [export_formats()[wildcards.format].module(), *task_modules(wildcards)]

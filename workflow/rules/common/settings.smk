@@ -79,7 +79,7 @@ wildcard_constraints:
     variant="|".join(map(re.escape, VARIANTS + CUT_VARIANTS)),
     format="|".join(map(re.escape, export_formats())),
     job=r"\d+",
-    model="clone|reduced|distilled|student",
+    model="base|clone|reduced|distilled|student",
     side="|".join(SIDES),
 
 
