@@ -98,14 +98,14 @@ def test_report_and_card_tell_the_models_apart(trained):
 
 
 def test_with_dimensions_it_gives_components_of_the_teachers_vectors(trained):
-    config = changed(trained.config, {"variants": {"tailored": {}, "short": {"student": {"dimensions": 8}}}})
-    target = "results/small/reduction/short/vectors"
+    config = changed(trained.config, {"variants": {"tailored": {}, "tiny": {"student": {"dimensions": 8}}}})
+    target = "results/small/reduction/tiny/vectors"
     assert trained.planned(config, target) == {"reduce_clone": 1, "project_vectors": 1}
     done = trained.snakemake(target, config=config)
     assert done.returncode == 0, done.stdout[-3_000:] + done.stderr[-3_000:]
-    model = SentenceTransformer(str(trained.results / "reduction" / "short" / "model"), device="cpu")
+    model = SentenceTransformer(str(trained.results / "reduction" / "tiny" / "model"), device="cpu")
     assert model.encode(["kapı"]).shape == (1, 8)
-    facts = trained.json("reduction/short/model/manifest.json")["facts"]["reduction"]
+    facts = trained.json("reduction/tiny/model/manifest.json")["facts"]["reduction"]
     assert (facts["dimensions"], 0 < facts["mapped"] <= 1) == (8, True)
 
 
