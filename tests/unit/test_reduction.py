@@ -286,9 +286,15 @@ def test_dimensions_that_cannot_be_chosen_are_refused(
 
 def test_the_map_to_the_teachers_vectors_is_the_one_that_there_is() -> None:
     random = np.random.default_rng(3)
-    own, true = random.normal(size=(400, 6)).astype(np.float32), random.normal(size=(9, 6)).astype(np.float32)
-    np.testing.assert_allclose(least_squares(own, own @ true.T, 1e-9), true, atol=1e-4)
-    assert np.linalg.norm(least_squares(own, own @ true.T, 10.0)) < np.linalg.norm(true), "a ridge shrinks it"
+    own, true = random.normal(size=(400, 6)).astype(np.float32) + 2, random.normal(size=(9, 6)).astype(np.float32)
+    targets = own @ true.T + np.arange(9, dtype=np.float32)
+    found = least_squares(own, targets, 1e-9)
+    np.testing.assert_allclose(found.weights, true, atol=1e-4)
+    np.testing.assert_allclose(found.bias, np.arange(9), atol=1e-3)
+    np.testing.assert_allclose(found(own), targets, atol=1e-3)
+    shrunk = least_squares(own, targets, 10.0)
+    assert np.linalg.norm(shrunk.weights) < 0.2 * np.linalg.norm(true), "a ridge shrinks the weights"
+    np.testing.assert_allclose(shrunk(own).mean(axis=0), targets.mean(axis=0), atol=1e-3)
 
 
 def test_another_encoders_vectors_are_mapped_to_the_teachers(tmp_path: Path) -> None:

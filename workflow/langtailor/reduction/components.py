@@ -30,7 +30,7 @@ _LOG = logging.getLogger("langtailor")
 _ROWS_AT_ONCE = 8_192
 #: The components next to a model of another encoder.
 COMPONENTS_NAME = "teacher_components.safetensors"
-_WEIGHT = "linear.weight"
+_WEIGHT, _BIAS = "linear.weight", "linear.bias"
 
 
 def principal_components(stores: Iterable[VectorStore], dimensions: int) -> tuple[NDArray[np.float32], float]:
@@ -65,13 +65,16 @@ def principal_components(stores: Iterable[VectorStore], dimensions: int) -> tupl
     return (components * np.sign(largest)).astype(np.float32), share
 
 
-def append_projection(folder: Path, weights: NDArray[np.float32], dtype: torch.dtype) -> None:
+def append_projection(
+    folder: Path, weights: NDArray[np.float32], dtype: torch.dtype, bias: NDArray[np.float32] | None = None
+) -> None:
     """Add a Dense module to a sentence-transformers folder, at its end or before the module that scales vectors to length 1.
 
     Args:
         folder: the model's folder.
         weights: shape (dimensions, d), the module's weights.
         dtype: precision in which they are stored.
+        bias: shape (dimensions,); ``None`` for none.
     """
     modules = load_json(folder / "modules.json")
     place = len(modules) - scales_to_unit_length(modules)
@@ -83,11 +86,12 @@ def append_projection(folder: Path, weights: NDArray[np.float32], dtype: torch.d
     (folder / "modules.json").write_bytes(format_json(numbered))
     (folder / path).mkdir()
     outputs, inputs = weights.shape
-    settings = {"in_features": inputs, "out_features": outputs, "bias": False}
+    settings = {"in_features": inputs, "out_features": outputs, "bias": bias is not None}
     activation = {"activation_function": "torch.nn.modules.linear.Identity"}
     (folder / path / "config.json").write_bytes(format_json({**settings, **activation}))
-    weight = torch.from_numpy(np.ascontiguousarray(weights)).to(dtype)
-    save_file({_WEIGHT: weight}, folder / path / "model.safetensors", {"format": "pt"})
+    tensors = {_WEIGHT: weights, **({} if bias is None else {_BIAS: bias})}
+    stored = {name: torch.from_numpy(np.ascontiguousarray(values)).to(dtype) for name, values in tensors.items()}
+    save_file(stored, folder / path / "model.safetensors", {"format": "pt"})
 
 
 def _moved(folder: Path, module: Mapping[str, Any], place: int) -> dict[str, Any]:

@@ -131,8 +131,8 @@ def _place_vectors(
     """Add the module that gives shorter vectors, or those of the teacher, if there is to be one; returns the facts about it."""
     components, facts = _components(vectors, settings)
     if settings.model is not None:
-        weights, cosine = fit_map(folder, corpora, vectors, reading, components)
-        append_projection(folder, weights, stored_dtype(folder))
+        fitted, cosine = fit_map(folder, corpora, vectors, reading, components)
+        append_projection(folder, fitted.weights, stored_dtype(folder), fitted.bias)
         if components is not None:
             write_components(folder, components)
         return {**facts, "mapped": round(cosine, 6)}
