@@ -27,7 +27,7 @@ from langtailor.export.speed import measure
 from langtailor.models.encoder import Encoder
 from langtailor.models.loading import load_teacher
 from tests.models import make_tiny_bert_teacher
-from tests.unit.export_world import MAKERS
+from tests.unit.export_world import MAKERS, make_export, make_student
 
 SETTINGS = TeacherSettings(model="tiny")
 
@@ -101,6 +101,21 @@ def test_a_pooling_that_leaves_out_the_prompt_cannot_be_exported(tmp_path):
     pooling.write_text(json.dumps({**settings, "include_prompt": False}), encoding="utf-8")
     with pytest.raises(ExportError, match="leaves out the prompt"):
         write_graph(load_teacher(folder, SETTINGS, "cpu"), "query: ", tmp_path / "model.onnx")
+
+
+@pytest.mark.parametrize("name", ["onnx", "onnx-fp16", "onnx-int8", "onnx-int8-weights", "openvino"])
+def test_weights_that_are_too_large_for_a_graphs_file_are_next_to_it(name, tmp_path, monkeypatch):
+    monkeypatch.setattr("langtailor.export.onnx.graph._MOST_BYTES", 0)
+    model, student = make_student(tmp_path, "bert")
+    folder, made = make_export(model, student, name), find_format(name)
+    file, *further = made.files(folder / made.file)
+    if name in ("onnx", "onnx-fp16"):
+        assert [path.name for path in further] == [f"{file.name}.data"], "8 bits are few enough"
+        assert further[0].stat().st_size > 1.5 * sum(parameter.numel() for parameter in model.parameters())
+    moved = folder.rename(tmp_path / "elsewhere")
+    texts = texts_in_many_scripts()[::40]
+    client = made.client()(moved / made.file, moved, 1)
+    assert Cosines.between(vectors(made.as_model(model, client), texts), vectors(model, texts)).mean > 0.97
 
 
 def test_texts_are_of_many_scripts_and_always_the_same():

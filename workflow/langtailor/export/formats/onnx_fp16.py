@@ -23,11 +23,11 @@ class OnnxFp16(OnnxFormat):
         import onnx
         from onnxruntime.transformers.float16 import convert_float_to_float16
 
-        from langtailor.export.onnx.graph import write_graph
+        from langtailor.export.onnx.graph import save_graph, write_graph
         from langtailor.export.quiet import quiet
 
         plain = source.scratch / "model.onnx"
         write_graph(source.model, source.prompt, plain)
         with quiet("", "onnxruntime"):  # it warns of each number that float16 rounds to 0
-            onnx.save(convert_float_to_float16(onnx.load(plain), keep_io_types=True), out)
+            save_graph(convert_float_to_float16(onnx.load(plain), keep_io_types=True), out)
         yield {}

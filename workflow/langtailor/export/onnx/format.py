@@ -24,6 +24,11 @@ class OnnxFormat(Format):
 
         return OnnxClient
 
+    def files(self, file: Path) -> list[Path]:
+        """The graph, and its weights where they are too large for its file."""
+        weights = file.with_name(f"{file.name}.data")
+        return [file, *([weights] if weights.is_file() else [])]
+
     def in_browser(self) -> dict[str, str]:
         """Options by which transformers.js finds the graph."""
         name = Path(self.file).stem

@@ -11,6 +11,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import onnx
 import torch
 from torch import Tensor
 
@@ -54,17 +55,11 @@ def write_graph(model: SentenceTransformer, prompt: str, out: Path) -> None:
     Args:
         model: in float32, on the CPU, in evaluation mode.
         prompt: put before each text.
-        out: the ``.onnx`` file, weights included.
+        out: the ``.onnx`` file. Weights that are too large for it are in :func:`data_file`.
 
     Raises:
-        ExportError: torch cannot turn the model into a graph, it is too large for one file, or its pooling leaves out the
-            prompt.
+        ExportError: torch cannot turn the model into a graph, or its pooling leaves out the prompt.
     """
-    size = sum(4 * parameter.numel() for parameter in model.parameters())
-    if size >= _MOST_BYTES:
-        raise ExportError(
-            f"the model has {size / 1e9:.1f} GB in float32, more than the 2 GB that an ONNX file can hold"
-        )
     if any(getattr(module, "include_prompt", True) is False for module in model.modules()):
         raise ExportError("the model's pooling leaves out the prompt, which a graph cannot recognise in token ids")
     inputs = _inputs(dict(model.preprocess(list(_EXAMPLE), prompt=prompt or None)))
@@ -85,4 +80,16 @@ def write_graph(model: SentenceTransformer, prompt: str, out: Path) -> None:
         except torch.onnx.OnnxExporterError as error:
             raise ExportError(f"torch cannot turn the model into a graph: {str(error).splitlines()[0]}") from error
     assert program is not None
-    program.save(out, external_data=False)
+    size = sum(4 * parameter.numel() for parameter in model.parameters())
+    program.save(out, external_data=size >= _MOST_BYTES)
+
+
+def save_graph(graph: onnx.ModelProto, out: Path) -> None:
+    """Write a graph, and next to it, where they are too large for its file, its weights."""
+    size = sum(len(tensor.raw_data) for tensor in graph.graph.initializer)
+    onnx.save(graph, out, save_as_external_data=size >= _MOST_BYTES, location=data_file(out).name)
+
+
+def data_file(file: Path) -> Path:
+    """Where the weights of a graph are that are too large for its own file."""
+    return file.with_name(f"{file.name}.data")
