@@ -39,7 +39,7 @@ $(NODE): tests/node/package-lock.json
 	-npm ci --prefix tests/node --ignore-scripts --no-audit --no-fund --silent
 
 test: setup $(NODE) ## run the fast tests, including a whole small run
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow and not slurm and not faults and not recipe and not versions and not examples" -n $(CORES) --dist loadgroup
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow and not slurm and not faults and not recipe and not versions and not examples" -n $(CORES) --dist loadfile
 
 test-slow: setup ## run the slower tests
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m "slow and not slurm and not faults and not recipe and not versions and not examples"

@@ -1,10 +1,15 @@
 """No test reaches the real Hub: its client reads its variables once, on import, so a loopback Hub is named before."""
 
 import os
+import re
 import tempfile
+from functools import cache
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.hub.server import Hub
 
@@ -26,9 +31,21 @@ settings.register_profile("langtailor", deadline=None)
 settings.load_profile("langtailor")
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of a file share a worker, and all that look at the finished small run do, so that it is made once."""
-    for item in items:
-        group = "finished" if "finished" in getattr(item, "fixturenames", ()) else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling | None:
+    """Of ``--dist loadfile``: the tests of a file share a worker, and those of all files that read the finished small run."""
+    return _ByFile(config, log) if config.getvalue("dist") == "loadfile" else None
+
+
+class _ByFile(LoadScopeScheduling):
+    """Not by marks (``--dist loadgroup``), which xdist 3.8 does not see with pytest 9.2."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "finished" if reads_finished_run(self.config.rootpath / file) else file
+
+
+@cache
+def reads_finished_run(file: Path) -> bool:
+    """Whether tests of a file ask for the fixture ``finished``."""
+    return re.search(r"^def \w+\([^)]*\bfinished\b", file.read_text(encoding="utf-8"), re.MULTILINE) is not None
