@@ -118,6 +118,7 @@ def test_another_prompt_makes_what_reads_text_again(trained):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
+        ({"student.model": "encoder"}, "config `student.model`: encoder is a folder here: write ./encoder"),
         ({"student.model": "./nowhere"}, "config `student.model`: './nowhere' is not a folder"),
         (
             {"variants": {"tailored": {"student": {"model": "./other"}}}},
@@ -137,7 +138,7 @@ def test_another_prompt_makes_what_reads_text_again(trained):
             "evaluation.tasks.search.asymmetric`: students are made of another encoder",
         ),
     ],
-    ids=["folder", "variant", "share by agreement", "rows by agreement", "retrieval", "asymmetric"],
+    ids=["bare folder", "folder", "variant", "share by agreement", "rows by agreement", "retrieval", "asymmetric"],
 )
 def test_what_does_not_go_together_is_refused_before_anything_runs(trained, tmp_path, values, message):
     code, said = dry_run(trained.arguments(config=changed(trained.config, {**values, "run": "other"})))

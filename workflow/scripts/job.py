@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from langtailor.distillation.launch import Processes
     from langtailor.distillation.train import Training
 
-# By default Python looks for cycles after every 700 new objects. Importing torch makes a million, which all stay: a seventh
-# of a short job's time went there.
+# By default Python looks for cycles after every 700 new objects. Importing torch makes a million, which all stay: an
+# eighth of the time to import and leave it went there.
 gc.set_threshold(100_000)
 
 _LOG = logging.getLogger("langtailor")

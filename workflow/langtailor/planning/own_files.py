@@ -11,7 +11,7 @@ from langtailor.config.run import Settings
 from langtailor.config.teacher import is_local
 from langtailor.corpus.local_files import files_corpus
 from langtailor.errors import ConfigError, LangtailorError
-from langtailor.teacher.fetch import local_folder
+from langtailor.teacher.fetch import errors_about, local_folder
 from langtailor.vocabulary.donor import own_graft_files
 
 
@@ -31,9 +31,9 @@ def check_own_files(settings: Settings, root: Path) -> None:
 
 
 def _errors(settings: Settings, root: Path) -> Iterator[LangtailorError]:
-    yield from _folder_errors(settings.teacher.model, root / "teacher" / "model")
+    yield from _folder_errors("teacher", settings.teacher.model, root / "teacher" / "model")
     if settings.base:
-        yield from (error.about("student") for error in _folder_errors(settings.base.model, root / "base" / "model"))
+        yield from _folder_errors("student", settings.base.model, root / "base" / "model")
     for lang in settings.corpus.languages:
         if not (root / "corpus" / f"{lang}.parquet").exists():
             yield from _text_errors(settings, lang)
@@ -43,13 +43,10 @@ def _errors(settings: Settings, root: Path) -> Iterator[LangtailorError]:
             yield ConfigError(key, f"{path} {found}")
 
 
-def _folder_errors(model: str, fetched: Path) -> Iterator[ConfigError]:
+def _folder_errors(section: str, model: str, fetched: Path) -> Iterator[LangtailorError]:
     # A package may be installed only where the job runs.
     if is_local(model) and not model.startswith("package:") and not fetched.exists():
-        try:
-            local_folder(model)
-        except ConfigError as error:
-            yield error
+        yield from _raised(errors_about(section)(local_folder), model)
 
 
 def _text_errors(settings: Settings, lang: str) -> Iterator[LangtailorError]:

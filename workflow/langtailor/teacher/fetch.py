@@ -9,6 +9,7 @@ import importlib.resources
 import logging
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -110,6 +111,15 @@ def fetch_teacher(settings: TeacherSettings, out: Path, prompts: Iterable[tuple[
         info.dimension,
         info.pooling,
     )
+
+
+@contextmanager
+def errors_about(section: str) -> Iterator[None]:
+    """Have errors about the teacher name the section that has another model's ``model`` and ``trust_remote_code``."""
+    try:
+        yield
+    except ConfigError as error:
+        raise (error.about(section) if error.key.startswith("teacher.") else error) from None
 
 
 def local_files(settings: TeacherSettings) -> list[Path]:

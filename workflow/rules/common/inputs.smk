@@ -9,7 +9,7 @@ from langtailor.config.corpus import FilesSource, SampleSource
 from langtailor.config.vectors import job_folder
 from langtailor.corpus.local_files import files_corpus, sample_corpus
 from langtailor.errors import LangtailorError, SourceError
-from langtailor.teacher.fetch import local_files
+from langtailor.teacher.fetch import errors_about, local_files
 from langtailor.vocabulary.donor import own_graft_files
 
 
@@ -26,7 +26,8 @@ def own(paths):
 try:
     # The user's own teacher: a change of its files is seen.
     TEACHER_FILES = own(local_files(SETTINGS.teacher))
-    BASE_FILES = own(local_files(SETTINGS.base)) if SETTINGS.base else []
+    with errors_about("student"):
+        BASE_FILES = own(local_files(SETTINGS.base)) if SETTINGS.base else []
     # The sample ships with the code: when its files were written says nothing, so that its content is a parameter.
     SAMPLE_REVISIONS = {
         lang: sample_corpus(SETTINGS.name_in_source(lang)).revision()

@@ -26,7 +26,7 @@ class OnnxFormat(Format):
 
     def files(self, file: Path) -> list[Path]:
         """The graph, and its weights where they are too large for its file."""
-        weights = file.with_name(f"{file.name}.data")
+        weights = data_file(file)
         return [file, *([weights] if weights.is_file() else [])]
 
     def in_browser(self) -> dict[str, str]:
@@ -43,3 +43,8 @@ class OnnxFormat(Format):
         return template.render(
             name=self.name, graph=self.file, inputs=inputs, padding=padding(folder), options=self.in_browser()
         )
+
+
+def data_file(file: Path) -> Path:
+    """Where the weights of a graph are that are too large for its own file."""
+    return file.with_name(f"{file.name}.data")

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from langtailor.errors import ExportError
+from langtailor.export.onnx.format import data_file
 from langtailor.export.quiet import quiet
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def write_graph(model: SentenceTransformer, prompt: str, out: Path) -> None:
     Args:
         model: in float32, on the CPU, in evaluation mode.
         prompt: put before each text.
-        out: the ``.onnx`` file. Weights that are too large for it are in :func:`data_file`.
+        out: the ``.onnx`` file. Weights that are too large for it are in :func:`~langtailor.export.onnx.format.data_file`.
 
     Raises:
         ExportError: torch cannot turn the model into a graph, or its pooling leaves out the prompt.
@@ -88,8 +89,3 @@ def save_graph(graph: onnx.ModelProto, out: Path) -> None:
     """Write a graph, and next to it, where they are too large for its file, its weights."""
     size = sum(len(tensor.raw_data) for tensor in graph.graph.initializer)
     onnx.save(graph, out, save_as_external_data=size >= _MOST_BYTES, location=data_file(out).name)
-
-
-def data_file(file: Path) -> Path:
-    """Where the weights of a graph are that are too large for its own file."""
-    return file.with_name(f"{file.name}.data")
