@@ -88,10 +88,8 @@ class Case:
             "quotas": quotas,
         }
         training = config["distillation"]
-        # As many looks at the validation split, and checkpoints, as the demo has; the other side has none.
-        training |= {
-            every: round(max(1, options.times) * training[every]) for every in ("validate_every", "checkpoint_every")
-        }
+        # As many looks at the validation split as the demo has; the other side has none.
+        training["validate_every"] = round(max(1, options.times) * training["validate_every"])
         if options.epochs:
             training["epochs"] = options.epochs
         return cls(root, config, options.cores)

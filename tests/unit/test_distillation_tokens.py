@@ -66,6 +66,19 @@ def test_a_prompt_stands_before_each_text(tmp_path):
     assert named.tolist() == spelled.tolist()
 
 
+def test_each_language_is_read_with_its_prompt(corpus, tmp_path):
+    model = make_tiny_gemma_teacher(tmp_path / "gemma")
+    settings = TeacherSettings(model="tiny", prompt="document", language_prompts={"asked": "query"})
+    outs = {lang: tmp_path / f"{lang}.arrow" for lang in ("asked", "tr")}
+    tokenize_corpora(dict.fromkeys(outs, corpus), model, settings, None, outs)
+    text = read_corpus(corpus, "train")["text"][0].as_py()
+    for lang, prompt in (("asked", "query"), ("tr", "document")):
+        file = TokenFile(outs[lang])
+        expected = Tokenizer(model, SETTINGS, None)([GEMMA_PROMPTS[prompt] + text])[0]
+        assert file.split("train")[0].tolist() == expected.tolist()
+        assert file.manifest.made_by["prompt"] == prompt
+
+
 def test_equal_inputs_give_equal_bytes(model, corpus, tokens, tmp_path):
     tokenize_corpora({"xx": corpus}, model, SETTINGS, None, {"xx": tmp_path / "again.arrow"})
     assert (tmp_path / "again.arrow").read_bytes() == tokens.read_bytes()

@@ -110,7 +110,7 @@ def test_weights_that_are_too_large_for_a_graphs_file_are_next_to_it(name, tmp_p
     folder, made = make_export(model, student, name), find_format(name)
     file, *further = made.files(folder / made.file)
     if name in ("onnx", "onnx-fp16"):
-        assert [path.name for path in further] == [f"{file.name}.data"], "8 bits are few enough"
+        assert [path.name for path in further] == [f"{file.name}_data"], "8 bits are few enough"
         assert further[0].stat().st_size > 1.5 * sum(parameter.numel() for parameter in model.parameters())
     moved = folder.rename(tmp_path / "elsewhere")
     texts = texts_in_many_scripts()[::40]

@@ -45,11 +45,22 @@ def test_ids_are_the_students_and_vectors_those_of_onnxruntime(tmp_path, kind, n
     ids = dict(zip(texts_in_many_scripts(), student_ids(model, texts_in_many_scripts()), strict=True))
     within = [text for text in ids if len(ids[text]) < MAX_LENGTH]
     assert len(within) > 400
-    found = in_node("embed.mjs", f"{folder.parent}/", folder.name, json.dumps(made.in_browser()), texts=within)
+    found = in_node("embed.mjs", f"{folder.parent}/", folder.name, json.dumps(made.in_browser(folder)), texts=within)
     assert found["ids"] == [ids[text] for text in within]
     client = OnnxClient(folder / made.file, folder, 1)
     here = np.concatenate([client(within[start : start + 16]) for start in range(0, len(within), 16)])
     np.testing.assert_allclose(found["vectors"], here, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["onnx", "onnx-fp16"])
+def test_weights_next_to_the_graph_are_found(tmp_path, monkeypatch, name):
+    monkeypatch.setattr("langtailor.export.onnx.graph._MOST_BYTES", 0)
+    model, student = make_student(tmp_path, "bert")
+    folder, made = make_export(model, student, name), find_format(name)
+    options, texts = made.in_browser(folder), texts_in_many_scripts()[::40]
+    assert options["use_external_data_format"]
+    found = in_node("embed.mjs", f"{folder.parent}/", folder.name, json.dumps(options), texts=texts)
+    np.testing.assert_allclose(found["vectors"], OnnxClient(folder / made.file, folder, 1)(texts), atol=1e-4)
 
 
 def test_the_cards_own_lines_run(tmp_path):

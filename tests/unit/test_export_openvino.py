@@ -58,7 +58,7 @@ def exported(request, tmp_path_factory) -> Exported:
 
 @pytest.mark.timeout(600)
 def test_ids_and_vectors_are_the_students(exported):
-    assert exported.facts["in_eight_bits"] == "products"
+    assert exported.facts["way"] == "products in 8 bits"
     assert exported.client.ids(TEXTS) == student_ids(exported.model, TEXTS)
     some = TEXTS[::11]
     assert Cosines.between(exported.client(some), exported.model.encode(some)).mean > NEAR.mean_cosine
@@ -108,8 +108,8 @@ def weights(tmp_path_factory) -> Exported:
 
 
 def test_weights_alone_are_in_eight_bits_where_products_are_too_far_away(weights):
-    assert weights.facts["in_eight_bits"] == "weights"
-    assert [entry["in_eight_bits"] for entry in weights.facts["tried"]] == ["products", "weights"]
+    assert weights.facts["way"] == "weights in 8 bits"
+    assert [entry["way"] for entry in weights.facts["tried"]] == ["products in 8 bits", "weights in 8 bits"]
     some = TEXTS[::11]
     assert Cosines.between(weights.client(some), weights.model.encode(some)).mean > 0.998
 

@@ -58,7 +58,7 @@ def publish(root, model="who/what", facts=(), inputs=(), comparisons=(), variant
     make_tiny_bert_teacher(root / "distilled")
     (root / "distilled" / "training.jsonl").write_text("{}\n")
     seal_directory(root / "distilled", Manifest("distilled", facts={"kept_step": 7}))
-    settings = {"model": model, "prompt": None, "reads": "text", **teacher}
+    settings = {"model": model, "prompt": None, "language_prompts": {}, "reads": "text", **teacher}
     corpus = {**CORPUS, "sources": {**CORPUS["sources"], "own": OWN}}
     told = CardFacts("a run", "tailored", ["tr"], ["de", "tr"], settings, variant, steps, corpus, SOURCES)
     assemble_student(root / "distilled", root / "teacher", told, comparisons or COMPARISONS, root / "student")
@@ -136,7 +136,7 @@ def test_the_card_tells_teacher_commit_prompt_and_settings(card):
     assert "made from `who/what` at commit `c0ffee`" in card
     assert 'each text was prefixed with `"query: "`' in card
     assert "reads the aligned text of a passage" in card
-    teacher = {"model": "who/what", "prompt": "query: ", "reads": "pair"}
+    teacher = {"model": "who/what", "prompt": "query: ", "language_prompts": {}, "reads": "pair"}
     told = yaml.safe_load(card.split("```yaml\n")[1].split("```")[0])
     assert told == {"teacher": teacher, "corpus": told["corpus"], **SETTINGS}
     assert told["corpus"]["quotas"] == {"train": 100}
@@ -186,7 +186,7 @@ def test_no_path_of_a_machine_is_told(tmp_path):
     told = yaml.safe_load(card.split("```yaml\n")[1].split("```")[0])
     assert told["corpus"]["sources"]["own"]["path"] == "{lang}.txt"
     assert told["vocabulary"] == {"graft": {"donor": "donor", "tokens": "words.txt", "kept": ["a"]}}
-    assert told["teacher"] == {"model": "teacher", "prompt": "/ask ", "reads": "text"}
+    assert told["teacher"] == {"model": "teacher", "prompt": "/ask ", "language_prompts": {}, "reads": "text"}
 
 
 def test_the_hubs_own_reader_finds_everything(card):

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
+from langtailor.config.run import Settings
 from langtailor.config.vocabulary import GraftSettings, VocabularySettings
+from langtailor.errors import ConfigError
 from langtailor.models.prompts import all_prompts, prompt_tokens
 from langtailor.models.tokenizer_file import tokenizer_of
 from langtailor.planning.configuration import load_settings
@@ -67,3 +69,24 @@ def test_prompts_that_the_configuration_writes_out_are_gathered_and_names_left_t
         }
     )
     assert settings.written_prompts == ("find: ", "query: ")
+
+
+def test_a_language_that_is_read_with_another_prompt_has_it_kept_and_must_be_there() -> None:
+    def settings(section: str, **prompts: str) -> Settings:
+        return load_settings(
+            {
+                "teacher": {"model": "a/b", "prompt": "document"},
+                "student": {"model": "c/d"},
+                "corpus": {"sources": {"sample": {"kind": "sample"}}, "languages": {"tr": {}, "tr-questions": {}}},
+                section: {"model": "a/b", "language_prompts": prompts},
+            }
+        )
+
+    of_teacher = settings("teacher", **{"tr-questions": "find: "})
+    assert ("teacher.language_prompts.tr-questions", "find: ") in of_teacher.asked_prompts
+    assert (of_teacher.teacher.for_language("tr-questions").prompt, of_teacher.reading.prompt) == ("find: ", None)
+    of_students = settings("student", **{"tr-questions": "find: "})
+    assert of_students.written_prompts == ("find: ",)
+    assert of_students.reading.for_language("tr").prompt is None
+    with pytest.raises(ConfigError, match=r"teacher\.language_prompts\.query.*there is no such language"):
+        settings("teacher", query="query: ")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +166,43 @@ def test_a_sharded_model_gets_a_new_index(tmp_path: Path) -> None:
     np.testing.assert_allclose(loaded(tmp_path / "small").encode(TEXTS), without_other_layers(clone, [0, 3]), atol=1e-6)
 
 
+def left_out_one_by_one(clone: Path, count: int, allowed: Callable[[list[int]], bool]) -> list[int]:
+    """What the choice is said to do, by models in whose memory layers are missing."""
+    whole, kept = unit(np.asarray(loaded(clone).encode(TEXTS))), [0, 1, 2, 3]
+    while len(kept) > count:
+        rest = [[each for each in kept if each != layer] for layer in kept]
+        cosines = [
+            float((unit(without_other_layers(clone, some)) * whole).sum(1).mean()) if allowed(some) else -1.0
+            for some in rest
+        ]
+        kept = rest[int(np.argmax(cosines))]
+    return kept
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_layers_are_left_out_by_what_that_does_to_the_vectors(kind: str, tmp_path: Path) -> None:
+    clone = make_clone(tmp_path / "clone", kind, **FAMILIES[kind])
+    corpora = {"tr": write_corpus(tmp_path / "tr.parquet", TEXTS, "validation")}
+    settings, reading = StudentSettings(layers=2, layer_choice="agreement"), TeacherSettings(model="./teacher")
+    reduce_clone(clone, {}, settings, tmp_path / "small", corpora=corpora, reading=reading)
+    # ModernBERT's first layer is unlike the others, which cannot take its place.
+    expected = left_out_one_by_one(clone, 2, lambda kept: kind != "ModernBert" or 0 in kept)
+    facts = read_manifest(tmp_path / "small", "clone").facts["reduction"]
+    assert facts["layers"] == expected
+    assert sorted(each["layer"] for each in facts["left_out"]) == sorted({0, 1, 2, 3} - set(expected))
+    given = unit(np.asarray(loaded(tmp_path / "small").encode(TEXTS)))
+    whole = unit(np.asarray(loaded(clone).encode(TEXTS)))
+    assert facts["left_out"][-1]["cosine"] == pytest.approx((given * whole).sum(1).mean(), abs=1e-5)
+
+
+def test_without_validation_text_layers_cannot_be_chosen(tmp_path: Path) -> None:
+    clone = make_clone(tmp_path / "clone", "Bert")
+    corpora = {"tr": write_corpus(tmp_path / "tr.parquet", TEXTS)}
+    settings, reading = StudentSettings(layers=2, layer_choice="agreement"), TeacherSettings(model="./teacher")
+    with pytest.raises(ConfigError, match=r"corpus\.quotas\.validation.*there is no validation passage"):
+        reduce_clone(clone, {}, settings, tmp_path / "small", corpora=corpora, reading=reading)
+
+
 def test_a_layer_that_differs_from_the_first_does_not_take_its_place(tmp_path: Path) -> None:
     """ModernBERT's first layer has no norm before its attention: another one in its place would lose its own."""
     clone = make_clone(tmp_path / "clone", "ModernBert", **FAMILIES["ModernBert"])
@@ -320,11 +358,11 @@ def test_another_encoders_vectors_are_mapped_to_the_teachers(tmp_path: Path) -> 
     np.testing.assert_allclose(loaded(tmp_path / "short").encode(texts), targets, atol=0.1)
 
 
-def write_corpus(path: Path, texts: list[str]) -> Path:
-    """A corpus of training passages alone."""
+def write_corpus(path: Path, texts: list[str], split: str = "train") -> Path:
+    """A corpus of one split alone."""
     columns = {field.name: pa.nulls(len(texts), field.type) for field in CORPUS}
-    known = {"id": [f"p{row}" for row in range(len(texts))], "text": texts, "split": ["train"] * len(texts)}
+    known = {"id": [f"p{row}" for row in range(len(texts))], "text": texts, "split": [split] * len(texts)}
     table = pa.table({**columns, **{name: pa.array(values) for name, values in known.items()}}).cast(CORPUS)
-    facts = {"passages": {"train": len(texts), "validation": 0, "test": 0}}
+    facts = {"passages": {"train": 0, "validation": 0, "test": 0, split: len(texts)}}
     write_table(path, table, Manifest("corpus", {}, {}, facts))
     return path

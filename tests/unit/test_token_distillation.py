@@ -83,11 +83,11 @@ def test_of_more_passages_than_a_fit_reads_an_even_sample_is_held(tmp_path):
     texts = [f"{word} {'new' if number % 2 else 'old'}" for number, word in enumerate(words)]
     corpora = write_corpus(tmp_path / "tr.parquet", texts)
     with_new = texts[1::2]
-    everything = _passages_with(np.array([1]), tokenizer, corpora, 100, seed=0)
+    everything = _passages_with(np.array([1]), tokenizer, corpora, {}, 100, seed=0)
     assert (everything.found, everything.drawn) == (20, with_new)
     times = Counter()
     for seed in range(400):
-        some = _passages_with(np.array([1]), tokenizer, corpora, 5, seed)
+        some = _passages_with(np.array([1]), tokenizer, corpora, {}, 5, seed)
         assert (some.found, len(set(some.drawn))) == (20, 5)
         times.update(some.drawn)
     assert set(times) == set(with_new)

@@ -53,7 +53,9 @@ def test_passages_are_read_behind_the_prompt_as_the_teacher_reads_them(workshop,
     settings = TokenDistillationSettings(steps=1, batch_size=4)
     losses = {}
     for prompt in ("", "query: "):
-        fit = fit_rows(workshop.teacher, workshop.clone(), np.array(workshop.new), corpora, settings, 1, prompt=prompt)
+        fit = fit_rows(
+            workshop.teacher, workshop.clone(), np.array(workshop.new), corpora, settings, 1, prompts={"tr": prompt}
+        )
         losses[prompt] = fit.before
     half = len(read) // 2
     assert read[half:] == [f"query: {text}" for text in read[:half]]

@@ -31,7 +31,7 @@ def test_the_card_says_whether_the_model_is_the_untrained_clone(tmp_path, kept_s
         "tailored",
         ["tr"],
         ["en", "tr"],
-        {"model": "who/what", "prompt": None, "reads": "text"},
+        {"model": "who/what", "prompt": None, "language_prompts": {}, "reads": "text"},
         {},
         ["teacher", "cut", "trained"],
         {},

@@ -333,6 +333,24 @@ def test_a_named_prompt_goes_before_each_text(corpus, tmp_path):
     assert store.shards[0].digests != other.shards[0].digests
 
 
+def test_a_language_may_have_a_prompt_of_its_own(corpus, tmp_path):
+    teacher = make_tiny_gemma_teacher(tmp_path / "teacher")
+    seal_directory(teacher, Manifest("teacher"))
+    settings = TeacherSettings(model="tiny", prompt="document", language_prompts={"questions": "query"})
+    planned = [Shard(lang, 0, 0, 16, 16) for lang in ("questions", "tr")]
+    encode_shards(
+        planned, {"questions": corpus, "tr": corpus}, teacher, settings, 256, "cpu", tmp_path / "0", tmp_path / "cache"
+    )
+    texts = read_corpus(corpus)["text"].to_pylist()[:16]
+    stores = {shard.lang: VectorStore.open([tmp_path / "0" / f"{shard.name}.arrow"]) for shard in planned}
+    for lang, prompt in (("questions", "query"), ("tr", "document")):
+        expected = given_by(teacher, texts, prompt_name=prompt)
+        np.testing.assert_allclose(stores[lang].take(np.arange(16)), expected, atol=2e-3)
+        stores[lang].check_texts(read_corpus(corpus).slice(0, 16))
+    alone = encode(corpus, teacher, tmp_path / "1", prompt="document", cache=tmp_path / "cache")
+    assert alone.stat().st_ino == (tmp_path / "0" / "tr" / "00000.arrow").stat().st_ino, "the cache has this language's"
+
+
 # -- what is refused --------------------------------------------------------------------------------------------------
 
 

@@ -187,6 +187,12 @@ SETTINGS = [
         VOCABULARY | SCORES | {"teacher_vectors": 1},
         {"teacher.prompt": "query: "},
     ),
+    Row(
+        "prompt of one language",
+        "as for the teacher's prompt; vectors of other languages are taken from the cache",
+        VOCABULARY | VECTORS | SCORES,
+        {"teacher.language_prompts": {"tr": "query: "}},
+    ),
     Row("teacher revision", "everything but the documents", TEACHER, {"teacher.revision": "another"}),
     Row(
         "quota raised",

@@ -35,7 +35,7 @@ rule choose_row_method:
 
 
 rule clone_model:
-    """Give the teacher the vocabulary of {wildcards.variant}."""
+    """Give the model of {wildcards.variant} its vocabulary."""
     input:
         teacher=BASE_MODEL,
         tokenizer="<results>/tokenizer/{variant}",
@@ -61,7 +61,7 @@ rule clone_model:
         settings=variant_section("initialisation"),
         languages=initialisation_languages,
         seed=SETTINGS.seed,
-        prompt=lambda wildcards: SETTINGS.reading.prompt if fits_rows(wildcards) else None,
+        prompts=initialisation_prompts,
         trust_remote_code=SETTINGS.reading.trust_remote_code,
         code=script_digest("clone"),
     script:

@@ -1,8 +1,8 @@
-# How often each language uses each of the teacher's tokens.
+# How often each language uses each token of the model whose vocabulary is cut.
 
 
 rule count_tokens:
-    """Count the teacher's tokens in each language."""
+    """Count the tokens of each language."""
     input:
         corpora=per_language("<results>/corpus/{lang}.parquet"),
         teacher=BASE_MODEL,

@@ -22,7 +22,7 @@ rule tokenize_corpora:
     params:
         languages=LANGUAGES,
         max_length=lambda wildcards: SETTINGS.variant(wildcards.variant).training.max_length,
-        teacher=section(SETTINGS.reading, "model", "prompt", "trust_remote_code"),
+        teacher=section(SETTINGS.reading, "model", "prompt", "language_prompts", "trust_remote_code"),
         code=script_digest("distillation_tokens"),
     script:
         "../scripts/distillation_tokens.py"
@@ -55,6 +55,7 @@ rule distil:
         non_semantic_settings=non_semantic_settings("distillation"),
         languages=LANGUAGES,
         seed=SETTINGS.seed,
+        prompt=sts_prompt,
         trust_remote_code=SETTINGS.reading.trust_remote_code,
         checkpoints=str(ROOT / "checkpoints" / "{variant}"),
         code=script_digest("distillation", objective_modules),

@@ -28,7 +28,7 @@ rule export_student:
         tasks={name: section(task) for name, task in SETTINGS.evaluation.tasks.items()},
         languages=LANGUAGES,
         evaluated=EVALUATED_LANGUAGES,
-        teacher=section(SETTINGS.reading, "prompt", "max_length", "dtype", "model", "trust_remote_code"),
+        teacher=model_reading(SETTINGS.reading),
         bootstrap=SETTINGS.evaluation.bootstrap,
         seed=SETTINGS.seed,
         code=script_digest("export", export_modules),

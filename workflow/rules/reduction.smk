@@ -7,7 +7,7 @@ rule reduce_clone:
     input:
         clone=clone_folder,
         vectors=fitted_vectors,
-        corpora=per_language("<results>/corpus/{lang}.parquet") if SETTINGS.base else [],
+        corpora=reduction_corpora,
     output:
         model=directory("<results>/reduction/{variant}/model"),
     log:

@@ -22,7 +22,7 @@ with job(snakemake):
         out=Path(snakemake.output.clone),
         corpora=by_language(snakemake.params.languages, snakemake.input.corpora),
         row_trials=trials,
-        prompt=snakemake.params.prompt,
+        prompts=snakemake.params.prompts,
         device=device(snakemake),
         trust_remote_code=snakemake.params.trust_remote_code,
     )

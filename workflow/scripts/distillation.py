@@ -18,6 +18,7 @@ with job(snakemake):
             checkpoints=Path(params.checkpoints),
             out=Path(snakemake.output.model),
             title=f"{params.run}/{snakemake.wildcards.variant}",
+            prompt=params.prompt,
             trust_remote_code=params.trust_remote_code,
         ),
         snakemake,

@@ -8,12 +8,12 @@ from langtailor.config.vectors import VectorSource
 from langtailor.vectors.published import fetch_published
 
 with job(snakemake):
-    params = snakemake.params
+    params, lang = snakemake.params, snakemake.wildcards.lang
     fetch_published(
         VectorSource(**params.source),
-        snakemake.wildcards.lang,
+        lang,
         teacher=Path(snakemake.input.teacher),
-        settings=TeacherSettings(**params.teacher),
+        settings=TeacherSettings(**params.teacher).for_language(lang),
         out=Path(snakemake.output.vectors),
         work=Path(params.work),
     )

@@ -63,7 +63,7 @@ def clone_model(
     *,
     corpora: Mapping[str, Path] | None = None,
     row_trials: Sequence[Mapping[str, Any]] = (),
-    prompt: str | None = None,
+    prompts: Mapping[str, str | None] | None = None,
     device: str = "cpu",
     trust_remote_code: bool = False,
 ) -> None:
@@ -81,7 +81,8 @@ def clone_model(
         corpora: corpus by language: ``aligned`` and ``learned`` read its sentence pairs, token distillation its passages.
         row_trials: the trials by which the method was chosen (:mod:`langtailor.evaluation.agreement_rows`), which the manifest
             keeps.
-        prompt: put before the passages of token distillation: the name of one of the model's prompts, or the prompt itself.
+        prompts: put before the passages of token distillation, by language: the name of one of the model's prompts, or the
+            prompt itself.
         device: ``cpu`` or ``cuda``, for token distillation.
         trust_remote_code: run Python code that comes with the model for that comparison; without, such a model is
             not compared.
@@ -90,7 +91,7 @@ def clone_model(
         ArtifactError: an input is damaged, or the inputs do not belong together.
         LangtailorError: the model's vocabulary tensors cannot be identified, or the clone's vectors differ.
     """
-    _LOG.info("reading the teacher's embeddings")
+    _LOG.info("reading the embeddings")
     inputs = _input_digests(teacher, tokenizer, vocabulary)
     table, _ = tables.read_table(vocabulary, "vocabulary", tables.VOCABULARY)
     layout, family, where = table_to_layout(table), load_family(teacher), find_vocabulary_tensors(teacher)
@@ -112,7 +113,9 @@ def clone_model(
         write_mapping(folder / MAPPING_NAME, mapping, new_rows)
         refinement = _Refinement(teacher, folder, where, new_rows, settings, links)
         fitted = refinement.learn(family, layout, embeddings)
-        fitted |= refinement.distil(corpora, seed, prompt=prompt, device=device, trust_remote_code=trust_remote_code)
+        fitted |= refinement.distil(
+            corpora, seed, prompts=prompts or {}, device=device, trust_remote_code=trust_remote_code
+        )
         facts = {
             **_sizes(teacher, folder),
             **_norms(folder, where, layout, new_rows),
@@ -174,14 +177,21 @@ class _Refinement:
         return {"learned_rows": facts}
 
     def distil(
-        self, corpora: Mapping[str, Path], seed: int, *, prompt: str | None, device: str, trust_remote_code: bool
+        self,
+        corpora: Mapping[str, Path],
+        seed: int,
+        *,
+        prompts: Mapping[str, str | None],
+        device: str,
+        trust_remote_code: bool,
     ) -> dict[str, Any]:
         """Fit the rows to the teacher's hidden states of passages that have them."""
         if not (self.settings.token_distillation.steps and len(self.rows)):
             return {}
+        info = ModelInfo.read(self.teacher)
         fit = fit_rows(
             *(self.teacher, self.folder, self.rows, corpora, self.settings.token_distillation, seed),
-            prompt=find_prompt(ModelInfo.read(self.teacher), prompt),
+            prompts={lang: find_prompt(info, prompt) for lang, prompt in prompts.items()},
             device=device,
             trust_remote_code=trust_remote_code,
         )

@@ -65,7 +65,7 @@ def fit_rows(
     settings: TokenDistillationSettings,
     seed: int,
     *,
-    prompt: str = "",
+    prompts: Mapping[str, str] | None = None,
     device: str = "cpu",
     trust_remote_code: bool = False,
 ) -> Fit:
@@ -78,7 +78,7 @@ def fit_rows(
         corpora: corpus by language; train passages with a new token are read.
         settings: steps, batch size and learning rate.
         seed: seeds the order of the passages.
-        prompt: put before each passage, as the teacher reads it.
+        prompts: put before each passage, as the teacher reads its language; nothing where there is none.
         device: ``cpu`` or ``cuda``.
         trust_remote_code: run Python code that comes with the model.
 
@@ -89,7 +89,7 @@ def fit_rows(
     """
     old, new = (open_tokenizer(folder) for folder in (teacher, clone))
     _LOG.info("searching for passages with new tokens")
-    passages = _passages_with(new_rows, new, corpora, settings.steps * settings.batch_size, seed)
+    passages = _passages_with(new_rows, new, corpora, prompts or {}, settings.steps * settings.batch_size, seed)
     if not passages.drawn:
         raise ConfigError(
             "initialisation.token_distillation",
@@ -101,8 +101,7 @@ def fit_rows(
         )
         for folder, trainable in ((teacher, None), (clone, new_rows))
     )
-    texts = [prompt + text for text in passages.drawn]
-    losses = _train(fitted, lambda some: _loss(reference, fitted, old, new, some), texts, settings, seed)
+    losses = _train(fitted, lambda some: _loss(reference, fitted, old, new, some), passages.drawn, settings, seed)
     before, after = float(np.mean(losses[:_AVERAGED_STEPS])), float(np.mean(losses[-_AVERAGED_STEPS:]))
     _LOG.info("%s new rows fitted: loss %.4f -> %.4f", f"{len(new_rows):,}", before, after)
     return Fit(fitted.rows.detach().cpu(), before, after, passages.found)
@@ -220,9 +219,14 @@ class _Passages:
 
 
 def _passages_with(
-    new_rows: Rows, tokenizer: Tokenizer, corpora: Mapping[str, Path], most: int, seed: int
+    new_rows: Rows,
+    tokenizer: Tokenizer,
+    corpora: Mapping[str, Path],
+    prompts: Mapping[str, str],
+    most: int,
+    seed: int,
 ) -> _Passages:
-    """Beginnings of train passages that contain a new token; of more than ``most`` so many are drawn.
+    """Beginnings of train passages that contain a new token, after their prompts; of more than ``most`` so many are drawn.
 
     The draw is a reservoir (Vitter 1985, algorithm R), so that memory does not grow with the corpus.
     """
@@ -231,7 +235,8 @@ def _passages_with(
     random = np.random.default_rng(seed)
     found = 0
     drawn: list[str] = []
-    for corpus in corpora.values():
+    for lang, corpus in corpora.items():
+        prompt = prompts.get(lang, "")
         for batch in stream_texts(corpus, ["train"]):
             texts = [text[:_CHARACTERS] for text in batch.to_pylist()]
             for text, encoding in zip(texts, tokenizer.encode_batch_fast(texts), strict=True):
@@ -239,9 +244,9 @@ def _passages_with(
                     continue
                 found += 1
                 if len(drawn) < most:
-                    drawn.append(text)
+                    drawn.append(prompt + text)
                 elif (place := int(random.integers(found))) < most:
-                    drawn[place] = text
+                    drawn[place] = prompt + text
     return _Passages(found, drawn)
 
 

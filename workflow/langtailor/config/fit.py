@@ -5,6 +5,7 @@ from __future__ import annotations
 from langtailor.config.corpus import VocabularySource
 from langtailor.config.distillation import DistillationSettings
 from langtailor.config.run import Settings
+from langtailor.config.student import ENCODER_KEYS
 from langtailor.config.variants import Variant
 from langtailor.errors import ConfigError
 
@@ -65,6 +66,8 @@ def _needs_validation(variant: Variant) -> str:
         return f"`vocabulary.graft.policy: {graft.policy}` tries shares on them; raise it, or take `fixed`"
     if variant.rows_judged:
         return "`initialisation.method: agreement` tries methods on them; raise it, or name a method"
+    if variant.student.tries_layers:
+        return "`student.layer_choice: agreement` leaves out layers by them; raise it, or take `evenly`"
     return ""
 
 
@@ -92,7 +95,7 @@ def _refuse_other_dimensions(settings: Settings, name: str, variant: Variant) ->
 
 def _refuse_with_another_encoder(settings: Settings, name: str, variant: Variant) -> None:
     """Refuse what compares the vectors of clones, which those of another encoder are, with the teacher's."""
-    for key in ("model", "revision", "prompt", "trust_remote_code"):
+    for key in ENCODER_KEYS:
         if getattr(variant.student, key) != getattr(settings.student, key):
             raise ConfigError(
                 f"variants.{name}.student.{key}",

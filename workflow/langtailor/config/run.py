@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -91,12 +92,9 @@ class Settings(Section):
             )
         for lang in self.corpus.languages:
             self.source(lang)
-        for lang in self.queries.pairs:
-            if lang not in self.corpus.languages:
-                raise problem(
-                    f"queries.pairs.{lang}",
-                    f"there is no such language in corpus.languages {sorted(self.corpus.languages)}",
-                )
+        self._refuse_other_languages("queries.pairs", self.queries.pairs)
+        self._refuse_other_languages("teacher.language_prompts", self.teacher.language_prompts)
+        self._refuse_other_languages("student.language_prompts", self.student.language_prompts)
         for name in self.evaluation.tasks:
             try:
                 self.task_needs(name)
@@ -105,6 +103,13 @@ class Settings(Section):
                 raise problem(f"evaluation.tasks.{name}.{context['key']}", context["message"]) from error
         self._check_shards()
         return self
+
+    def _refuse_other_languages(self, key: str, names: Iterable[str]) -> None:
+        """Refuse a section by language that names one which the corpus does not have."""
+        for lang in names:
+            if lang not in self.corpus.languages:
+                languages = sorted(self.corpus.languages)
+                raise problem(f"{key}.{lang}", f"there is no such language in corpus.languages {languages}")
 
     def _check_shards(self) -> None:
         """Refuse quotas that make more shards than can be planned."""
@@ -169,10 +174,7 @@ class Settings(Section):
     @property
     def base(self) -> TeacherSettings | None:
         """How the encoder that the students are made of is read, where it is not the teacher."""
-        if self.student.model is None:
-            return None
-        shared = self.student.model_dump(include={"model", "revision", "prompt", "trust_remote_code"})
-        return TeacherSettings(**shared)
+        return self.student.encoder
 
     @property
     def reading(self) -> TeacherSettings:
@@ -231,7 +233,7 @@ class Settings(Section):
     @property
     def asked_prompts(self) -> list[tuple[str, str]]:
         """Prompts that the configuration names or writes out for the teacher, each behind its key."""
-        prompts = [("teacher.prompt", self.teacher.prompt)]
+        prompts = _prompts("teacher", self.teacher)
         if self.query_languages:
             prompts += [("queries.query_prompt", self.queries.query_prompt)]
             prompts += [("queries.document_prompt", self.queries.document_prompt)]
@@ -240,7 +242,7 @@ class Settings(Section):
     @property
     def base_prompts(self) -> list[tuple[str, str]]:
         """The same for the encoder that the students are made of; none where that is the teacher."""
-        prompts = [("student.prompt", self.base.prompt), *self._task_prompts] if self.base else []
+        prompts = [*_prompts("student", self.base), *self._task_prompts] if self.base else []
         return [(key, prompt) for key, prompt in prompts if prompt is not None]
 
     @property
@@ -293,3 +295,9 @@ class Settings(Section):
     def merged_variant(self, name: str) -> dict[str, Any]:
         """The same as plain data, not yet validated."""
         return merged({section: getattr(self, section) for section in Variant.model_fields}, self.variants[name])
+
+
+def _prompts(key: str, reading: TeacherSettings) -> list[tuple[str, str | None]]:
+    """The prompts before the text of the corpus, each behind its key."""
+    by_language = [(f"{key}.language_prompts.{lang}", prompt) for lang, prompt in reading.language_prompts.items()]
+    return [(f"{key}.prompt", reading.prompt), *by_language]

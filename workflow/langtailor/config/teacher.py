@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field
 
-from langtailor.config.base import ModelPlace, Section
+from langtailor.config.base import ModelPlace, Name, Section
 
 
 class TeacherSettings(Section):
@@ -21,6 +21,9 @@ class TeacherSettings(Section):
     prompt: str | None = None
     """Prompt before each text: the name of one of the model's own prompts (a single word), or a literal prompt
     (`"query: "`). `null` uses the model's default, an empty string no prompt."""
+    language_prompts: dict[Name, str] = {}
+    """Prompts of languages of the corpus that are read with another one than `prompt`, such as a language's queries beside
+    its documents: `{tr-queries: "query: "}`."""
     max_length: Annotated[int, Field(ge=8)] | None = None
     """Tokens to which the teacher truncates a text; `null` uses the model's own limit."""
     dtype: Literal["float32", "bfloat16"] = "float32"
@@ -29,6 +32,14 @@ class TeacherSettings(Section):
     """What the teacher embeds: the passage itself (`text`), or its aligned text if it has one (`pair`)."""
     trust_remote_code: bool = False
     """Run Python code that comes with the model. Leave this off unless you have read that code."""
+
+    def for_language(self, lang: str) -> Self:
+        """How text of one language is read: with its own prompt, if it has one."""
+        return self.with_prompt(self.language_prompts.get(lang, self.prompt))
+
+    def with_prompt(self, prompt: str | None) -> Self:
+        """How text is read with this prompt, whatever its language."""
+        return self.model_copy(update={"prompt": prompt, "language_prompts": {}})
 
 
 def is_prompt_name(prompt: str) -> bool:

@@ -83,7 +83,7 @@ def build_corpus(
         ArtifactError: ``documents`` is damaged or ``teacher`` has no tokenizer.
     """
     origin = read_table_manifest(documents, "documents", DOCUMENTS)
-    _LOG.info("loading the teacher's tokenizer")
+    _LOG.info("loading the tokenizer")
     short = short or ShortSettings()
     chunkers = {is_short: load_chunker(teacher, n) for is_short, n in ((False, chunk_tokens), (True, short.tokens))}
     maker = PassageMaker(chunkers, cleaning, short_documents(short.share, seed))

@@ -59,7 +59,7 @@ def count_corpora(corpora: Mapping[str, Path], teacher: Path, outs: Mapping[str,
     Raises:
         ArtifactError: a corpus is damaged, or uses a token for which the teacher has no embedding.
     """
-    _LOG.info("loading the teacher's tokenizer")
+    _LOG.info("loading the tokenizer")
     reader = WordReader.open(teacher)
     for lang, corpus in corpora.items():
         _count_tokens(corpus, teacher, reader, outs[lang])

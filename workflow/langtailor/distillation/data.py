@@ -171,6 +171,7 @@ def load_data(
     settings: DistillationSettings,
     candidates: Mapping[str, CandidateFile] | None = None,
     *,
+    prompt: str | None = None,
     trust_remote_code: bool = False,
 ) -> Data:
     """Open and check everything that a run reads; the arguments are those of :class:`~langtailor.distillation.train.Training`.
@@ -196,13 +197,11 @@ def load_data(
     if candidates:
         inputs["candidates"] = {lang: sha256_file(lists.path) for lang, lists in sorted(candidates.items())}
     train, validation = (_passages(files, vectors, candidates or {}, split) for split in TRAINING_SPLITS)
-    manifest = next(iter(files.values())).manifest
     sts_dev_set = None
     if settings.validation_sts is not None:
-        prompt = manifest.made_by["prompt"]
         reading = TeacherSettings(model=str(clone), prompt=prompt, trust_remote_code=trust_remote_code)
         sts_dev_set = load_sts_dev_set(clone, settings.validation_sts, reading, settings.max_length)
-        inputs["validation_sts"] = sts_dev_set.digest
+        inputs["validation_sts"] = {"pairs": sts_dev_set.digest, "prompt": prompt}
     return Data(clone, train, validation, inputs, _prompt_length(files, ModelInfo.read(clone)), sts_dev_set)
 
 
@@ -213,9 +212,9 @@ def _prompt_length(files: Mapping[str, TokenFile], model: ModelInfo) -> int | No
         if model.pools_prompt:
             return None
         raise ConfigError(
-            "retrieval",
-            "the model's pooling leaves the prompt out, and those of queries and documents have different numbers of tokens, "
-            "which one training cannot read; leave `retrieval` out",
+            "teacher",
+            "the model's pooling leaves the prompt out, and the prompts of its languages, or of queries and documents, have "
+            "different numbers of tokens, which one training cannot read; leave `language_prompts` and `retrieval` out",
         )
     (length,) = lengths
     return None if length is None else int(length)

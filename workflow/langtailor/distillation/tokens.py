@@ -56,7 +56,7 @@ def tokenize_corpora(
     Args:
         corpora: ``corpus/{lang}.parquet`` by language.
         clone: the sentence-transformers folder of the student before training.
-        teacher: ``prompt`` and ``trust_remote_code`` are used.
+        teacher: its prompts and ``trust_remote_code`` are used.
         max_length: tokens to which a text is truncated; the model's own limit where that is lower or this is ``None``.
         outs: the Arrow files by language. Their facts give ``rows`` and ``tokens`` by split, and ``prompt_length`` in tokens
             where the model counts it.
@@ -66,9 +66,11 @@ def tokenize_corpora(
         UnsupportedTokenizerError: the model needs more than ids to read a text.
     """
     tokenizer = Tokenizer(clone, teacher, max_length)
-    made_by = {"max_length": max_length, "prompt": teacher.prompt}
     total = 0
     for lang, corpus in corpora.items():
+        reading = teacher.for_language(lang)
+        tokenizer.read_with(reading.prompt)
+        made_by = {"max_length": max_length, "prompt": reading.prompt}
         inputs = {"corpus": sha256_file(corpus), "tokenizer": tokenizer_digest(clone)}
         total += _tokenize(tokenizer, corpus, Manifest(_KIND, made_by, inputs), outs[lang])
     _LOG.info("%s tokens", f"{total:,}")
@@ -105,8 +107,11 @@ class Tokenizer:
 
     Args:
         folder: a sentence-transformers folder.
-        teacher: as for :func:`tokenize_corpora`.
+        teacher: ``prompt`` and ``trust_remote_code`` are used.
         max_length: as for :func:`tokenize_corpora`.
+
+    Attributes:
+        prompt_length: tokens of the prompt, where the model tells them apart from the text.
     """
 
     def __init__(self, folder: Path, teacher: TeacherSettings, max_length: int | None) -> None:
@@ -114,8 +119,12 @@ class Tokenizer:
         limit = self._model.max_seq_length
         if max_length is not None:
             self._model.max_seq_length = max_length if limit is None else min(max_length, limit)
-        self._prompt = find_prompt(ModelInfo.read(folder), teacher.prompt)
-        #: Tokens of the prompt, where the model tells them apart from the text.
+        self._info = ModelInfo.read(folder)
+        self.read_with(teacher.prompt)
+
+    def read_with(self, prompt: str | None) -> None:
+        """Put another prompt before the texts that come next: the name of one of the model's, or the prompt itself."""
+        self._prompt = find_prompt(self._info, prompt)
         self.prompt_length: int | None = self._features(["x"]).get("prompt_length")
 
     def __call__(self, texts: list[str]) -> list[Ids]:

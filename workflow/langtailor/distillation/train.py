@@ -52,6 +52,8 @@ class Training:
             share of the training that it keeps, of ``interpolations``.
         candidates: in retrieval, those of queries and documents, which there take the place of languages.
         title: what the trackers of ``settings.report_to`` call this training.
+        prompt: put before the sentences of ``settings.validation_sts``: the name of one of the model's prompts, or the prompt
+            itself.
         trust_remote_code: run Python code that comes with the model.
     """
 
@@ -64,12 +66,16 @@ class Training:
     out: Path
     candidates: Mapping[str, CandidateFile] = field(default_factory=dict)
     title: str = "training"
+    prompt: str | None = None
     trust_remote_code: bool = False
 
     def data(self) -> Data:
         """Open and check what it reads; see :func:`~langtailor.distillation.data.load_data`."""
-        trust = self.trust_remote_code
-        return load_data(self.clone, self.tokens, self.vectors, self.settings, self.candidates, trust_remote_code=trust)
+        return load_data(
+            *(self.clone, self.tokens, self.vectors, self.settings, self.candidates),
+            prompt=self.prompt,
+            trust_remote_code=self.trust_remote_code,
+        )
 
 
 def distil(training: Training, device: str) -> None:

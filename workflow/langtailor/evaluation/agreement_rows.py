@@ -97,7 +97,7 @@ class TrialRows:
             clone_model(
                 *(self.teacher, self.tokenizer, self.vocabulary, settings, self.seed, place / "clone"),
                 corpora=self.corpora,
-                prompt=self.reading.prompt,
+                prompts={lang: self.reading.for_language(lang).prompt for lang in self.corpora},
                 device=self.device,
                 trust_remote_code=self.reading.trust_remote_code,
             )
@@ -113,7 +113,8 @@ class TrialRows:
         for lang, corpus in self.corpora.items():
             if texts := read_texts(corpus, "validation", _PASSAGES):
                 stored = VectorStore.open(list(self.vectors[lang]), "validation").take(np.arange(len(texts)))
-                vectors = evaluator.vectors(texts, f"encoding {lang}", similarity=COSINE)
+                prompt = evaluator.language_prompt(lang)
+                vectors = evaluator.vectors(texts, f"encoding {lang}", prompt, similarity=COSINE)
                 cosines[lang] = round(float(COSINE.pairs(vectors, unit(stored)).mean()), 6)
         if not cosines:
             raise ConfigError("corpus.quotas.validation", "there is no validation passage to evaluate new tokens on")

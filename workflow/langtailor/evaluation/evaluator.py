@@ -38,7 +38,7 @@ class Evaluator:
 
     Attributes:
         folder: the model's folder.
-        prompt: put before each text.
+        prompt: put before each text that is not of the corpus.
         similarity: how the model compares vectors.
         dimension: length of its vectors.
     """
@@ -65,6 +65,10 @@ class Evaluator:
     def model(self) -> SentenceTransformer:
         """The model, loaded when first needed: some tasks need only its tokenizer."""
         return load_teacher(self.folder, self._teacher, self._device)
+
+    def language_prompt(self, lang: str) -> str:
+        """The prompt before text of a language of the corpus."""
+        return find_prompt(self._info, self._teacher.for_language(lang).prompt)
 
     def role_prompt(self, role: Role) -> str | None:
         """The model's own prompt for a role; see :func:`~langtailor.models.prompts.role_prompt`."""

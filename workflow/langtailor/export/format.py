@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import zip_longest
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
     from langtailor.export.certificate import Cosines
     from langtailor.export.client import Client
+
+_LOG = logging.getLogger("langtailor")
 
 
 @dataclass(frozen=True)
@@ -123,6 +126,29 @@ class Format(ExportFormat, ABC):
         Raises:
             ExportError: the format cannot hold the model.
         """
+
+    def write_nearer_and_nearer(
+        self, source: Source, out: Path, ways: Mapping[str, Callable[[], None]]
+    ) -> Iterator[dict[str, Any]]:
+        """Write the file in one way after another, of which each is nearer to the student than the one before.
+
+        Args:
+            source: the student.
+            out: the file.
+            ways: what writes the file, by the name of the way.
+
+        Yields:
+            For each way that keeps the bounds on the validation texts, and for the last: its name (``way``), and the cosines
+            of those tried so far.
+        """
+        tried: list[dict[str, Any]] = []
+        for way, write in ways.items():
+            write()
+            cosines = source.cosines(self.client()(out, source.folder, threads=1), "validation texts")
+            tried.append({"way": way, "mean_cosine": cosines.mean, "least_cosine": cosines.least})
+            _LOG.info("%s: %s", way, cosines)
+            if cosines.keep(source.bounds) or len(tried) == len(ways):
+                yield {"way": way, "tried": [*tried]}
 
     @abstractmethod
     def client(self) -> type[Client]:

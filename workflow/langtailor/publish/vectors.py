@@ -60,7 +60,9 @@ def publish_vectors(request: Request, target: Target, out: Path, patience: Patie
     with scratch_directory(out) as scratch:
         passages = {lang: _write(request, lang, scratch) for lang in request.shards}
         first = VectorShard.open(next(iter(request.shards.values()))[0], verify=False)
-        reading = {**decisive(first.manifest.made_by), "reads": first.manifest.made_by["reads"], "model": model}
+        prompts = {lang: _prompt(shards) for lang, shards in request.shards.items()}
+        reading = {key: value for key, value in decisive(first.manifest.made_by).items() if key != "prompt"}
+        reading |= {"prompts": prompts, "reads": first.manifest.made_by["reads"], "model": model}
         inputs = {"teacher": teacher_digest(teacher), "commit": teacher.inputs.get("commit")}
         facts = {"passages": passages, "dimension": first.vectors.shape[1], "text": request.corpora is not None}
         manifest = Manifest(PUBLISHED_KIND, reading, inputs, facts)
@@ -68,6 +70,11 @@ def publish_vectors(request: Request, target: Target, out: Path, patience: Patie
         seal_directory(scratch, manifest)
         files = {path.relative_to(scratch).as_posix(): path for path in scratch.rglob("*") if path.is_file()}
         write_receipt(out, upload(files, target, "Publish teacher vectors made by langtailor", patience))
+
+
+def _prompt(shards: Sequence[Path]) -> str:
+    """What the teacher read before the text of a language."""
+    return str(VectorShard.open(shards[0], verify=False).manifest.made_by["prompt"])
 
 
 def _write(request: Request, lang: str, scratch: Path) -> dict[str, int]:
@@ -123,6 +130,7 @@ def dataset_card(manifest: Manifest, teacher: Manifest, repo: str) -> str:
         licence=teacher.facts.get("license"),
         passages=passages,
         first=written[0] if written else None,
+        prompts=set(manifest.made_by["prompts"].values()),
         splits=SPLITS,
         repo=repo,
     )

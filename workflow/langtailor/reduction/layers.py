@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from langtailor.config.student import StudentSettings
 from langtailor.errors import ConfigError, LangtailorError
 from langtailor.models.folder import weight_files
-from langtailor.models.safetensors_file import StoredTensor, stored_tensors
+from langtailor.models.safetensors_file import stored_tensors
 
 #: What configurations call the number of layers.
 _COUNTS = ("num_hidden_layers", "n_layers", "num_layers")
@@ -21,7 +22,7 @@ _LAYER = re.compile(r"(?P<stack>.+?)\.(?P<number>\d+)\.(?P<rest>.+)")
 
 
 def chosen_layers(settings: StudentSettings, count: int) -> list[int]:
-    """The layers that the settings name, of a model that has ``count``; ascending.
+    """The layers that the settings name, of a model that has ``count``; ascending. All where they are to be tried.
 
     Raises:
         ConfigError: the model has no such layer, or fewer layers.
@@ -35,6 +36,8 @@ def chosen_layers(settings: StudentSettings, count: int) -> list[int]:
         return sorted(asked)
     if asked > count:
         raise ConfigError("student.layers", f"found {asked}, but the model has only {count} layers")
+    if settings.tries_layers:
+        return list(range(count))
     if settings.layer_choice == "first":
         return list(range(asked))
     if settings.layer_choice == "last":
@@ -76,30 +79,73 @@ def reduced_config(config: Mapping[str, Any], layers: Sequence[int], types: Sequ
     return new
 
 
-def reduced_names(folder: Path, layers: Sequence[int], count: int) -> dict[str, str]:
-    """The tensors that are left of a model's, by name, with their new names, whose layers count from 0 again.
+@dataclass(frozen=True)
+class LayerTensors:
+    """The tensors of a model with numbered layers.
 
-    Args:
-        folder: the model's folder.
-        layers: the layers that are left.
-        count: the number of layers that there are.
-
-    Raises:
-        ConfigError: a layer's tensors differ from those of the layer that it would replace.
-        LangtailorError: the tensors are not numbered by layer.
+    Attributes:
+        others: names of the tensors that belong to no layer.
+        stack: name of the layers: what comes before their numbers.
+        layers: for each layer the shapes of its tensors, by their names within it.
     """
-    tensors = [tensor for file in weight_files(folder) for tensor in stored_tensors(file)]
-    matches = {tensor.name: match for tensor in tensors if (match := _LAYER.fullmatch(tensor.name))}
-    stack = _stack(folder, matches.values(), count)
-    in_stack = {name: match for name, match in matches.items() if match["stack"] == stack}
-    _check_alike(layers, [_parts(tensors, in_stack, layer) for layer in range(count)])
-    places = {str(layer): place for place, layer in enumerate(layers)}
-    kept = {tensor.name: tensor.name for tensor in tensors if tensor.name not in in_stack}
-    return kept | {
-        name: f"{stack}.{places[match['number']]}.{match['rest']}"
-        for name, match in in_stack.items()
-        if match["number"] in places
-    }
+
+    others: tuple[str, ...]
+    stack: str
+    layers: tuple[Mapping[str, tuple[int, ...]], ...]
+
+    @classmethod
+    def read(cls, folder: Path, count: int) -> Self:
+        """Those of a model's folder.
+
+        Args:
+            folder: the model's folder.
+            count: the number of its layers.
+
+        Raises:
+            LangtailorError: the tensors are not numbered by layer.
+        """
+        tensors = [tensor for file in weight_files(folder) for tensor in stored_tensors(file)]
+        matches = {tensor.name: match for tensor in tensors if (match := _LAYER.fullmatch(tensor.name))}
+        stack = _stack(folder, matches.values(), count)
+        layers: tuple[dict[str, tuple[int, ...]], ...] = tuple({} for _ in range(count))
+        others = []
+        for tensor in tensors:
+            match = matches.get(tensor.name)
+            if match is not None and match["stack"] == stack:
+                layers[int(match["number"])][match["rest"]] = tensor.shape
+            else:
+                others.append(tensor.name)
+        return cls(tuple(others), stack, layers)
+
+    def misfit(self, kept: Sequence[int]) -> str | None:
+        """The first of these layers that cannot take its new place, where the library would build one with other tensors.
+
+        Args:
+            kept: the layers that are left, ascending.
+
+        Returns:
+            What is wrong and what to do about it; ``None`` where all can.
+        """
+        for place, layer in enumerate(kept):
+            if differing := sorted({name for name, _ in self.layers[layer].items() ^ self.layers[place].items()}):
+                return (
+                    f"layer {layer} would replace layer {place}, which differs in {', '.join(differing)}; "
+                    f"keep layer {place}"
+                )
+        return None
+
+    def renamed(self, kept: Sequence[int]) -> dict[str, str]:
+        """The tensors that are left, by name, with their new names, in which layers count from 0 again.
+
+        Raises:
+            ConfigError: a layer's tensors differ from those of the layer that it would replace.
+        """
+        if misfit := self.misfit(kept):
+            raise ConfigError("student.layers", misfit)
+        names = {name: name for name in self.others}
+        for place, layer in enumerate(kept):
+            names |= {f"{self.stack}.{layer}.{rest}": f"{self.stack}.{place}.{rest}" for rest in self.layers[layer]}
+        return names
 
 
 def _stack(folder: Path, matches: Iterable[re.Match[str]], count: int) -> str:
@@ -114,22 +160,3 @@ def _stack(folder: Path, matches: Iterable[re.Match[str]], count: int) -> str:
             "`student.layers` must be null"
         )
     return stacks[0]
-
-
-def _parts(
-    tensors: Iterable[StoredTensor], in_stack: Mapping[str, re.Match[str]], layer: int
-) -> dict[str, tuple[int, ...]]:
-    """Shapes of a layer's tensors by their names within it."""
-    parts = {name: match["rest"] for name, match in in_stack.items() if int(match["number"]) == layer}
-    return {parts[tensor.name]: tensor.shape for tensor in tensors if tensor.name in parts}
-
-
-def _check_alike(layers: Sequence[int], parts: Sequence[Mapping[str, tuple[int, ...]]]) -> None:
-    """Refuse a layer in the place of one that has other tensors: there the library would build another layer."""
-    for place, layer in enumerate(layers):
-        if differing := sorted({name for name, _ in parts[layer].items() ^ parts[place].items()}):
-            raise ConfigError(
-                "student.layers",
-                f"layer {layer} would replace layer {place}, which differs in {', '.join(differing)}; "
-                f"keep layer {place}",
-            )

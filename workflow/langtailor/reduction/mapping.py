@@ -108,13 +108,14 @@ def _pairs(
     model: Path, corpora: Mapping[str, Path], vectors: Mapping[str, Sequence[Path]], reading: TeacherSettings
 ) -> tuple[Floats, Floats]:
     """Vectors of the model, not scaled, and of the teacher, of length 1, for the same training passages."""
-    loaded, prompt = load_teacher(model, reading, "cpu"), find_prompt(ModelInfo.read(model), reading.prompt)
+    loaded, info = load_teacher(model, reading, "cpu"), ModelInfo.read(model)
     scaled = scales_to_unit_length(load_json(model / "modules.json"))
     unscaled = torch.nn.Sequential(*list(loaded)[: len(loaded) - scaled])
-    encoder = Encoder(loaded, prompt, _BATCH_TOKENS, lambda features: unscaled(features)["sentence_embedding"])
     own, stored = [], []
     for lang, corpus in corpora.items():
         if texts := read_texts(corpus, "train", max(1, _PASSAGES // len(corpora))):
+            prompt = find_prompt(info, reading.for_language(lang).prompt)
+            encoder = Encoder(loaded, prompt, _BATCH_TOKENS, lambda features: unscaled(features)["sentence_embedding"])
             own.append(encoder.encode(texts, f"encoding {lang}"))
             stored.append(unit(VectorStore.open(list(vectors[lang]), "train").take(np.arange(len(texts)))))
     if sum(map(len, own)) < 2:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ from langtailor.errors import ConfigError
 from langtailor.models.folder import ModelInfo, weight_files
 from langtailor.models.safetensors_file import copy_tensors, stored_dtype, tensor_digests, update_index
 from langtailor.reduction.components import append_projection, principal_components, write_components
-from langtailor.reduction.layers import chosen_layers, layer_count, reduced_config, reduced_names
+from langtailor.reduction.layer_choice import LeftOut, choose_layers
+from langtailor.reduction.layers import LayerTensors, chosen_layers, layer_count, reduced_config
 from langtailor.reduction.mapping import fit_map
 from langtailor.storage.artifacts import (
     MANIFEST_NAME,
@@ -55,10 +57,11 @@ def reduce_clone(
             taken.
         settings: layers, dimensions, and whether it is the clone of another encoder.
         out: the smaller clone (kind ``clone``), a sentence-transformers folder. The manifest's facts are those of the clone
-            with the new ``parameters`` and ``bytes``, and ``reduction``: ``layers`` that are left of ``teacher_layers``, the
-            number of ``identical_tensors``, ``dimensions``, ``retained``, the share of the vectors' squared length that the
-            components hold, and ``mapped``, the mean cosine of another encoder's mapped vectors to the teacher's.
-        corpora: ``corpus/{lang}.parquet`` by language, the texts of the vectors, for another encoder.
+            with the new ``parameters`` and ``bytes``, and ``reduction``: ``layers`` that are left of ``teacher_layers``, those
+            ``left_out`` one by one with the mean ``cosine`` to all layers from then on, the number of ``identical_tensors``,
+            ``dimensions``, ``retained``, the share of the vectors' squared length that the components hold, and ``mapped``, the
+            mean cosine of another encoder's mapped vectors to the teacher's.
+        corpora: ``corpus/{lang}.parquet`` by language, for another encoder or a choice of layers by their vectors.
         reading: how the clone reads a text.
 
     Raises:
@@ -69,8 +72,13 @@ def reduce_clone(
     source = read_manifest(clone, "clone")
     trusted = TeacherSettings(model=str(clone), trust_remote_code=reading.trust_remote_code)
     count = layer_count(load_json_object(clone / "config.json"), clone / "config.json")
-    layers = chosen_layers(settings, count)
-    facts: dict[str, Any] = {"layers": layers, "teacher_layers": count, "identical_tensors": None}
+    layers, left_out = _kept_layers(clone, settings, count, corpora, reading)
+    facts: dict[str, Any] = {
+        "layers": layers,
+        "teacher_layers": count,
+        "left_out": [asdict(each) for each in left_out],
+        "identical_tensors": None,
+    }
     with atomic_directory(out) as folder:
         if len(layers) == count:
             _copy(clone, folder)
@@ -78,7 +86,7 @@ def reduce_clone(
             _copy(clone, folder, "*.safetensors")
             facts["identical_tensors"] = _copy_layers(clone, folder, layers, count, trusted)
         facts |= _place_vectors(folder, vectors, settings, corpora, reading)
-        _accept(folder, trusted, facts)
+        _accept(folder, trusted, layers if len(layers) < count else None)
         info = ModelInfo.read(folder)
         sizes = {"parameters": info.parameters, "bytes": info.weight_bytes}
         after = {key: {**source.facts[key], "after": size} for key, size in sizes.items()}
@@ -86,6 +94,16 @@ def reduce_clone(
         made_by = {**source.made_by, "student": settings.model_dump(mode="json")}
         seal_directory(folder, Manifest("clone", made_by, inputs, {**source.facts, **after, "reduction": facts}))
     _LOG.info("%s parameters, layers %s, %d dimensions", f"{info.parameters:,}", facts["layers"], info.dimension)
+
+
+def _kept_layers(
+    clone: Path, settings: StudentSettings, count: int, corpora: Mapping[str, Path], reading: TeacherSettings
+) -> tuple[list[int], list[LeftOut]]:
+    """The layers that are left and, where that is how they are found, those left out one by one."""
+    layers = chosen_layers(settings, count)
+    if not (settings.tries_layers and isinstance(settings.layers, int)):
+        return layers, []
+    return choose_layers(clone, settings.layers, LayerTensors.read(clone, count), corpora, reading)
 
 
 def _copy(clone: Path, folder: Path, *left_out: str) -> None:
@@ -96,7 +114,7 @@ def _copy(clone: Path, folder: Path, *left_out: str) -> None:
 
 def _copy_layers(clone: Path, folder: Path, layers: Sequence[int], count: int, trusted: TeacherSettings) -> int:
     """Copy the clone's weights with these layers alone, and configure them; returns the number of tensors."""
-    names = reduced_names(clone, layers, count)
+    names = LayerTensors.read(clone, count).renamed(layers)
     for file in weight_files(clone):
         target = folder / file.relative_to(clone)
         copy_tensors(file, target, names)
@@ -153,9 +171,11 @@ def _components(
     return components, {"dimensions": settings.dimensions, "retained": round(share, 6)}
 
 
-def _accept(folder: Path, trusted: TeacherSettings, facts: Mapping[str, Any]) -> None:
+def _accept(folder: Path, trusted: TeacherSettings, layers: Sequence[int] | None) -> None:
     """Refuse what is left if it is no whole model: in some architectures the first layer differs from the others."""
     try:
         accept_teacher(folder, trusted)
     except ConfigError as error:
-        raise ConfigError("student.layers", f"the layers {facts['layers']} do not form a model: {error}") from error
+        if layers is None:
+            raise
+        raise ConfigError("student.layers", f"the layers {layers} do not form a model: {error}") from error

@@ -33,7 +33,7 @@ def reading_of(side: str, model: Path, teacher: TeacherSettings, settings: Query
         prompt = role_prompt(info, role)
     else:
         find_prompt(info, prompt, f"queries.{role}_prompt")
-    return teacher if prompt is None else teacher.model_copy(update={"prompt": prompt})
+    return teacher.with_prompt(teacher.prompt if prompt is None else prompt)
 
 
 def text_shards(texts: Mapping[str, Path], passages: int) -> list[Shard]:

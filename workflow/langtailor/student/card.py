@@ -225,7 +225,9 @@ def _text_sources(facts: CardFacts) -> list[str]:
 def without_folders(value: Any) -> Any:
     """Settings in which of every absolute path the last part is left; prompts stay as they are."""
     if isinstance(value, Mapping):
-        return {key: each if key == "prompt" else without_folders(each) for key, each in value.items()}
+        return {
+            key: each if key in ("prompt", "language_prompts") else without_folders(each) for key, each in value.items()
+        }
     if isinstance(value, list | tuple):
         return [without_folders(each) for each in value]
     is_path = isinstance(value, str) and Path(value).expanduser().is_absolute()

@@ -73,12 +73,12 @@ def fetch_teacher(settings: TeacherSettings, out: Path, prompts: Iterable[tuple[
         HubError: the Hub refuses or cannot be reached.
         UnsupportedTokenizerError: its tokenizer is of a type that cannot be pruned.
     """
-    _LOG.info("fetching the teacher %s", settings.model)
+    _LOG.info("fetching %s", settings.model)
     downloads = out.parent / ".download"
     with atomic_directory(out) as folder:
         commit = _fetch_into(folder, settings, downloads)
         merge_adapter(folder, settings, local_folder)
-        _LOG.info("checking the teacher's modules, tokenizer and weights")
+        _LOG.info("checking modules, tokenizer and weights")
         _check_modules(folder, settings)
         _check_tokenizer(folder, settings)
         info = accept_teacher(folder, settings)

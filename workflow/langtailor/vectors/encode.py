@@ -69,7 +69,7 @@ def encode_shards(
         shards: what to encode, in this order. A shard past the end of a short corpus is empty.
         corpora: ``corpus/{lang}.parquet`` by language.
         teacher: the teacher's folder.
-        teacher_settings: prompt, length limit and precision of the teacher.
+        teacher_settings: prompts, length limit and precision of the teacher.
         batch_tokens: most tokens of a forward pass.
         device: ``cpu`` or ``cuda``.
         out: the folder (kind ``vector shards``): ``{lang}/{number}.arrow``.
@@ -82,7 +82,8 @@ def encode_shards(
     """
     reading = _Reading(teacher, teacher_settings, batch_tokens, device, published or {})
     total = 0
-    with atomic_directory(out, Manifest(FOLDER_KIND, reading.made_by, reading.inputs)) as folder:
+    made_by = {shard.lang: reading.made_by(shard.lang) for shard in shards}
+    with atomic_directory(out, Manifest(FOLDER_KIND, {"reading": made_by}, reading.inputs)) as folder:
         for shard in shards:
             _LOG.info("reading the passages of %s", shard.name)
             table = read_rows(corpora[shard.lang], shard.start, shard.rows)
@@ -93,7 +94,7 @@ def encode_shards(
                 _LOG.info("reused from the shard cache: %s passages", f"{len(passages.ids):,}")
             else:
                 vectors, facts = reading.encode(passages, shard)
-                made = Manifest(KIND, reading.made_by, {**reading.inputs, "shard": shard.number}, facts)
+                made = Manifest(KIND, made_by[shard.lang], {**reading.inputs, "shard": shard.number}, facts)
                 write_shard(file, passages.ids, passages.splits, passages.digests, vectors, made)
                 if entry is not None:
                     _store(entry, file)
@@ -136,7 +137,6 @@ class _Reading:
     """The teacher, which is loaded when first needed, and the vectors that it has made in this job.
 
     Attributes:
-        made_by: the settings that a vector depends on.
         inputs: which teacher it is.
         batch_tokens: most tokens of a forward pass.
     """
@@ -152,8 +152,6 @@ class _Reading:
         manifest = read_manifest(teacher, "teacher")
         self._teacher, self._settings, self._device = teacher, settings, device
         self._dimension = ModelInfo.read(teacher).dimension
-        self.made_by = reading_settings(teacher, settings)
-        self._prompt = str(self.made_by["prompt"])
         self.batch_tokens = batch_tokens
         self.inputs = {"teacher": directory_digest(teacher), "commit": manifest.inputs.get("commit")}
         self._vectors: dict[bytes, NDArray[np.float16]] = {}
@@ -163,11 +161,18 @@ class _Reading:
     def _model(self) -> SentenceTransformer:
         return load_teacher(self._teacher, self._settings, self._device)
 
+    def made_by(self, lang: str) -> dict[str, Any]:
+        """The settings that a vector of a language depends on."""
+        return reading_settings(self._teacher, self._settings.for_language(lang))
+
+    def _prompt(self, lang: str) -> str:
+        return str(self.made_by(lang)["prompt"])
+
     def passages(self, table: pa.Table, lang: str) -> _Passages:
         """The passages of a shard, and which of them are still to be encoded."""
         texts = texts_read(table, self._settings.reads)
         ids, splits = (pa.array(table[name].to_pylist(), pa.string()) for name in ("id", "split"))
-        digests = text_digests(texts, self._prompt)
+        digests = text_digests(texts, self._prompt(lang))
         self._take_over(lang, digests)
         names = digests.to_pylist()
         known = [name for name in dict.fromkeys(names) if name in self._vectors]
@@ -191,7 +196,7 @@ class _Reading:
             vectors = passages.known[passages.rows]
             return vectors, self._facts_of_no_text(passages, vectors, shard.lang)
         label = shard.name
-        encoder = Encoder(self._model, self._prompt, self.batch_tokens)
+        encoder = Encoder(self._model, self._prompt(shard.lang), self.batch_tokens)
         vectors = _to_float16(encoder.encode(passages.new, f"encoding {label}"), label)
         _LOG.info(
             "%s passages, %s distinct texts, %s tokens, %.1f %% padding",
@@ -217,7 +222,7 @@ class _Reading:
 def _cached(cache: Path, shard: Shard, reading: _Reading, passages: _Passages) -> CacheEntry:
     """The cache's entry for this teacher, these settings, this code and these passages."""
     code, inputs = module_digest("vectors.encode"), {**reading.inputs, "shard": shard.number}
-    made_from = [reading.made_by, inputs, reading.batch_tokens, code, passages.key()]
+    made_from = [reading.made_by(shard.lang), inputs, reading.batch_tokens, code, passages.key()]
     return CacheEntry.of(cache / f"{shard.name}.arrow", made_from)
 
 

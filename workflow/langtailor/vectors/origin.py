@@ -21,10 +21,10 @@ def reading_settings(teacher: Path, settings: TeacherSettings) -> dict[str, Any]
 
     Args:
         teacher: the teacher's folder.
-        settings: as configured.
+        settings: as configured, for one language.
     """
     info = ModelInfo.read(teacher)
-    return settings.model_dump(mode="json") | {
+    return settings.model_dump(mode="json", exclude={"language_prompts"}) | {
         "prompt": find_prompt(info, settings.prompt),
         "pooling": info.pooling,
         "max_length": settings.max_length or info.max_length,

@@ -93,7 +93,7 @@ def fetch_published(
         source: the data set.
         lang: the language. Where the data set lacks it, the file is empty.
         teacher: the run's teacher.
-        settings: how it is read.
+        settings: how it reads text of the language.
         out: the file. Its facts hold those of the published shards, by their checksum.
         work: folder for downloads, kept between attempts.
         patience: how long to try.
@@ -106,7 +106,7 @@ def fetch_published(
     snapshot = find_snapshot(source.dataset, "dataset", source.revision, patience)
     commit, page = snapshot.repository.revision, snapshot.repository.page
     folder, ours, reading = work / commit, read_manifest(teacher, "teacher"), reading_settings(teacher, settings)
-    _refuse_other_teacher(_manifest(snapshot, folder, patience), ours, reading, page)
+    _refuse_other_teacher(_manifest(snapshot, folder, patience), ours, reading, lang, page)
     names = sorted(name for name in snapshot.files if PurePosixPath(name).parent.as_posix() == published_folder(lang))
     download(snapshot, names, folder, patience)
     if not names:
@@ -143,18 +143,21 @@ def _manifest(snapshot: Snapshot, folder: Path, patience: Patience) -> Manifest:
     return manifest
 
 
-def _refuse_other_teacher(published: Manifest, ours: Manifest, reading: Mapping[str, Any], page: str) -> None:
+def _refuse_other_teacher(
+    published: Manifest, ours: Manifest, reading: Mapping[str, Any], lang: str, page: str
+) -> None:
     if published.inputs.get("teacher") != teacher_digest(ours):
         raise ConfigError(
             _KEY,
             f"{page} holds vectors of another teacher: {_named(published.made_by, published.inputs)}. This run's is "
             f"{_named(reading, ours.inputs)}. Set `teacher.model` and `teacher.revision` to that one, or remove this key",
         )
+    made_by = {**published.made_by, "prompt": published.made_by["prompts"].get(lang, reading["prompt"])}
     for key, value in decisive(reading).items():
-        if published.made_by.get(key) != value:
+        if made_by.get(key) != value:
             raise ConfigError(
                 _KEY,
-                f"{page} holds vectors made with another {key}: {published.made_by.get(key)!r}, this run's is {value!r}. "
+                f"{page} holds vectors of {lang} made with another {key}: {made_by.get(key)!r}, this run's is {value!r}. "
                 f"Set `teacher.{key}` to that one, or remove this key",
             )
 

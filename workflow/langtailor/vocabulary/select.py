@@ -75,7 +75,7 @@ def select_vocabulary(
             ``keep_tokens`` names a token that the teacher does not have.
         ArtifactError: counts or corpora are damaged.
     """
-    _LOG.info("loading the teacher's tokenizer")
+    _LOG.info("loading the tokenizer")
     family = load_family(teacher)
     if may_fall_short:
         tokens = sum(token is not None for token in family.tokens)

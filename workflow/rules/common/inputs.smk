@@ -144,6 +144,12 @@ def fitted_vectors(wildcards):
     return vectors(LANGUAGES) if student.dimensions or student.model else []
 
 
+def reduction_corpora(wildcards):
+    """The text that another encoder is fitted to, or that layers are chosen by."""
+    student = SETTINGS.variant(wildcards.variant).student
+    return per_language("<results>/corpus/{lang}.parquet") if student.model or student.tries_layers else []
+
+
 def comparable_vectors(wildcards, langs):
     """The teacher's vectors as those of a variant's student can be compared with: projected, where these are shorter."""
     shorter = wildcards.get("model") != "clone" and SETTINGS.variant(wildcards.variant).student.dimensions

@@ -94,6 +94,18 @@ def held_out_modules(wildcards):
     return sorted({task.module() for task in HELD_OUT.values()})
 
 
+def initialisation_prompts(wildcards):
+    """By language the prompt before the passages that new rows are trained on, where they are."""
+    if not fits_rows(wildcards):
+        return {}
+    return {lang: SETTINGS.reading.for_language(lang).prompt for lang in LANGUAGES}
+
+
+def sts_prompt(wildcards):
+    """The prompt before the sentence pairs that a variant's training is validated on."""
+    return SETTINGS.reading.prompt if SETTINGS.variant(wildcards.variant).training.validation_sts else None
+
+
 def has_teachers_vectors(wildcards):
     """Whether an evaluated model's vectors can be compared with the teacher's: not those of another encoder as it is."""
     return not (SETTINGS.base and wildcards.get("model") in ("base", "clone"))
@@ -106,10 +118,16 @@ def compared_tasks(wildcards):
     return {name: section(task) for name, task in tasks if kept or not SETTINGS.task_needs(name).vectors}
 
 
+def model_reading(reading):
+    """How a model that is evaluated reads text."""
+    return section(
+        reading, "prompt", "language_prompts", "max_length", "dtype", "model", "trust_remote_code"
+    )
+
+
 def evaluated_reading(wildcards):
     """How an evaluated model is read: the teacher, which has no wildcards, or what is made of it or of another encoder."""
-    reading = SETTINGS.reading if wildcards else SETTINGS.teacher
-    return section(reading, "prompt", "max_length", "dtype", "model", "trust_remote_code")
+    return model_reading(SETTINGS.reading if wildcards else SETTINGS.teacher)
 
 
 def export_modules(wildcards):

@@ -78,10 +78,11 @@ class AgreementTask(EvaluationTask):
 def _read(evaluator: Evaluator, store: VectorStore, texts: list[str], lang: str) -> _Passages:
     """Texts with the stored vectors and the model's; the teacher's are the same, but where it has read the aligned text."""
     model = stored = unit(store.take(np.arange(len(texts))))
-    rows = np.flatnonzero(~(store.holds(texts, evaluator.prompt) & store.made_by(evaluator.digest)))
+    prompt = evaluator.language_prompt(lang)
+    rows = np.flatnonzero(~(store.holds(texts, prompt) & store.made_by(evaluator.digest)))
     if len(rows):
-        model = stored.copy()
-        model[rows] = evaluator.vectors([texts[row] for row in rows], f"encoding {lang}", similarity=COSINE)
+        model, unread = stored.copy(), [texts[row] for row in rows]
+        model[rows] = evaluator.vectors(unread, f"encoding {lang}", prompt, similarity=COSINE)
     return _Passages(texts, stored, model)
 
 

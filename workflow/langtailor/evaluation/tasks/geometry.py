@@ -34,11 +34,12 @@ class GeometryTask(EvaluationTask):
         vectors, aligned = {}, {}
         for lang, table in inputs.test_split():
             texts, pairs = (table[column].to_pylist() for column in ("text", "pair"))
-            vectors[lang] = evaluator.vectors(texts, f"encoding {lang}", similarity=COSINE)
+            prompt = evaluator.language_prompt(lang)
+            vectors[lang] = evaluator.vectors(texts, f"encoding {lang}", prompt, similarity=COSINE)
             paired = [row for row, pair in enumerate(pairs) if pair]
             if paired:
                 label = f"encoding aligned texts of {lang}"
-                others = evaluator.vectors([pairs[row] for row in paired], label, similarity=COSINE)
+                others = evaluator.vectors([pairs[row] for row in paired], label, prompt, similarity=COSINE)
                 aligned[f"{lang} to aligned text"] = alignment(vectors[lang][paired], others)
         groups = {ALL_LANGUAGES: np.concatenate(list(vectors.values())), **vectors}
         scores = [

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,6 @@ from langtailor.config.export import Bounds, export_format
 from langtailor.export.format import Source
 from langtailor.export.onnx.format import OnnxFormat
 
-_LOG = logging.getLogger("langtailor")
 #: Shares of the products, from the first on, whose arithmetic stays in float32 where the bounds ask for it.
 _EXACT_SHARES = (0.0, 0.25, 0.5, 0.75)
 
@@ -30,12 +29,7 @@ class OnnxInt8(OnnxFormat):
 
         plain = source.scratch / "model.onnx"
         write_graph(source.model, source.prompt, plain)
-        names, tried = products(plain), []
-        for share in _EXACT_SHARES:
-            exact = names[: round(share * len(names))]
-            quantize(plain, out, exact)
-            cosines = source.cosines(self.client()(out, source.folder, threads=1), "validation texts")
-            tried.append({"exact_share": share, "mean_cosine": cosines.mean, "least_cosine": cosines.least})
-            _LOG.info("%d of %d products exact: %s", len(exact), len(names), cosines)
-            if cosines.keep(source.bounds) or share == _EXACT_SHARES[-1]:
-                yield {"products": len(names), "exact_products": len(exact), "tried": [*tried]}
+        names = products(plain)
+        exact = [names[: round(share * len(names))] for share in _EXACT_SHARES]
+        ways = {f"{len(some)} of {len(names)} products exact": partial(quantize, plain, out, some) for some in exact}
+        yield from self.write_nearer_and_nearer(source, out, ways)

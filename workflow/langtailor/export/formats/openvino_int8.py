@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from langtailor.config.export import Bounds, export_format
 from langtailor.export.format import Source
 from langtailor.export.openvino.format import OpenvinoFormat
-
-_LOG = logging.getLogger("langtailor")
 
 
 @export_format
@@ -25,21 +21,18 @@ class OpenvinoInt8(OpenvinoFormat):
 
     def write(self, source: Source, out: Path) -> Iterator[dict[str, Any]]:
         from langtailor.export.onnx.graph import write_graph
-        from langtailor.export.openvino import graph as openvino_graph
+        from langtailor.export.openvino.graph import (
+            calibration_inputs,
+            products_in_eight_bits,
+            save_graph,
+            weights_in_eight_bits,
+        )
 
         plain = source.scratch / "model.onnx"
         write_graph(source.model, source.prompt, plain)
-        texts = [source.prompt + text for text in source.texts]
-        calibration = openvino_graph.calibration_inputs(source.folder, texts)
+        calibration = calibration_inputs(source.folder, [source.prompt + text for text in source.texts])
         ways = {
-            "products": partial(openvino_graph.products_in_eight_bits, plain, calibration),
-            "weights": partial(openvino_graph.weights_in_eight_bits, plain),
+            "products in 8 bits": lambda: save_graph(products_in_eight_bits(plain, calibration), out),
+            "weights in 8 bits": lambda: save_graph(weights_in_eight_bits(plain), out),
         }
-        tried, last = [], list(ways)[-1]
-        for way, make in ways.items():
-            openvino_graph.save_graph(make(), out)
-            cosines = source.cosines(self.client()(out, source.folder, threads=1), "validation texts")
-            tried.append({"in_eight_bits": way, "mean_cosine": cosines.mean, "least_cosine": cosines.least})
-            _LOG.info("%s in 8 bits: %s", way, cosines)
-            if cosines.keep(source.bounds) or way == last:
-                yield {"in_eight_bits": way, "tried": [*tried]}
+        yield from self.write_nearer_and_nearer(source, out, ways)

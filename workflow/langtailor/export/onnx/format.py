@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from langtailor.export.format import Format
 
@@ -29,10 +29,15 @@ class OnnxFormat(Format):
         weights = data_file(file)
         return [file, *([weights] if weights.is_file() else [])]
 
-    def in_browser(self) -> dict[str, str]:
-        """Options by which transformers.js finds the graph."""
+    def in_browser(self, folder: Path) -> dict[str, Any]:
+        """Options by which transformers.js finds the graph of an export."""
         name = Path(self.file).stem
-        return {"dtype": _DTYPES[name]} if name in _DTYPES else {"dtype": "fp32", "model_file_name": name}
+        options: dict[str, Any] = {"dtype": _DTYPES.get(name, "fp32")}
+        if name not in _DTYPES:
+            options["model_file_name"] = name
+        if data_file(folder / self.file).is_file():
+            options["use_external_data_format"] = True
+        return options
 
     def usage(self, folder: Path, inputs: Sequence[str]) -> str:
         """Lines for Python and for transformers.js."""
@@ -41,10 +46,10 @@ class OnnxFormat(Format):
 
         template = markdown_template("langtailor.export.onnx", "card.md.jinja")
         return template.render(
-            name=self.name, graph=self.file, inputs=inputs, padding=padding(folder), options=self.in_browser()
+            name=self.name, graph=self.file, inputs=inputs, padding=padding(folder), options=self.in_browser(folder)
         )
 
 
 def data_file(file: Path) -> Path:
-    """Where the weights of a graph are that are too large for its own file."""
-    return file.with_name(f"{file.name}.data")
+    """Where the weights of a graph are that are too large for its own file, by the name that transformers.js expects."""
+    return file.with_name(f"{file.name}_data")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import onnx
+import onnx_ir
 import torch
 from torch import Tensor
 
@@ -82,7 +83,7 @@ def write_graph(model: SentenceTransformer, prompt: str, out: Path) -> None:
             raise ExportError(f"torch cannot turn the model into a graph: {str(error).splitlines()[0]}") from error
     assert program is not None
     size = sum(4 * parameter.numel() for parameter in model.parameters())
-    program.save(out, external_data=size >= _MOST_BYTES)
+    onnx_ir.save(program.model, out, external_data=data_file(out).name if size >= _MOST_BYTES else None)
 
 
 def save_graph(graph: onnx.ModelProto, out: Path) -> None:
