@@ -1,7 +1,4 @@
-import copy
 import fcntl
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -29,14 +26,6 @@ class FaultyRun(Workflow):
     def unfinished(self) -> list[Path]:
         """What a job wrote and neither finished nor cleared."""
         return [path for path in self.results.rglob("*") if path.name.endswith(".part")]
-
-    def copy(self, folder: Path) -> "FaultyRun":
-        """The same run, as far as it is, in another folder; it reads the same teacher."""
-        other = copy.copy(self)
-        other.folder, other.config = folder, copy.deepcopy(self.config)
-        shutil.copytree(self.folder / ".snakemake" / "metadata", folder / ".snakemake" / "metadata")
-        subprocess.run(["cp", "-a", self.folder / "results", folder], check=True)
-        return other
 
     def seconds(self, rule: str) -> float:
         """Wall time of a rule's shortest job."""

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 import yaml
@@ -84,10 +84,12 @@ class Workflow:
             },
         }
 
-    def copy(self, folder: Path) -> "Workflow":
+    def copy(self, folder: Path) -> Self:
         """The same run, as far as it is, in another folder; it reads the same teacher."""
         other = copy.copy(self)
-        other.folder, other.config = shutil.copytree(self.folder, folder), copy.deepcopy(self.config)
+        other.folder, other.config = folder, copy.deepcopy(self.config)
+        shutil.copytree(self.folder / ".snakemake" / "metadata", folder / ".snakemake" / "metadata")
+        subprocess.run(["cp", "-a", self.folder / "results", folder], check=True)
         return other
 
     def snakemake(self, *arguments: str, config: dict | None = None, cores: int = 2) -> subprocess.CompletedProcess:

@@ -1,4 +1,4 @@
-"""Give the teacher a new vocabulary."""
+"""Give the model its new vocabulary."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Count the teacher's tokens in all languages: one process, as loading the tokenizer takes longest."""
+"""Count the tokens of all languages: one process, as loading the tokenizer takes longest."""
 
 from pathlib import Path
 

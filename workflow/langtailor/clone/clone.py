@@ -67,7 +67,7 @@ def clone_model(
     device: str = "cpu",
     trust_remote_code: bool = False,
 ) -> None:
-    """Give the teacher a new vocabulary.
+    """Give a model a new vocabulary.
 
     Args:
         teacher: the teacher (kind ``teacher``).
