@@ -120,9 +120,7 @@ def compared_tasks(wildcards):
 
 def model_reading(reading):
     """How a model that is evaluated reads text."""
-    return section(
-        reading, "prompt", "language_prompts", "max_length", "dtype", "model", "trust_remote_code"
-    )
+    return section(reading, "prompt", "language_prompts", "max_length", "dtype", "model", "trust_remote_code")
 
 
 def evaluated_reading(wildcards):
