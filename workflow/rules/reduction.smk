@@ -15,12 +15,13 @@ rule reduce_clone:
     benchmark:
         "<benchmarks>/reduce_clone/{variant}.tsv"
     conda:
-        "../../envs/cpu.yaml"
-    threads: 2
+        "../../envs/gpu.yaml"
+    threads: lambda wildcards: device_threads() if reduction_reads_text(wildcards) else 2
     resources:
         mem_mb=growing(8000),
         runtime=growing(30),
         disk_mb=4000,
+        gpu=lambda wildcards: int(reduction_reads_text(wildcards)),
     params:
         settings=variant_section("student"),
         languages=LANGUAGES,

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from job import by_language, job, shards_by_language
+from job import by_language, device, job, shards_by_language
 from langtailor.config.student import StudentSettings
 from langtailor.config.teacher import TeacherSettings
 from langtailor.reduction.reduce import reduce_clone
@@ -16,4 +16,5 @@ with job(snakemake):
         out=Path(snakemake.output.model),
         corpora=by_language(params.languages, snakemake.input.corpora) if snakemake.input.corpora else {},
         reading=TeacherSettings(**params.reading),
+        device=device(snakemake),
     )

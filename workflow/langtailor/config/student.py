@@ -58,6 +58,11 @@ class StudentSettings(Section):
         return self.layer_choice == "agreement" and isinstance(self.layers, int)
 
     @property
+    def reads_text(self) -> bool:
+        """Whether text is read to make the clone smaller: to try layers, or to map another encoder's vectors."""
+        return self.model is not None or self.tries_layers
+
+    @property
     def is_reduced(self) -> bool:
         """Whether the student has other layers or dimensions than its clone, or vectors of another model."""
         return self.layers is not None or self.dimensions is not None or self.model is not None

@@ -7,7 +7,7 @@ those of the whole model (backward elimination). To leave a layer out is to hand
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ from langtailor.models.folder import ModelInfo
 from langtailor.models.loading import load_teacher
 from langtailor.models.prompts import find_prompt
 from langtailor.models.similarity import COSINE, unit
+from langtailor.progress import Progress
 from langtailor.reduction.layers import LayerTensors
 from langtailor.storage.batching import batched
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger("langtailor")
 #: Validation passages of all languages together that are read once for each trial, and how much of each.
-_PASSAGES, _CHARACTERS = 192, 256
+_PASSAGES, _CHARACTERS = 96, 256
 _AT_ONCE = 32
 
 Features = dict[str, Any]
@@ -57,13 +58,18 @@ class _SkippingModel:
     def __post_init__(self) -> None:
         for number, layer in enumerate(self.layers):
             layer.register_forward_hook(self._hook(number), with_kwargs=True)
+        self.whole = self._vectors()
 
-    def vectors(self, skipped: set[int]) -> NDArray[np.float32]:
+    def cosine(self, kept: Collection[int]) -> float:
+        """Mean cosine of the vectors with these layers alone to those with all."""
+        self.skipped = set(range(len(self.layers))).difference(kept)
+        return float(COSINE.pairs(self._vectors(), self.whole).mean())
+
+    @torch.no_grad()
+    def _vectors(self) -> NDArray[np.float32]:
         """Vectors of all texts; float32, shape (texts, d), unit rows."""
-        self.skipped = skipped
-        with torch.no_grad():
-            parts = [self.model(dict(features))["sentence_embedding"].float().numpy() for features in self.batches]
-        return unit(np.concatenate(parts))
+        parts = [self.model(dict(features))["sentence_embedding"] for features in self.batches]
+        return unit(torch.cat(parts).float().cpu().numpy())
 
     def _hook(self, number: int) -> Callable[[torch.nn.Module, Any, Any, Any], Any]:
         def hand_on(_: torch.nn.Module, args: Any, kwargs: Any, output: Any) -> Any:
@@ -76,7 +82,12 @@ class _SkippingModel:
 
 
 def choose_layers(
-    model: Path, count: int, tensors: LayerTensors, corpora: Mapping[str, Path], reading: TeacherSettings
+    model: Path,
+    count: int,
+    tensors: LayerTensors,
+    corpora: Mapping[str, Path],
+    reading: TeacherSettings,
+    device: str = "cpu",
 ) -> tuple[list[int], list[LeftOut]]:
     """The layers that are left after the others have been left out one by one.
 
@@ -86,6 +97,7 @@ def choose_layers(
         tensors: its layers' tensors, which say which layers can take the places of others.
         corpora: ``corpus/{lang}.parquet`` by language; beginnings of passages of the validation split are read.
         reading: how the model reads them.
+        device: ``cpu`` or ``cuda``.
 
     Returns:
         The layers, ascending, and those left out, in that order.
@@ -94,21 +106,23 @@ def choose_layers(
         ConfigError: the validation split has no passage, or no layer may be left out any more.
         LangtailorError: the model's layers cannot be told apart.
     """
-    loaded, total = load_teacher(model, reading, "cpu"), len(tensors.layers)
+    loaded, total = load_teacher(model, reading, device), len(tensors.layers)
     trials = _SkippingModel(loaded, _layers(loaded, total), list(_batches(loaded, model, corpora, reading)))
-    whole, kept, left_out = trials.vectors(set()), list(range(total)), list[LeftOut]()
-    while len(kept) > count:
-        cosines = {
-            layer: float(COSINE.pairs(trials.vectors(set(range(total)).difference(rest)), whole).mean())
-            for layer in kept
-            if tensors.misfit(rest := [each for each in kept if each != layer]) is None
-        }
-        if not cosines:
-            raise ConfigError("student.layers", f"found {count}, but none of the layers {kept} can be left out")
-        layer = max(cosines, key=lambda each: cosines[each])
-        kept.remove(layer)
-        left_out.append(LeftOut(layer, round(cosines[layer], 6)))
-        _LOG.info("without layer %d: cosine %.4f to all layers", layer, cosines[layer])
+    kept, left_out = list(range(total)), list[LeftOut]()
+    with Progress("leaving out layers", sum(range(count + 1, total + 1)), "trial") as progress:
+        while len(kept) > count:
+            cosines = dict[int, float]()
+            for layer in kept:
+                rest = [each for each in kept if each != layer]
+                if tensors.misfit(rest) is None:
+                    cosines[layer] = trials.cosine(rest)
+                progress.update()
+            if not cosines:
+                raise ConfigError("student.layers", f"found {count}, but none of the layers {kept} can be left out")
+            layer = max(cosines, key=cosines.__getitem__)
+            kept.remove(layer)
+            left_out.append(LeftOut(layer, round(cosines[layer], 6)))
+            _LOG.info("without layer %d: cosine %.4f to all layers", layer, cosines[layer])
     return kept, left_out
 
 
@@ -126,13 +140,16 @@ def _layers(model: SentenceTransformer, total: int) -> Sequence[torch.nn.Module]
 def _batches(
     loaded: SentenceTransformer, model: Path, corpora: Mapping[str, Path], reading: TeacherSettings
 ) -> Iterator[Features]:
-    """Texts of all languages alike, as the model reads them."""
+    """Texts of all languages alike, as the model reads them, on its device."""
+    from sentence_transformers.util import batch_to_device
+
     info, found = ModelInfo.read(model), 0
     for lang, corpus in corpora.items():
         prompt = find_prompt(info, reading.for_language(lang).prompt)
         texts = read_texts(corpus, "validation", max(1, _PASSAGES // len(corpora)))
         for some in batched([text[:_CHARACTERS] for text in texts], _AT_ONCE):
-            yield dict(loaded.preprocess(some, prompt=prompt or None))
+            features = loaded.preprocess(some, prompt=prompt or None)
+            yield batch_to_device(features, loaded.device)
             found += len(some)
     if not found:
         raise ConfigError("corpus.quotas.validation", "there is no validation passage to choose layers by")

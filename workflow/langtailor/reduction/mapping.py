@@ -60,6 +60,7 @@ def fit_map(
     vectors: Mapping[str, Sequence[Path]],
     reading: TeacherSettings,
     components: Floats | None,
+    device: str = "cpu",
 ) -> tuple[AffineMap, float]:
     """The map from a model's vectors, before they are scaled to length 1, to the teacher's of the same passages.
 
@@ -69,6 +70,7 @@ def fit_map(
         vectors: shards with the teacher's vectors by language, in order.
         reading: how the model reads a text.
         components: shape (k, d_teacher), to which the teacher's vectors are projected; ``None`` takes them as they are.
+        device: ``cpu`` or ``cuda``.
 
     Returns:
         The map, and the mean cosine of what it gives to the teacher's vectors on passages that it was not fitted to.
@@ -77,7 +79,7 @@ def fit_map(
         ArtifactError: an input is damaged.
         ConfigError: the training split has fewer than two passages.
     """
-    own, stored = _pairs(model, corpora, vectors, reading)
+    own, stored = _pairs(model, corpora, vectors, reading, device)
     targets = stored if components is None else unit(stored @ components.T)
     held_out = np.arange(len(own)) % _HELD_OUT == 0
     fitted, rest = (own[~held_out], targets[~held_out]), (own[held_out], targets[held_out])
@@ -105,10 +107,14 @@ def least_squares(own: Floats, targets: Floats, ridge: float) -> AffineMap:
 
 
 def _pairs(
-    model: Path, corpora: Mapping[str, Path], vectors: Mapping[str, Sequence[Path]], reading: TeacherSettings
+    model: Path,
+    corpora: Mapping[str, Path],
+    vectors: Mapping[str, Sequence[Path]],
+    reading: TeacherSettings,
+    device: str,
 ) -> tuple[Floats, Floats]:
     """Vectors of the model, not scaled, and of the teacher, of length 1, for the same training passages."""
-    loaded, info = load_teacher(model, reading, "cpu"), ModelInfo.read(model)
+    loaded, info = load_teacher(model, reading, device), ModelInfo.read(model)
     scaled = scales_to_unit_length(load_json(model / "modules.json"))
     unscaled = torch.nn.Sequential(*list(loaded)[: len(loaded) - scaled])
     own, stored = [], []

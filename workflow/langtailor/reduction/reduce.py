@@ -48,6 +48,7 @@ def reduce_clone(
     *,
     corpora: Mapping[str, Path],
     reading: TeacherSettings,
+    device: str = "cpu",
 ) -> None:
     """Make a clone smaller, and map the vectors of one that is not the teacher's to the teacher's.
 
@@ -63,6 +64,7 @@ def reduce_clone(
             mean cosine of another encoder's mapped vectors to the teacher's.
         corpora: ``corpus/{lang}.parquet`` by language, for another encoder or a choice of layers by their vectors.
         reading: how the clone reads a text.
+        device: ``cpu`` or ``cuda``, for reading text.
 
     Raises:
         ArtifactError: an input is damaged.
@@ -72,7 +74,7 @@ def reduce_clone(
     source = read_manifest(clone, "clone")
     trusted = TeacherSettings(model=str(clone), trust_remote_code=reading.trust_remote_code)
     count = layer_count(load_json_object(clone / "config.json"), clone / "config.json")
-    layers, left_out = _kept_layers(clone, settings, count, corpora, reading)
+    layers, left_out = _kept_layers(clone, settings, count, corpora, reading, device)
     facts: dict[str, Any] = {
         "layers": layers,
         "teacher_layers": count,
@@ -85,7 +87,7 @@ def reduce_clone(
         else:
             _copy(clone, folder, "*.safetensors")
             facts["identical_tensors"] = _copy_layers(clone, folder, layers, count, trusted)
-        facts |= _place_vectors(folder, vectors, settings, corpora, reading)
+        facts |= _place_vectors(folder, vectors, settings, corpora, reading, device)
         _accept(folder, trusted, layers if len(layers) < count else None)
         info = ModelInfo.read(folder)
         sizes = {"parameters": info.parameters, "bytes": info.weight_bytes}
@@ -97,13 +99,18 @@ def reduce_clone(
 
 
 def _kept_layers(
-    clone: Path, settings: StudentSettings, count: int, corpora: Mapping[str, Path], reading: TeacherSettings
+    clone: Path,
+    settings: StudentSettings,
+    count: int,
+    corpora: Mapping[str, Path],
+    reading: TeacherSettings,
+    device: str,
 ) -> tuple[list[int], list[LeftOut]]:
     """The layers that are left and, where that is how they are found, those left out one by one."""
     layers = chosen_layers(settings, count)
     if not (settings.tries_layers and isinstance(settings.layers, int)):
         return layers, []
-    return choose_layers(clone, settings.layers, LayerTensors.read(clone, count), corpora, reading)
+    return choose_layers(clone, settings.layers, LayerTensors.read(clone, count), corpora, reading, device)
 
 
 def _copy(clone: Path, folder: Path, *left_out: str) -> None:
@@ -145,11 +152,12 @@ def _place_vectors(
     settings: StudentSettings,
     corpora: Mapping[str, Path],
     reading: TeacherSettings,
+    device: str,
 ) -> dict[str, Any]:
     """Add the module that gives shorter vectors, or those of the teacher, if there is to be one; returns the facts about it."""
     components, facts = _components(vectors, settings)
     if settings.model is not None:
-        fitted, cosine = fit_map(folder, corpora, vectors, reading, components)
+        fitted, cosine = fit_map(folder, corpora, vectors, reading, components, device)
         append_projection(folder, fitted.weights, stored_dtype(folder), fitted.bias)
         if components is not None:
             write_components(folder, components)

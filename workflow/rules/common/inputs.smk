@@ -144,10 +144,13 @@ def fitted_vectors(wildcards):
     return vectors(LANGUAGES) if student.dimensions or student.model else []
 
 
+def reduction_reads_text(wildcards):
+    """Whether another encoder is fitted to text, or layers are chosen by it."""
+    return SETTINGS.variant(wildcards.variant).student.reads_text
+
+
 def reduction_corpora(wildcards):
-    """The text that another encoder is fitted to, or that layers are chosen by."""
-    student = SETTINGS.variant(wildcards.variant).student
-    return per_language("<results>/corpus/{lang}.parquet") if student.model or student.tries_layers else []
+    return per_language("<results>/corpus/{lang}.parquet") if reduction_reads_text(wildcards) else []
 
 
 def comparable_vectors(wildcards, langs):
