@@ -17,7 +17,10 @@ from langtailor.export.evaluator import ExportEvaluator
 from langtailor.export.format import Source, find_format
 from langtailor.export.run import write_export
 from langtailor.export.static.client import StaticClient
-from langtailor.export.static.rows import centred, fit_rows, token_shares
+from langtailor.export.static.rows import centred, fit_rows, prior_rows, token_shares
+from langtailor.export.static.single_tokens import single_token_vectors
+from langtailor.models.similarity import unit
+from langtailor.models.tokenizer_file import open_tokenizer
 from langtailor.storage import tables
 from langtailor.storage.artifacts import Manifest
 from tests.unit.export_world import make_student
@@ -49,7 +52,10 @@ def test_rows_that_there_are_are_found():
     rows = generator.normal(size=(len(WORDS), 6))
     some = texts(800)
     vectors = (token_shares(words_tokenizer(), some) @ rows).astype(np.float32)
-    found = fit_rows(words_tokenizer(), some, vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
+    shares = token_shares(words_tokenizer(), some)
+    found = fit_rows(
+        shares, vectors / np.linalg.norm(vectors, axis=1, keepdims=True), np.eye(len(WORDS), 6, dtype=np.float32)
+    )
     others = texts(50, seed=6)
     expected = centred((token_shares(words_tokenizer(), others) @ rows).astype(np.float32))
     reached = token_shares(words_tokenizer(), others) @ found.rows
@@ -59,12 +65,49 @@ def test_rows_that_there_are_are_found():
 
 
 def test_the_rows_are_the_least_squares_of_numpy():
-    some = texts(300)
-    vectors = np.random.default_rng(2).normal(size=(300, 4)).astype(np.float32)
-    found = fit_rows(words_tokenizer(), some, vectors)
-    shares, targets = token_shares(words_tokenizer(), some).toarray().astype(np.float64), centred(vectors)
-    exact = np.linalg.solve(shares.T @ shares + found.ridge * np.eye(len(WORDS)), shares.T @ targets)
-    np.testing.assert_allclose(found.rows, exact, atol=1e-4)
+    generator, shares = np.random.default_rng(2), token_shares(words_tokenizer(), texts(300))
+    vectors, single = (generator.normal(size=(rows, 4)).astype(np.float32) for rows in (300, len(WORDS)))
+    found = fit_rows(shares, vectors, single)
+    dense, targets, prior = (
+        shares.toarray().astype(np.float64),
+        centred(vectors),
+        prior_rows(shares, centred(vectors), single),
+    )
+    moments = dense.T @ dense + found.ridge * np.eye(len(WORDS))
+    np.testing.assert_allclose(found.rows, np.linalg.solve(moments, dense.T @ targets + found.ridge * prior), atol=1e-4)
+
+
+def test_a_token_that_no_text_holds_is_what_the_student_says_of_it():
+    some = [text for text in texts(300) if "walnut" not in text]
+    generator, shares = np.random.default_rng(3), token_shares(words_tokenizer(), some)
+    vectors, single = (generator.normal(size=(rows, 4)).astype(np.float32) for rows in (len(some), len(WORDS)))
+    rows, alone = fit_rows(shares, vectors, single).rows, centred(single)
+    cosines = (unit(rows) * unit(alone)).sum(axis=1)
+    assert cosines[WORDS.index("walnut")] > 0.9999
+    assert max(cosine for word, cosine in zip(WORDS, cosines, strict=True) if word != "walnut") < 0.999
+
+
+def test_frequent_tokens_start_with_shorter_rows():
+    some = ["deniz mavi", "deniz ev", "deniz old", "deniz ferry"]
+    shares, single = token_shares(words_tokenizer(), some), np.eye(len(WORDS), dtype=np.float32)
+    targets = np.full((4, len(WORDS)), 2 / np.sqrt(len(WORDS)), np.float32)
+    prior = prior_rows(shares, targets, single)
+    lengths = dict(zip(WORDS, np.linalg.norm(prior, axis=1), strict=True))
+    assert lengths["deniz"] < lengths["mavi"] < lengths["walnut"]
+    np.testing.assert_allclose(np.linalg.norm(shares @ prior, axis=1).mean(), 2, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["bert", "xlmr", "gemma", "qwen3"])
+def test_a_token_alone_is_read_as_a_text_that_is_this_token(kind, tmp_path):
+    model, student = make_student(tmp_path, kind)
+    tokenizer = open_tokenizer(student)
+    vectors = single_token_vectors(model, tokenizer, tokenizer.get_vocab_size(with_added_tokens=True))
+    words = {
+        word: tokenizer.encode(word, add_special_tokens=False).ids for word in ("deniz", "the", "a", "e", "1", ".")
+    }
+    single = {word: ids[0] for word, ids in words.items() if len(ids) == 1}
+    assert len(single) > 1
+    np.testing.assert_allclose(vectors[list(single.values())], model.encode(list(single)), atol=1e-5)
 
 
 @pytest.fixture(scope="module", params=["bert", "xlmr", "gemma"])

@@ -39,12 +39,14 @@ class Static(Format):
 
         from langtailor.evaluation.encoding import encode_texts
         from langtailor.export.static.client import TABLE
-        from langtailor.export.static.rows import fit_rows
+        from langtailor.export.static.rows import fit_rows, token_shares
+        from langtailor.export.static.single_tokens import single_token_vectors
         from langtailor.models.tokenizer_file import open_tokenizer
 
-        texts = source.training_texts(_TEXTS)
+        texts, tokenizer = source.training_texts(_TEXTS), open_tokenizer(source.folder)
         vectors = encode_texts(source.model, texts, source.prompt, "training texts, student")
-        fitted = fit_rows(open_tokenizer(source.folder), texts, vectors)
+        shares = token_shares(tokenizer, texts)
+        fitted = fit_rows(shares, vectors, single_token_vectors(source.model, tokenizer, shares.shape[1]))
         save_file({TABLE: fitted.rows}, out, {"format": "pt"})
         tried = [{"ridge": ridge, "held_out_cosine": cosine} for ridge, cosine in fitted.tried.items()]
         yield {"texts": len(texts), "ridge": fitted.ridge, "tried": tried}

@@ -1,9 +1,12 @@
 """The rows of a static model: one vector a token, whose mean over a text's tokens comes nearest to the student's vector.
 
 With the tokens fixed that is a linear least-squares problem, whose best solution is computed and not trained towards: of all
-rows W those with the least ``|A W - Y|^2 + r |W|^2``. A row of A holds the share of each token in a text, a row of Y the
+rows W those with the least ``|A W - Y|^2 + r |W - P|^2``. A row of A holds the share of each token in a text, a row of Y the
 student's vector less the mean of all. Without the mean the rows tell texts apart; with it they would first of all say what all
-vectors share. To start from the student's vectors of single tokens, which is how model2vec makes a model, ends no higher.
+vectors share.
+
+P is what text that holds a token seldom or never leaves a row at, and what model2vec makes a model of: the student's vector of
+the token alone, less their mean, weighted by how rare it is (smooth inverse frequency, Arora et al. 2017).
 """
 
 from __future__ import annotations
@@ -24,11 +27,13 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger("langtailor")
 #: Strengths of the ridge that are tried, by the texts that are held out for that.
-_RIDGES = (0.003, 0.01, 0.03)
+_RIDGES = (0.003, 0.01, 0.03, 0.1)
 _HELD_OUT = 0.05
 #: Steps of the conjugate gradients, and the size of the gradient at which they end.
 _STEPS, _TOLERANCE = 60, 1e-5
 _TEXTS_AT_ONCE = 2_000
+#: Share of all tokens at which a token's weight is half.
+_FREQUENT = 1e-3
 
 Vectors = NDArray[np.float32]
 
@@ -48,28 +53,37 @@ class StaticRows:
     tried: dict[float, float]
 
 
-def fit_rows(tokenizer: Tokenizer, texts: Sequence[str], vectors: Vectors) -> StaticRows:
+def fit_rows(shares: Any, vectors: Vectors, single: Vectors) -> StaticRows:
     """Find the rows.
 
     Args:
-        tokenizer: gives the tokens, without special ones.
-        texts: what the rows are fitted on, in no particular order.
-        vectors: the student's vectors of them, float32, shape (texts, d).
+        shares: the share of each token in each text, of :func:`token_shares`; the texts are in no particular order.
+        vectors: the student's vectors of the texts, float32, shape (texts, d).
+        single: the student's vector of each token alone, float32, shape (tokens, d).
 
     Returns:
         The rows, fitted on all texts with the strength that was best on those held out.
     """
-    shares = token_shares(tokenizer, texts)
     targets = centred(vectors)
-    held_out = max(1, round(_HELD_OUT * len(texts)))
+    prior = prior_rows(shares, targets, single)
+    missing = targets - shares @ prior
+    held_out = max(1, round(_HELD_OUT * len(vectors)))
     tried = {}
     for ridge in _RIDGES:
-        rows = _least_squares(shares[held_out:], targets[held_out:], ridge)
+        rows = prior + _least_squares(shares[held_out:], missing[held_out:], ridge)
         cosines = COSINE.pairs(unit(shares[:held_out] @ rows), unit(targets[:held_out]))
         tried[ridge] = round(float(cosines.mean()), 6)
         _LOG.info("ridge %g: mean cosine %.4f on %s texts held out", ridge, tried[ridge], f"{held_out:,}")
     best = max(tried, key=tried.__getitem__)
-    return StaticRows(_least_squares(shares, targets, best), best, tried)
+    return StaticRows(prior + _least_squares(shares, missing, best), best, tried)
+
+
+def prior_rows(shares: Any, targets: Vectors, single: Vectors) -> Vectors:
+    """Rows before any text is read: those of tokens alone, the frequent ones shorter, scaled to the length of the targets."""
+    frequency = np.asarray(shares.mean(axis=0), np.float32).ravel()
+    rows = centred(single) * (_FREQUENT / (_FREQUENT + frequency))[:, None]
+    wanted, length = (float(np.linalg.norm(each, axis=1).mean()) for each in (targets, shares @ rows))
+    return np.asarray(rows * (wanted / max(length, float(np.finfo(np.float32).tiny))), np.float32)
 
 
 def centred(vectors: Vectors) -> Vectors:
