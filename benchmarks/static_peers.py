@@ -24,7 +24,6 @@ import yaml
 
 from langtailor.config.run import Settings
 from langtailor.evaluation.comparison import difference
-from langtailor.evaluation.evaluator import Evaluator
 from langtailor.evaluation.run import run_task
 from langtailor.evaluation.scores import Evaluation
 from langtailor.evaluation.task import EvaluationTask, Inputs
@@ -59,10 +58,8 @@ def main() -> None:
         corpora = {lang: results / "corpus" / f"{lang}.parquet" for lang in settings.corpus.languages}
         source = Source(student, model, "", find_format("static").bounds, [], Path(scratch), corpora)
         peers = write_peers(model, student, source.training_texts(_TEXTS), Path(scratch))
-        scores = {
-            name: evaluate(settings, model, student, folder, Path(scratch) / f"{name}.json")
-            for name, folder in {"static export": export / "static", **peers}.items()
-        }
+        folders = {"static export": export / "static", **peers}
+        scores = {name: evaluate(settings, model, student, corpora, folder) for name, folder in folders.items()}
     print_table(scores, settings)
 
 
@@ -115,21 +112,26 @@ def token_means(model: SentenceTransformer, texts: Sequence[str]) -> np.ndarray:
 
 
 def evaluate(
-    settings: Settings, model: SentenceTransformer, student: Path, folder: Path, out: Path
+    settings: Settings, model: SentenceTransformer, student: Path, corpora: Mapping[str, Path], folder: Path
 ) -> dict[str, Evaluation]:
-    """The tasks that need no more than vectors, by name."""
+    """The tasks that need no other model's vectors, by name."""
     static = find_format("static")
     file = folder / static.file
     reading, resamples = settings.reading, settings.evaluation.bootstrap
     opened = partial(StaticClient, file, folder, threads=1)
-    evaluator: Evaluator = ExportEvaluator(student, model, file, static, opened, reading, resamples, settings.seed)
-    tasks = {name: task for name, task in settings.evaluation.tasks.items() if of_vectors_alone(task)}
-    return {name: run_task(name, task, evaluator, Inputs(), out) for name, task in tasks.items()}
+    evaluator = ExportEvaluator(student, model, file, static, opened, reading, resamples, settings.seed)
+    tasks = {name: task for name, task in settings.evaluation.tasks.items() if of_vectors_alone(task, corpora)}
+    with tempfile.TemporaryDirectory() as scores:
+        out = Path(scores) / "scores.json"
+        return {name: run_task(name, task, evaluator, Inputs(corpora), out) for name, task in tasks.items()}
 
 
-def of_vectors_alone(task: Any) -> bool:
-    """Whether a task has texts of its own and reads no other model's vectors."""
-    return isinstance(task, EvaluationTask) and task.of_vectors and not task.needs(["en"]).languages
+def of_vectors_alone(task: Any, corpora: Mapping[str, Path]) -> bool:
+    """Whether a task reads vectors of texts, and none of another model."""
+    if not (isinstance(task, EvaluationTask) and task.of_vectors):
+        return False
+    needs = task.needs(list(corpora))
+    return not (needs.vectors or needs.teacher)
 
 
 def print_table(scores: Mapping[str, Mapping[str, Evaluation]], settings: Settings) -> None:
