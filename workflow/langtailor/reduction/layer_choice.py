@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger("langtailor")
 #: Validation passages of all languages together that are read once for each trial, and how much of each.
-_PASSAGES, _CHARACTERS = 96, 256
+_PASSAGES, _CHARACTERS = 192, 256
 _AT_ONCE = 32
 
 Features = dict[str, Any]
