@@ -164,7 +164,6 @@ rule train_for_retrieval:
         non_semantic_settings=non_semantic_settings("retrieval"),
         languages=QUERY_LANGUAGES,
         seed=SETTINGS.seed,
-        prompt=sts_prompt,
         trust_remote_code=SETTINGS.teacher.trust_remote_code,
         checkpoints=str(ROOT / "checkpoints" / "retrieval" / "{variant}"),
         code=script_digest("retrieval", retrieval_modules),

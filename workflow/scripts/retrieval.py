@@ -30,7 +30,6 @@ with job(snakemake):
             out=Path(snakemake.output.model),
             candidates=candidates,
             title=f"{params.run}/{snakemake.wildcards.variant}, retrieval",
-            prompt=params.prompt,
             trust_remote_code=params.trust_remote_code,
         ),
         snakemake,
