@@ -2,7 +2,7 @@
 
     snakemake --cores all exports --configfile benchmarks/smaller.yaml
     pip install --no-deps model2vec==0.10.0 tokenlearn==0.2.1 skeletoken==0.6.1 more-itertools
-    python benchmarks/static_peers.py benchmarks/smaller.yaml tokens
+    PYTHONPATH=workflow python benchmarks/static_peers.py benchmarks/smaller.yaml tokens
 
 Prints the run's tasks for each: the score, and how far the export is above it, with the paired 95 % interval. The tables have
 as many rows and dimensions as the export's.
@@ -30,6 +30,7 @@ from langtailor.evaluation.task import EvaluationTask, Inputs
 from langtailor.export.evaluator import ExportEvaluator
 from langtailor.export.format import Source, find_format
 from langtailor.export.formats import register_formats
+from langtailor.export.formats.static import TEXTS
 from langtailor.export.static.client import StaticClient
 from langtailor.models.loading import load_teacher
 from langtailor.planning.configuration import load_settings
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
     from model2vec import StaticModel
     from sentence_transformers import SentenceTransformer
 
-#: Texts of a language, as many as the export is fitted on.
-_TEXTS = 20_000
 _BATCH = 64
 
 
@@ -57,7 +56,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         corpora = {lang: results / "corpus" / f"{lang}.parquet" for lang in settings.corpus.languages}
         source = Source(student, model, "", find_format("static").bounds, [], Path(scratch), corpora)
-        peers = write_peers(model, student, source.training_texts(_TEXTS), Path(scratch))
+        peers = write_peers(model, student, source.training_texts(TEXTS), Path(scratch))
         folders = {"static export": export / "static", **peers}
         scores = {name: evaluate(settings, model, student, corpora, folder) for name, folder in folders.items()}
     print_table(scores, settings)
@@ -120,18 +119,14 @@ def evaluate(
     reading, resamples = settings.reading, settings.evaluation.bootstrap
     opened = partial(StaticClient, file, folder, threads=1)
     evaluator = ExportEvaluator(student, model, file, static, opened, reading, resamples, settings.seed)
-    tasks = {name: task for name, task in settings.evaluation.tasks.items() if of_vectors_alone(task, corpora)}
+    tasks = {
+        name: task
+        for name, task in settings.evaluation.tasks.items()
+        if isinstance(task, EvaluationTask) and static.is_judged_by(task, list(corpora))
+    }
     with tempfile.TemporaryDirectory() as scores:
         out = Path(scores) / "scores.json"
         return {name: run_task(name, task, evaluator, Inputs(corpora), out) for name, task in tasks.items()}
-
-
-def of_vectors_alone(task: Any, corpora: Mapping[str, Path]) -> bool:
-    """Whether a task reads vectors of texts, and none of another model."""
-    if not (isinstance(task, EvaluationTask) and task.of_vectors):
-        return False
-    needs = task.needs(list(corpora))
-    return not (needs.vectors or needs.teacher)
 
 
 def print_table(scores: Mapping[str, Mapping[str, Evaluation]], settings: Settings) -> None:

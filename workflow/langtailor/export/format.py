@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from sentence_transformers import SentenceTransformer
 
+    from langtailor.evaluation.task import EvaluationTask
     from langtailor.export.certificate import Cosines
     from langtailor.export.client import Client
 
@@ -149,6 +150,11 @@ class Format(ExportFormat, ABC):
             _LOG.info("%s: %s", way, cosines)
             if cosines.keep(source.bounds) or len(tried) == len(ways):
                 yield {"way": way, "tried": [*tried]}
+
+    def is_judged_by(self, task: EvaluationTask, languages: Sequence[str]) -> bool:
+        """Whether a task needs no more than vectors, nor such as are compared with the teacher's where these are others."""
+        needs = task.needs(languages)
+        return task.of_vectors and (self.reads_as_student or not (needs.vectors or needs.teacher))
 
     @abstractmethod
     def client(self) -> type[Client]:

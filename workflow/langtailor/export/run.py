@@ -218,8 +218,7 @@ def _other_ids(model: SentenceTransformer, client: Client, prompt: str, texts: S
 def _task(request: Request, made: Format, name: str, evaluator: ExportEvaluator, scratch: Path) -> TaskFigure | None:
     """A task's main figure with the student's; nothing if the task needs more than vectors, or the teacher's space."""
     task = request.tasks[name]
-    needs = task.needs(list(request.inputs.corpora))
-    if not task.of_vectors or ((needs.vectors or needs.teacher) and not made.reads_as_student):
+    if not made.is_judged_by(task, list(request.inputs.corpora)):
         return None
     student = Evaluation.read(request.scores / f"{name}.json")
     found = run_task(name, task, evaluator, request.inputs, scratch / f"{name}.json")

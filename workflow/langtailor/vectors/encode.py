@@ -12,7 +12,7 @@ folder that no rule declares, and is reused from there when teacher, settings, c
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -80,10 +80,10 @@ def encode_shards(
     Raises:
         LangtailorError: a vector does not fit float16 or is not finite.
     """
-    reading = _Reading(teacher, teacher_settings, batch_tokens, device, published or {})
+    languages = dict.fromkeys(shard.lang for shard in shards)
+    reading = _Reading(teacher, teacher_settings, languages, batch_tokens, device, published or {})
     total = 0
-    made_by = {shard.lang: reading.made_by(shard.lang) for shard in shards}
-    with atomic_directory(out, Manifest(FOLDER_KIND, {"reading": made_by}, reading.inputs)) as folder:
+    with atomic_directory(out, Manifest(FOLDER_KIND, {"reading": reading.made_by}, reading.inputs)) as folder:
         for shard in shards:
             _LOG.info("reading the passages of %s", shard.name)
             table = read_rows(corpora[shard.lang], shard.start, shard.rows)
@@ -94,7 +94,7 @@ def encode_shards(
                 _LOG.info("reused from the shard cache: %s passages", f"{len(passages.ids):,}")
             else:
                 vectors, facts = reading.encode(passages, shard)
-                made = Manifest(KIND, made_by[shard.lang], {**reading.inputs, "shard": shard.number}, facts)
+                made = Manifest(KIND, reading.made_by[shard.lang], {**reading.inputs, "shard": shard.number}, facts)
                 write_shard(file, passages.ids, passages.splits, passages.digests, vectors, made)
                 if entry is not None:
                     _store(entry, file)
@@ -137,6 +137,7 @@ class _Reading:
     """The teacher, which is loaded when first needed, and the vectors that it has made in this job.
 
     Attributes:
+        made_by: by language, the settings that a vector depends on.
         inputs: which teacher it is.
         batch_tokens: most tokens of a forward pass.
     """
@@ -145,6 +146,7 @@ class _Reading:
         self,
         teacher: Path,
         settings: TeacherSettings,
+        languages: Iterable[str],
         batch_tokens: int,
         device: str,
         published: Mapping[str, Path],
@@ -152,6 +154,7 @@ class _Reading:
         manifest = read_manifest(teacher, "teacher")
         self._teacher, self._settings, self._device = teacher, settings, device
         self._dimension = ModelInfo.read(teacher).dimension
+        self.made_by = {lang: reading_settings(teacher, settings.for_language(lang)) for lang in languages}
         self.batch_tokens = batch_tokens
         self.inputs = {"teacher": directory_digest(teacher), "commit": manifest.inputs.get("commit")}
         self._vectors: dict[bytes, NDArray[np.float16]] = {}
@@ -161,12 +164,8 @@ class _Reading:
     def _model(self) -> SentenceTransformer:
         return load_teacher(self._teacher, self._settings, self._device)
 
-    def made_by(self, lang: str) -> dict[str, Any]:
-        """The settings that a vector of a language depends on."""
-        return reading_settings(self._teacher, self._settings.for_language(lang))
-
     def _prompt(self, lang: str) -> str:
-        return str(self.made_by(lang)["prompt"])
+        return str(self.made_by[lang]["prompt"])
 
     def passages(self, table: pa.Table, lang: str) -> _Passages:
         """The passages of a shard, and which of them are still to be encoded."""
@@ -222,7 +221,7 @@ class _Reading:
 def _cached(cache: Path, shard: Shard, reading: _Reading, passages: _Passages) -> CacheEntry:
     """The cache's entry for this teacher, these settings, this code and these passages."""
     code, inputs = module_digest("vectors.encode"), {**reading.inputs, "shard": shard.number}
-    made_from = [reading.made_by(shard.lang), inputs, reading.batch_tokens, code, passages.key()]
+    made_from = [reading.made_by[shard.lang], inputs, reading.batch_tokens, code, passages.key()]
     return CacheEntry.of(cache / f"{shard.name}.arrow", made_from)
 
 

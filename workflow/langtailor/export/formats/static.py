@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from langtailor.export.client import Client
 
 #: Texts of the training split that the rows are fitted on, of each language.
-_TEXTS = 20_000
+TEXTS = 20_000
 
 
 @export_format
@@ -43,7 +43,7 @@ class Static(Format):
         from langtailor.export.static.single_tokens import single_token_vectors
         from langtailor.models.tokenizer_file import open_tokenizer
 
-        texts, tokenizer = source.training_texts(_TEXTS), open_tokenizer(source.folder)
+        texts, tokenizer = source.training_texts(TEXTS), open_tokenizer(source.folder)
         vectors = encode_texts(source.model, texts, source.prompt, "training texts, student")
         shares = token_shares(tokenizer, texts)
         fitted = fit_rows(shares, vectors, single_token_vectors(source.model, tokenizer, shares.shape[1]))
