@@ -17,6 +17,7 @@ from langtailor.models.prompts import all_prompts, prompt_tokens
 from langtailor.models.tokenizer_file import tokenizer_of
 from langtailor.planning.configuration import load_settings
 from langtailor.surgery.registry import load_family
+from langtailor.vocabulary.alphabet import KeptAlphabet
 from langtailor.vocabulary.selector import Selector
 from langtailor.vocabulary.statistics import CorpusStatistics
 from tests.unit.surgery_teachers import FAMILIES
@@ -35,7 +36,9 @@ def pieces_within(tokenizer: Tokenizer, text: str, prompt: str) -> list[str]:
 def test_prompts_are_segmented_as_by_the_teacher_however_little_is_kept(teacher: str, tmp_path: Path) -> None:
     family = load_family(FAMILIES[teacher](tmp_path / "teacher"))
     old, rows = tokenizer_of(family.spec), len(family.tokens)
-    statistics = CorpusStatistics({"tr": np.ones(rows, np.int64)}, {"tr": 1.0}, Counter(), rows, family.alphabet_ids())
+    statistics = CorpusStatistics(
+        {"tr": np.ones(rows, np.int64)}, {"tr": 1.0}, Counter(), rows, KeptAlphabet(family.alphabet_ids())
+    )
     tokens = prompt_tokens(old, PROMPTS)
     size = len(Selector(family, statistics, VocabularySettings(size=rows), None, None, tokens).mandatory_ids)
     settings = VocabularySettings(size=size, graft=GraftSettings(share=0))

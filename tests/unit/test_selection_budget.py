@@ -15,6 +15,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from langtailor.config.vocabulary import GraftSettings, VocabularySettings
 from langtailor.surgery.bpe import BytePairFamily
 from langtailor.surgery.registry import load_family
+from langtailor.vocabulary.alphabet import KeptAlphabet
 from langtailor.vocabulary.selector import Selector
 from langtailor.vocabulary.statistics import CorpusStatistics
 from tests.unit.surgery_teachers import FAMILIES, TARGET, TEXTS
@@ -29,7 +30,9 @@ def statistics_of(family, texts=(*TEXTS, *TARGET)):
     """Statistics of one language with these texts; every token occurs, those with low ids more often."""
     rows = len(family.tokens)
     counts = {"tr": np.arange(rows, 0, -1, dtype=np.int64)}
-    return CorpusStatistics(counts, {"tr": 1.0}, Counter(family.words(texts)), rows, family.alphabet_ids())
+    return CorpusStatistics(
+        counts, {"tr": 1.0}, Counter(family.words(texts)), rows, KeptAlphabet(family.alphabet_ids())
+    )
 
 
 def selector_of(family, size, share=0.0, min_count=2, **changed):
@@ -80,7 +83,9 @@ def test_rows_that_the_grafts_leave_go_to_the_teachers_tokens(family):
 def test_a_table_with_empty_rows_is_told_with_what_would_fill_them(chain, caplog, changed, advice):
     chosen = VocabularySettings(size=11, **changed)
     counts = np.ones(len(chain.tokens), np.int64)
-    statistics = CorpusStatistics({"tr": counts}, {"tr": 1.0}, {}, len(chain.tokens), chain.alphabet_ids())
+    statistics = CorpusStatistics(
+        {"tr": counts}, {"tr": 1.0}, {}, len(chain.tokens), KeptAlphabet(chain.alphabet_ids())
+    )
     selector = Selector(chain, statistics, chosen, None)
     with caplog.at_level(logging.WARNING):
         selector.check_filled(selector.select(0.0))
@@ -116,7 +121,7 @@ def kept_of(family, size, **settings):
     chosen = VocabularySettings(size=size, coverage=0.0, **settings)
     uses = np.ones(len(family.tokens), np.int64)
     uses[[family.tokens.index(token) for token in ("ab", "cd", "abcd")]] = 0, 0, 100
-    demand = CorpusStatistics({"tr": uses}, {"tr": 1.0}, {}, len(family.tokens), family.alphabet_ids())
+    demand = CorpusStatistics({"tr": uses}, {"tr": 1.0}, {}, len(family.tokens), KeptAlphabet(family.alphabet_ids()))
     kept = Selector(family, demand, chosen, None).select(0.0).kept
     return {family.tokens[i]: found.origin for i, found in kept.items()}
 

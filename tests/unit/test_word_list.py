@@ -14,6 +14,7 @@ from langtailor.config.vocabulary import GraftSettings, VocabularySettings
 from langtailor.errors import SourceError
 from langtailor.models.tokenizer_file import tokenizer_of
 from langtailor.surgery.registry import load_family
+from langtailor.vocabulary.alphabet import KeptAlphabet
 from langtailor.vocabulary.selector import Selector
 from langtailor.vocabulary.statistics import CorpusStatistics
 from langtailor.vocabulary.word_list import WordList
@@ -37,7 +38,11 @@ def test_each_word_of_the_file_is_one_token_and_nothing_else_is_new_but_its_part
     words = listed(tmp_path, "\n".join(["", *WORDS, WORDS[0], " "]), family)
     rows = len(family.tokens)
     statistics = CorpusStatistics(
-        {"tr": np.ones(rows, np.int64)}, {"tr": 1.0}, Counter(family.words(TARGET)), rows, family.alphabet_ids()
+        {"tr": np.ones(rows, np.int64)},
+        {"tr": 1.0},
+        Counter(family.words(TARGET)),
+        rows,
+        KeptAlphabet(family.alphabet_ids()),
     )
     statistics = replace(statistics, words=words.added_to(statistics.words))
     size = rows - len(family.placeholder_ids()) + 20

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain
+from typing import Self
 
 import numpy as np
 import regex
@@ -17,26 +20,44 @@ from langtailor.surgery.base import Family, Ids
 _NO_SCRIPT = "Unknown"
 
 
-def kept_alphabet(family: Family, occurring: NDArray[np.bool_], choice: Alphabet) -> Ids:
-    """The ids of the alphabet that stays, sorted.
+@dataclass(frozen=True)
+class KeptAlphabet:
+    """What the setting ``vocabulary.alphabet`` keeps and what it gives up.
 
-    Args:
-        family: the teacher's tokenizer.
-        occurring: for each token, whether it occurs in the corpus.
-        choice: the setting ``vocabulary.alphabet``.
+    Attributes:
+        ids: ids of the alphabet that stays, sorted.
+        given_up: ids of the tokens with a character that the setting gives up, of one character or more; sorted.
     """
-    whole, ids = family.alphabet_ids(), family.character_ids().tolist()
-    if choice == "full" or not ids:
-        return whole
-    tokens = family.surfaces([family.tokens[i] or "" for i in np.flatnonzero(occurring).tolist()])
-    used = set(chain.from_iterable(token for token in tokens if token))
-    surfaces = family.surfaces([family.tokens[i] or "" for i in ids])
-    idle = {i: text.strip() for i, text in zip(ids, surfaces, strict=True) if text and text.strip() not in used}
-    if choice == "scripts":
-        script_of = scripts(used.union(idle.values()))
-        used_scripts = {script_of.get(character) for character in used} - {_NO_SCRIPT} | {None}
-        idle = {i: text for i, text in idle.items() if script_of.get(text) not in used_scripts}
-    return np.setdiff1d(whole, list(idle)).astype(np.int32)
+
+    ids: Ids
+    given_up: Ids = field(default_factory=partial(np.empty, 0, np.int32))
+
+    @classmethod
+    def of(cls, family: Family, occurring: NDArray[np.bool_], choice: Alphabet) -> Self:
+        """The alphabet of a corpus.
+
+        Args:
+            family: the teacher's tokenizer.
+            occurring: for each token, whether it occurs in the corpus.
+            choice: the setting ``vocabulary.alphabet``.
+        """
+        whole, single = family.alphabet_ids(), family.character_ids()
+        if choice == "full" or not len(single):
+            return cls(whole)
+        texts = family.surfaces([token or "" for token in family.tokens])
+        characters = [set(text or "") - {" "} for text in texts]
+        present = set(chain.from_iterable(characters[i] for i in np.flatnonzero(occurring).tolist()))
+        if choice == "scripts":
+            present |= _of_their_scripts(present, set(chain.from_iterable(characters)))
+        given_up = np.flatnonzero([not own <= present for own in characters]).astype(np.int32)
+        return cls(np.setdiff1d(whole, np.intersect1d(single, given_up)).astype(np.int32), given_up)
+
+
+def _of_their_scripts(present: set[str], characters: set[str]) -> set[str]:
+    """Those of the characters that are of a script of the present ones, or that scripts share."""
+    script_of = scripts(present | characters)
+    used = {script_of.get(character) for character in present} - {_NO_SCRIPT} | {None}
+    return {character for character in characters if script_of.get(character) in used}
 
 
 def scripts(characters: Iterable[str]) -> dict[str, str]:

@@ -110,6 +110,8 @@ class Selector:
             ways.append(f"lower vocabulary.min_count ({settings.min_count})")
         if settings.drop_pattern is not None:
             ways.append("drop less by vocabulary.drop_pattern")
+        if len(self._statistics.alphabet.given_up):
+            ways.append(f"keep more characters by vocabulary.alphabet ({settings.alphabet})")
         if len(selection.grafts) == round(selection.share * settings.size):
             return [*ways, f"raise vocabulary.graft.share ({selection.share:g})"]
         if graft.min_count > 1:
@@ -174,7 +176,7 @@ class Selector:
         special = self._family.special_ids()
         for i in special[special < self._statistics.rows].tolist():
             mandatory[i] = Kept(i, "special", "special, or named by a configuration")
-        for i in self._statistics.alphabet.tolist():
+        for i in self._statistics.alphabet.ids.tolist():
             origin: Origin = "byte" if self._family.tokens[i] in BYTE_TOKENS else "alphabet"
             mandatory.setdefault(i, Kept(i, origin, "without it some text cannot be written"))
         for i, prompt in sorted(prompt_tokens.items()):
@@ -194,12 +196,13 @@ class Selector:
         return mandatory
 
     def _keepable(self) -> NDArray[np.bool_]:
-        """By id, whether its count may keep the token: high enough, no placeholder, not matched by ``drop_pattern``."""
+        """By id, whether its count may keep the token: high enough, no placeholder, and not given up by a setting."""
         counts, weights = self._statistics.counts, self._statistics.weights
         total = np.sum([weights[lang] * count for lang, count in counts.items()], axis=0)
         keepable = (total >= self._settings.min_count) & ~self._unwanted
         keepable[[i for i, token in enumerate(self._family.tokens) if token is None]] = False
         keepable[self._family.placeholder_ids()] = False
+        keepable[self._statistics.alphabet.given_up] = False
         keepable[self._statistics.rows :] = False
         return np.asarray(keepable, dtype=np.bool_)
 

@@ -21,7 +21,7 @@ from langtailor.surgery.base import Family, Ids
 from langtailor.surgery.spelling import spelling_of
 from langtailor.surgery.unknowns import unknown_id
 from langtailor.surgery.word_models import encode_words, model_of, word_tokenizer
-from langtailor.vocabulary.alphabet import kept_alphabet
+from langtailor.vocabulary.alphabet import KeptAlphabet
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -42,7 +42,7 @@ class CorpusStatistics:
         weights: weight of each of these languages.
         words: words of the target languages' train split with their counts, as :meth:`Family.words` gives them.
         rows: rows of the teacher's embedding table. EmbeddingGemma's tokenizer has one special token more than that.
-        alphabet: ids of the alphabet that is kept, sorted.
+        alphabet: what is kept of the alphabet.
         at_risk: words of any language's train and validation split that could become unknown.
     """
 
@@ -50,7 +50,7 @@ class CorpusStatistics:
     weights: Mapping[str, float]
     words: Mapping[str, int]
     rows: int
-    alphabet: Ids
+    alphabet: KeptAlphabet
     at_risk: Sequence[str] = ()
 
 
@@ -77,15 +77,15 @@ def read_statistics(
     by_token = {lang: _by_token(row_counts, len(family.tokens)) for lang, row_counts in by_row.items()}
     rows = max(map(len, by_row.values()))
     occurring = np.sum(list(by_token.values()), axis=0) > 0
-    kept = kept_alphabet(family, occurring, alphabet)
-    if alphabet == "full" and (foreign := len(kept) - len(kept_alphabet(family, occurring, "scripts"))):
+    kept = KeptAlphabet.of(family, occurring, alphabet)
+    if alphabet == "full" and (foreign := len(kept.ids) - len(KeptAlphabet.of(family, occurring, "scripts").ids)):
         _LOG.info(
             "%s rows are for characters of scripts that the corpus does not have; `vocabulary.alphabet: scripts` would give "
             "them to its words",
             f"{foreign:,}",
         )
     # The words at risk are few, and the others are needed to the end: so the memory of their search is free for these.
-    at_risk = _words_at_risk(family, reader, list(corpora.values()), kept)
+    at_risk = _words_at_risk(family, reader, list(corpora.values()), kept.ids)
     words = reader.word_counts([corpora[lang] for lang in targets], ["train"], family.words)
     release_freed_memory()
     _LOG.info("%s: %s distinct pieces of text in the target languages", family.name, f"{len(words):,}")
