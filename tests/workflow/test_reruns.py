@@ -318,7 +318,7 @@ CODE = [
         "code of the card",
         "card",
         {"assemble_student": 1},
-        tuple(f"langtailor/student/{name}.py" for name in ("card", "limits", "markdown")),
+        tuple(f"langtailor/student/{name}.py" for name in ("card", "limits", "markdown", "model_index")),
     ),
     Edit("template of the card", "card", {"assemble_student": 1}, ("langtailor/student/*.jinja",), added("\nMore.\n")),
     Edit("code of the report", "report", REPORT, ("langtailor/report/*.py",)),

@@ -1,15 +1,21 @@
-"""What an export's folder says of it: a section of the card, and the rows that report and card share."""
+"""What an export's folder says of it: its card, and the rows that report and card share."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from langtailor.export.certificate import KIND
+from huggingface_hub import ModelCard, ModelCardData
+
+from langtailor.export.certificate import KIND, Certificate
 from langtailor.export.format import Format
 from langtailor.storage.artifacts import read_json
 from langtailor.student.markdown import markdown_template
+from langtailor.student.model_index import eval_result
+
+#: Heads of a card's two parts: of the export itself, and of the student.
+OF_EXPORT, OF_STUDENT = "## This export", "## The exported model"
 
 #: Column heads of the table of exports.
 COLUMNS = (
@@ -67,16 +73,30 @@ def _task(name: str, figure: Mapping[str, Any]) -> str:
     return f"{name} {difference['value']:+.3g}{interval}"
 
 
-def describe(folder: Path, made: Format, inputs: Sequence[str]) -> None:
-    """Add a section about the export to the card in its folder, where ``certificate.json`` is already.
+def describe(folder: Path, made: Format, certificate: Certificate) -> None:
+    """Make the student's card in an export's folder the export's: with its use, its figures and its scores.
 
     Args:
-        folder: the export's.
+        folder: the export's, where ``certificate.json`` is already.
         made: its format.
-        inputs: names of what it reads.
+        certificate: what was measured.
     """
-    section = markdown_template("langtailor.export", "section.md.jinja").render(
-        usage=made.usage(folder, inputs), columns=COLUMNS, rows=export_rows({made.name: folder})
+    path = folder / "README.md"
+    card = ModelCard(path.read_text(encoding="utf-8"))
+    title, _, student = card.text.strip().partition("\n")
+    card.text = markdown_template("langtailor.export", "card.md.jinja").render(
+        title=title,
+        format=made.name,
+        of_export=OF_EXPORT,
+        usage=made.usage(folder, certificate.inputs),
+        columns=COLUMNS,
+        rows=export_rows({made.name: folder}),
+        of_student=OF_STUDENT,
+        student=student.strip(),
     )
-    with (folder / "README.md").open("a", encoding="utf-8") as card:
-        card.write(section)
+    data = cast(ModelCardData, card.data)
+    data.tags = [*(data.tags or []), made.tag]
+    if data.eval_results:  # the student's
+        scores = [eval_result(name, task.metric, task.export) for name, task in certificate.tasks.items()]
+        data.eval_results = scores or None
+    path.write_text(str(card), encoding="utf-8")

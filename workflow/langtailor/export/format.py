@@ -86,11 +86,13 @@ class Format(ExportFormat, ABC):
 
     Attributes:
         file: where the export's folder holds it.
+        tag: what the Hub calls the library that opens it.
         reads_as_student: whether it reads the student's tokens (the prompt, special ones, and those up to its limit) and gives
             vectors of the student's space.
     """
 
     file: ClassVar[str]
+    tag: ClassVar[str]
     reads_as_student: ClassVar[bool] = True
 
     def prepare(self, source: Source, folder: Path) -> None:

@@ -100,7 +100,7 @@ def export_student(request: Request, out: Path) -> None:
         folder = scratch / "export"
         certificate = _write(request, folder, scratch)
         write_json(folder / "certificate.json", KIND, certificate.to_json())
-        describe(folder, find_format(request.format), certificate.inputs)
+        describe(folder, find_format(request.format), certificate)
         broken = certificate.broken()
         made_by = {"format": request.format, "bounds": vars(request.bounds), "tasks": sorted(request.tasks)}
         manifest = Manifest("export", made_by, {"student": directory_digest(request.student)}, {"broken": broken})

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from langtailor.export.description import OF_EXPORT, OF_STUDENT
 from langtailor.publish.receipt import write_receipt
 from langtailor.sources.hub_client import PATIENCE, Patience
 from langtailor.sources.hub_upload import Target, upload
@@ -18,7 +19,6 @@ from langtailor.storage.atomic import scratch_directory
 _CARD, _CERTIFICATE = "README.md", "certificate.json"
 #: What the student's card calls the place where the model is.
 _PLACE = "path/to/this/folder"
-_SECTION = "## This export"
 #: Kind of the repository, as its manifest names it.
 PUBLISHED_KIND = "published model"
 
@@ -85,8 +85,11 @@ def repository_card(student: Path, exports: Mapping[str, Path], repo: str) -> st
         repo: ``owner/name``.
     """
     card = (student / _CARD).read_text(encoding="utf-8")
-    sections = [
-        (folder / _CARD).read_text(encoding="utf-8").removeprefix(card).replace(_SECTION, f"## Export `{name}`", 1)
-        for name, folder in sorted(exports.items())
-    ]
+    sections = [f"\n## Export `{name}`\n\n{_own_part(folder)}\n" for name, folder in sorted(exports.items())]
     return "".join([card, *sections]).replace(_PLACE, repo)
+
+
+def _own_part(export: Path) -> str:
+    """What an export's card says of the export itself."""
+    text = (export / _CARD).read_text(encoding="utf-8")
+    return text.partition(f"\n{OF_EXPORT}\n")[2].partition(f"\n{OF_STUDENT}\n")[0].strip()

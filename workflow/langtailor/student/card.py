@@ -32,18 +32,13 @@ from langtailor.storage.artifacts import (
 from langtailor.storage.tables import MAPPING_NAME
 from langtailor.student.limits import unify_limits
 from langtailor.student.markdown import markdown_template
+from langtailor.student.model_index import eval_result
 from langtailor.student.prompt import TrainedPrompt, name_role_prompts
 from langtailor.student.retention import retained
 
 _LOG = logging.getLogger("langtailor")
 #: What training and cloning leave beside the model and nobody needs to load it.
 _NOT_TAKEN = (MANIFEST_NAME, SNAKEMAKE_MARK, MAPPING_NAME, COMPONENTS_NAME)
-#: What the Hub calls a task, by the beginnings of its metrics' names.
-_TASK_TYPES = {
-    "semantic-similarity": ("spearman", "pearson"),
-    "information-retrieval": ("ndcg", "recall", "mrr", "map"),
-}
-_OTHER_TASK = "sentence-similarity"
 #: ISO 639, which is all that the Hub takes for a language.
 _LANGUAGE_CODE = re.compile("[a-z]{2,3}")
 
@@ -195,20 +190,12 @@ def _front_matter(
         pipeline_tag="sentence-similarity",
         tags=["sentence-transformers", "feature-extraction", "sentence-similarity", "langtailor"],
         model_name=f"{facts.run}-{facts.variant}",
-        eval_results=[_eval_result(row) for row in comparisons] or None,
+        eval_results=[_score(row) for row in comparisons] or None,
     )
 
 
-def _eval_result(row: Comparison) -> EvalResult:
-    return EvalResult(
-        task_type=next((task for task, metrics in _TASK_TYPES.items() if row.metric.startswith(metrics)), _OTHER_TASK),
-        dataset_type=row.task,
-        dataset_name=row.task if row.group is None else f"{row.task} ({row.group})",
-        dataset_config=row.group,
-        metric_type=row.metric.replace(" ", "_"),
-        metric_name=row.metric,
-        metric_value=round(row.scores[row.student].value, 4),
-    )
+def _score(row: Comparison) -> EvalResult:
+    return eval_result(row.task, row.metric, row.scores[row.student].value, row.group)
 
 
 def _text_sources(facts: CardFacts) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import chain
 from typing import Self
 
@@ -30,7 +29,7 @@ class KeptAlphabet:
     """
 
     ids: Ids
-    given_up: Ids = field(default_factory=partial(np.empty, 0, np.int32))
+    given_up: Ids = field(default_factory=lambda: np.empty(0, np.int32))
 
     @classmethod
     def of(cls, family: Family, occurring: NDArray[np.bool_], choice: Alphabet) -> Self:

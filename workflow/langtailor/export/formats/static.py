@@ -26,6 +26,7 @@ class Static(Format):
     name = "static"
     bounds = Bounds(0.0, -1.0, 100.0)
     file = "model.safetensors"
+    tag = "model2vec"
     reads_as_student = False
 
     def prepare(self, source: Source, folder: Path) -> None:

@@ -19,6 +19,7 @@ class GgufFormat(Format):
         kind: of the file's matrices.
     """
 
+    tag = "gguf"
     kind: ClassVar[str]
 
     def write(self, source: Source, out: Path) -> Iterator[dict[str, Any]]:

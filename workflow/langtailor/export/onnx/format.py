@@ -18,6 +18,8 @@ _DTYPES = {"model": "fp32", "model_fp16": "fp16", "model_quantized": "q8"}
 class OnnxFormat(Format):
     """A format that onnxruntime reads."""
 
+    tag = "onnx"
+
     def client(self) -> type[Client]:
         """The client in onnxruntime."""
         from langtailor.export.onnx.client import OnnxClient

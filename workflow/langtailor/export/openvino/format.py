@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 class OpenvinoFormat(Format):
     """A format that OpenVINO's runtime reads, where sentence-transformers' ``backend="openvino"`` looks for it."""
 
+    tag = "openvino"
+
     def files(self, file: Path) -> list[Path]:
         """The graph and, beside it, its weights."""
         return [file, file.with_suffix(".bin")]
