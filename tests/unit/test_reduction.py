@@ -19,10 +19,12 @@ from langtailor.config.teacher import TeacherSettings
 from langtailor.errors import ConfigError, LangtailorError
 from langtailor.models.safetensors_file import copy_tensors, tensor_digests
 from langtailor.models.similarity import unit
-from langtailor.reduction.components import principal_components, project_vectors
+from langtailor.reduction import shorter_vectors
 from langtailor.reduction.layers import chosen_layers, layer_count, reduced_config
 from langtailor.reduction.mapping import least_squares
+from langtailor.reduction.projection import project_vectors, read_projection
 from langtailor.reduction.reduce import reduce_clone
+from langtailor.reduction.shorter_vectors import principal_components, shorten
 from langtailor.storage.artifacts import Manifest, read_manifest, seal_directory
 from langtailor.storage.tables import CORPUS, write_table
 from langtailor.vectors.store import VectorStore, text_digests, write_shard
@@ -278,6 +280,72 @@ def test_components_are_the_directions_of_most_of_the_length(tmp_path: Path) -> 
     assert all(row[np.abs(row).argmax()] > 0 for row in components)
 
 
+def cloud(rows: int) -> np.ndarray:
+    """Vectors around a common direction, as those of many encoders are, and some of them near one another."""
+    generator = np.random.default_rng(4)
+    topics = generator.normal(size=(rows // 6, HIDDEN)) * np.linspace(1.5, 0.5, HIDDEN)
+    vectors = 2 + np.repeat(topics, 6, axis=0) + generator.normal(size=(rows, HIDDEN)) * np.linspace(0.5, 1.5, HIDDEN)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def changes_of_near_cosines(vectors: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """By hand: how much a projection changes the cosine of each vector to its eight nearest others; shape (n, 8)."""
+    shorter = unit(vectors @ weights.T)
+    rows = []
+    for own, short in zip(vectors, shorter, strict=True):
+        cosines = vectors @ own
+        near = np.argsort(-cosines)[1:9]  # the first is the vector itself
+        rows.append(shorter[near] @ short - cosines[near])
+    return np.array(rows)
+
+
+def test_a_projection_keeps_the_cosines_of_near_vectors_better_than_components(tmp_path: Path) -> None:
+    store = VectorStore.open([write_vectors(tmp_path / "v.arrow", cloud(1_200))])
+    found = shorten([store], 8, compares_length=False)
+    components, retained = principal_components([store], 8)
+    assert found.retained == retained
+    assert found.error < 0.7 * found.components_error
+    vectors = np.unique(unit(store.take(np.arange(len(store)))), axis=0)
+    for weights, error in ((components, found.components_error), (found.weights, found.error)):
+        changes = changes_of_near_cosines(vectors, weights)
+        np.testing.assert_allclose(np.sqrt((changes[::10] ** 2).mean()), error, rtol=1e-3)
+        lengths = np.linalg.norm(vectors @ weights.T), np.linalg.norm(vectors @ components.T)
+        np.testing.assert_allclose(*lengths, rtol=1e-5)
+    np.testing.assert_array_equal(shorten([store], 8, compares_length=False).weights, found.weights)
+
+
+def test_components_stay_where_a_fit_keeps_nothing_better(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = VectorStore.open([write_vectors(tmp_path / "v.arrow", cloud(300))])
+    components, _ = principal_components([store], 8)
+    monkeypatch.setattr(shorter_vectors, "fit_to_neighbours", lambda rows, start: (start + 1, (0.1, 0.2)))
+    found = shorten([store], 8, compares_length=False)
+    np.testing.assert_array_equal(found.weights, components)
+    assert found.error == found.components_error == 0.1
+
+
+@pytest.mark.parametrize(("rows", "compares_length"), [(300, True), (18, False)])
+def test_the_components_are_taken_where_length_counts_or_texts_are_few(
+    rows: int, compares_length: bool, tmp_path: Path
+) -> None:
+    store = VectorStore.open([write_vectors(tmp_path / "v.arrow", cloud(rows))])
+    found = shorten([store], 5, compares_length=compares_length)
+    np.testing.assert_array_equal(found.weights, principal_components([store], 5)[0])
+
+
+def test_it_is_fitted_to_some_vectors_of_all_stores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors, seen = cloud(600), []
+    parts = {"few": vectors[:60], "many": vectors[60:]}
+    stores = [VectorStore.open([write_vectors(tmp_path / f"{name}.arrow", part)]) for name, part in parts.items()]
+    monkeypatch.setattr(shorter_vectors, "_VECTORS", 100)
+    monkeypatch.setattr(
+        shorter_vectors, "fit_to_neighbours", lambda rows, start: (seen.append(rows), (start, (0, 0)))[1]
+    )
+    shorten(stores, 4, compares_length=False)
+    few = {row.tobytes() for row in unit(stores[0].take(np.arange(60)))}
+    assert len(seen[0]) == 100
+    assert sum(row.tobytes() in few for row in seen[0]) == 10
+
+
 def test_the_student_and_the_targets_are_projected_alike(tmp_path: Path) -> None:
     clone = make_clone(tmp_path / "clone", "Bert")
     vectors = np.asarray(loaded(clone).encode(TEXTS))
@@ -291,7 +359,7 @@ def test_the_student_and_the_targets_are_projected_alike(tmp_path: Path) -> None
     store.check_texts(pa.table({"text": [f"p{row}" for row in range(len(TEXTS))], "pair": [None] * len(TEXTS)}))
     facts = read_manifest(tmp_path / "small", "clone").facts["reduction"]
     assert (facts["dimensions"], facts["layers"], facts["identical_tensors"]) == (5, [0, 1, 2, 3], None)
-    assert 0 < facts["retained"] <= 1
+    assert 0 < facts["retained"] <= 1 and facts["cosine_error"].keys() == {"components", "fitted"}
 
 
 def test_where_the_model_scales_vectors_the_projection_comes_before(tmp_path: Path) -> None:
@@ -353,8 +421,7 @@ def test_another_encoders_vectors_are_mapped_to_the_teachers(tmp_path: Path) -> 
     reduce_clone(clone, shards, short, tmp_path / "short", corpora=corpora, reading=reading)
     project_vectors(tmp_path / "short", shards, tmp_path / "projected")
     targets = VectorStore.open([tmp_path / "projected" / "tr" / "0000.arrow"]).take(np.arange(len(texts)))
-    components, _ = principal_components([VectorStore.open(shards["tr"])], 5)
-    np.testing.assert_allclose(targets, unit(vectors @ components.T), atol=2e-3)
+    np.testing.assert_allclose(targets, unit(vectors @ read_projection(tmp_path / "short").T), atol=2e-3)
     np.testing.assert_allclose(loaded(tmp_path / "short").encode(texts), targets, atol=0.1)
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from job import job, shards_by_language
-from langtailor.reduction.components import project_vectors
+from langtailor.reduction.projection import project_vectors
 
 with job(snakemake):
     project_vectors(

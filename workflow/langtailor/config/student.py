@@ -35,9 +35,9 @@ class StudentSettings(Section):
     `first`, or the `last`; `agreement` leaves out one layer after another, each time the one whose absence changes the
     vectors of validation text least."""
     dimensions: Annotated[int, Field(ge=1)] | None = None
-    """Length of the student's vectors: a Dense module at its end projects to that many principal components of the
-    teacher's stored vectors, which are projected in the same way for training and comparison; `null` keeps the
-    teacher's length."""
+    """Length of the student's vectors: a Dense module at its end projects to that many dimensions, in the way that
+    keeps the cosines of near texts best. The teacher's stored vectors are projected in the same way for training and
+    comparison; `null` keeps the teacher's length."""
 
     @model_validator(mode="after")
     def _check(self) -> StudentSettings:

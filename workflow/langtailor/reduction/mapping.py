@@ -59,7 +59,7 @@ def fit_map(
     corpora: Mapping[str, Path],
     vectors: Mapping[str, Sequence[Path]],
     reading: TeacherSettings,
-    components: Floats | None,
+    projection: Floats | None,
     device: str = "cpu",
 ) -> tuple[AffineMap, float]:
     """The map from a model's vectors, before they are scaled to length 1, to the teacher's of the same passages.
@@ -69,7 +69,7 @@ def fit_map(
         corpora: ``corpus/{lang}.parquet`` by language; the training split is read.
         vectors: shards with the teacher's vectors by language, in order.
         reading: how the model reads a text.
-        components: shape (k, d_teacher), to which the teacher's vectors are projected; ``None`` takes them as they are.
+        projection: shape (k, d_teacher), of the teacher's vectors; ``None`` takes them as they are.
         device: ``cpu`` or ``cuda``.
 
     Returns:
@@ -80,7 +80,7 @@ def fit_map(
         ConfigError: the training split has fewer than two passages.
     """
     own, stored = _pairs(model, corpora, vectors, reading, device)
-    targets = stored if components is None else unit(stored @ components.T)
+    targets = stored if projection is None else unit(stored @ projection.T)
     held_out = np.arange(len(own)) % _HELD_OUT == 0
     fitted, rest = (own[~held_out], targets[~held_out]), (own[held_out], targets[held_out])
     maps = [least_squares(*fitted, ridge) for ridge in _RIDGES]

@@ -20,10 +20,12 @@ from langtailor.config.teacher import TeacherSettings
 from langtailor.errors import ConfigError
 from langtailor.models.folder import ModelInfo, weight_files
 from langtailor.models.safetensors_file import copy_tensors, stored_dtype, tensor_digests, update_index
-from langtailor.reduction.components import append_projection, principal_components, write_components
+from langtailor.models.similarity import Similarity
 from langtailor.reduction.layer_choice import LeftOut, choose_layers
 from langtailor.reduction.layers import LayerTensors, chosen_layers, layer_count, reduced_config
 from langtailor.reduction.mapping import fit_map
+from langtailor.reduction.projection import append_projection, write_projection
+from langtailor.reduction.shorter_vectors import shorten
 from langtailor.storage.artifacts import (
     MANIFEST_NAME,
     SNAKEMAKE_MARK,
@@ -54,14 +56,15 @@ def reduce_clone(
 
     Args:
         clone: the clone (kind ``clone``).
-        vectors: shards with the teacher's vectors by language, in order; of the training split the principal components are
-            taken.
+        vectors: shards with the teacher's vectors by language, in order; to those of the training split the projection
+            to fewer dimensions is fitted.
         settings: layers, dimensions, and whether it is the clone of another encoder.
         out: the smaller clone (kind ``clone``), a sentence-transformers folder. The manifest's facts are those of the clone
             with the new ``parameters`` and ``bytes``, and ``reduction``: ``layers`` that are left of ``teacher_layers``, those
             ``left_out`` one by one with the mean ``cosine`` to all layers from then on, the number of ``identical_tensors``,
-            ``dimensions``, ``retained``, the share of the vectors' squared length that the components hold, and ``mapped``, the
-            mean cosine of another encoder's mapped vectors to the teacher's.
+            ``dimensions``, ``retained``, the share of the vectors' squared length that as many principal components hold,
+            ``cosine_error``, the root mean square of the change of near vectors' cosines by these and by the fitted projection,
+            and ``mapped``, the mean cosine of another encoder's mapped vectors to the teacher's.
         corpora: ``corpus/{lang}.parquet`` by language, for another encoder or a choice of layers by their vectors.
         reading: how the clone reads a text.
         device: ``cpu`` or ``cuda``, for reading text.
@@ -155,28 +158,31 @@ def _place_vectors(
     device: str,
 ) -> dict[str, Any]:
     """Add the module that gives shorter vectors, or those of the teacher, if there is to be one; returns the facts about it."""
-    components, facts = _components(vectors, settings)
+    weights, facts = _shortened(folder, vectors, settings)
     if settings.model is not None:
-        fitted, cosine = fit_map(folder, corpora, vectors, reading, components, device)
+        fitted, cosine = fit_map(folder, corpora, vectors, reading, weights, device)
         append_projection(folder, fitted.weights, stored_dtype(folder), fitted.bias)
-        if components is not None:
-            write_components(folder, components)
+        if weights is not None:
+            write_projection(folder, weights)
         return {**facts, "mapped": round(cosine, 6)}
-    if components is not None:
-        append_projection(folder, components, stored_dtype(folder))
+    if weights is not None:
+        append_projection(folder, weights, stored_dtype(folder))
     return facts
 
 
-def _components(
-    vectors: Mapping[str, Sequence[Path]], settings: StudentSettings
+def _shortened(
+    folder: Path, vectors: Mapping[str, Sequence[Path]], settings: StudentSettings
 ) -> tuple[NDArray[np.float32] | None, dict[str, Any]]:
-    """The principal components that vectors are shortened to, if they are, and the facts about them."""
+    """The projection that shortens the teacher's vectors, if they are shortened, and the facts about it."""
     if settings.dimensions is None:
         return None, {"dimensions": None, "retained": None}
-    stores = (VectorStore.open(shards, "train") for shards in vectors.values())
-    components, share = principal_components(stores, settings.dimensions)
-    _LOG.info("%d dimensions hold %.1f %% of the vectors' squared length", settings.dimensions, 100 * share)
-    return components, {"dimensions": settings.dimensions, "retained": round(share, 6)}
+    stores = [VectorStore.open(shards, "train") for shards in vectors.values()]
+    found = shorten(
+        stores, settings.dimensions, compares_length=Similarity(ModelInfo.read(folder).similarity).compares_length
+    )
+    errors = {"components": round(found.components_error, 6), "fitted": round(found.error, 6)}
+    facts = {"dimensions": settings.dimensions, "retained": round(found.retained, 6), "cosine_error": errors}
+    return found.weights, facts
 
 
 def _accept(folder: Path, trusted: TeacherSettings, layers: Sequence[int] | None) -> None:

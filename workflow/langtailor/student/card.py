@@ -19,7 +19,7 @@ from langtailor.distillation.outcome import is_untrained
 from langtailor.evaluation.comparison import Comparison, harm, main_rows
 from langtailor.models.folder import ModelInfo
 from langtailor.models.model_card import described_origin, public_name
-from langtailor.reduction.components import COMPONENTS_NAME
+from langtailor.reduction.projection import PROJECTION_NAME
 from langtailor.sources.collection import language_pair
 from langtailor.storage.artifacts import (
     MANIFEST_NAME,
@@ -38,7 +38,7 @@ from langtailor.student.retention import retained
 
 _LOG = logging.getLogger("langtailor")
 #: What training and cloning leave beside the model and nobody needs to load it.
-_NOT_TAKEN = (MANIFEST_NAME, SNAKEMAKE_MARK, MAPPING_NAME, COMPONENTS_NAME)
+_NOT_TAKEN = (MANIFEST_NAME, SNAKEMAKE_MARK, MAPPING_NAME, PROJECTION_NAME)
 #: ISO 639, which is all that the Hub takes for a language.
 _LANGUAGE_CODE = re.compile("[a-z]{2,3}")
 

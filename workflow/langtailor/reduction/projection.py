@@ -1,13 +1,9 @@
-"""Shorter vectors: the principal components of the teacher's stored ones, as a Dense module and as projected targets.
-
-The components are those of the vectors as they are, not of their distances to the mean: so inner products, which similarities
-are, are kept as well as any projection of that length can keep them.
-"""
+"""The projection of vectors to fewer dimensions: as a Dense module of the student, and of the teacher's stored vectors."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,52 +13,19 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 
-from langtailor.errors import ConfigError
 from langtailor.models.folder import module_kind, scales_to_unit_length
 from langtailor.models.safetensors_file import read_tensor
 from langtailor.models.similarity import unit
 from langtailor.storage.artifacts import Manifest, atomic_directory, read_manifest, seal_directory
 from langtailor.storage.digests import sha256_bytes
 from langtailor.storage.json_files import format_json, load_json
-from langtailor.vectors.store import FOLDER_KIND, VectorShard, VectorStore, write_shard
+from langtailor.vectors.store import FOLDER_KIND, VectorShard, write_shard
 
 _LOG = logging.getLogger("langtailor")
 _ROWS_AT_ONCE = 8_192
-#: The components next to a model of another encoder.
-COMPONENTS_NAME = "teacher_components.safetensors"
+#: The projection of the teacher's vectors, next to a model of another encoder.
+PROJECTION_NAME = "teacher_projection.safetensors"
 _WEIGHT, _BIAS = "linear.weight", "linear.bias"
-
-
-def principal_components(stores: Iterable[VectorStore], dimensions: int) -> tuple[NDArray[np.float32], float]:
-    """The directions in which vectors of length 1 have most of their squared length.
-
-    Args:
-        stores: the vectors; each counts as much as any other.
-        dimensions: how many directions.
-
-    Returns:
-        float32, shape (dimensions, d), orthonormal rows, the first one first, each with its largest number positive; and the
-        share of the squared length that they hold.
-
-    Raises:
-        ConfigError: the vectors are not longer than that, or there is none.
-    """
-    moments: NDArray[np.float64] | None = None
-    for store in stores:
-        for start in range(0, len(store), _ROWS_AT_ONCE):
-            rows = np.arange(start, min(start + _ROWS_AT_ONCE, len(store)))
-            vectors = unit(store.take(rows)).astype(np.float64)
-            product = vectors.T @ vectors
-            moments = product if moments is None else moments + product
-    if moments is None:
-        raise ConfigError("corpus.quotas.train", "there is no passage to compute `student.dimensions` from")
-    if dimensions >= len(moments):
-        raise ConfigError("student.dimensions", f"found {dimensions}, but the teacher's vectors have {len(moments)}")
-    values, vectors = np.linalg.eigh(moments)
-    components = vectors.T[::-1][:dimensions]
-    largest = np.take_along_axis(components, np.abs(components).argmax(axis=1)[:, None], axis=1)
-    share = float(values[::-1][:dimensions].sum() / values.sum())
-    return (components * np.sign(largest)).astype(np.float32), share
 
 
 def append_projection(
@@ -102,17 +65,17 @@ def _moved(folder: Path, module: Mapping[str, Any], place: int) -> dict[str, Any
     return {**module, "path": path}
 
 
-def write_components(folder: Path, components: NDArray[np.float32]) -> None:
-    """Store components next to a model whose last Dense module is not made of them."""
-    save_file({_WEIGHT: torch.from_numpy(np.ascontiguousarray(components))}, folder / COMPONENTS_NAME)
+def write_projection(folder: Path, weights: NDArray[np.float32]) -> None:
+    """Store the projection of the teacher's vectors next to a model whose last Dense module is another map."""
+    save_file({_WEIGHT: torch.from_numpy(np.ascontiguousarray(weights))}, folder / PROJECTION_NAME)
 
 
-def read_components(folder: Path) -> NDArray[np.float32]:
-    """The components that the teacher's vectors are projected to; float32, shape (dimensions, d).
+def read_projection(folder: Path) -> NDArray[np.float32]:
+    """The projection of the teacher's vectors; float32, shape (dimensions, d).
 
-    They are stored next to the model, or are what :func:`append_projection` has added to it.
+    It is stored next to the model, or is what :func:`append_projection` has added to it.
     """
-    file = folder / COMPONENTS_NAME
+    file = folder / PROJECTION_NAME
     if not file.is_file():
         modules = load_json(folder / "modules.json")
         file = (
@@ -123,10 +86,10 @@ def read_components(folder: Path) -> NDArray[np.float32]:
 
 
 def project_vectors(model: Path, vectors: Mapping[str, Sequence[Path]], out: Path) -> None:
-    """Project the teacher's stored vectors to the components of a model, once for training and evaluation.
+    """Project the teacher's stored vectors as a model does, once for training and evaluation.
 
     Args:
-        model: the untrained student (kind ``clone``) with its components.
+        model: the untrained student (kind ``clone``) with its projection.
         vectors: shards with the teacher's vectors by language, in order.
         out: a folder (kind ``vector shards``) with ``{lang}/{shard}.arrow``: the same passages with shorter vectors, of length
             1 where the model gives such.
@@ -135,25 +98,25 @@ def project_vectors(model: Path, vectors: Mapping[str, Sequence[Path]], out: Pat
         ArtifactError: an input is damaged.
     """
     read_manifest(model, "clone")
-    components, scaled = read_components(model), scales_to_unit_length(load_json(model / "modules.json"))
-    made_by = {"projection": sha256_bytes(components.tobytes())}
+    weights, scaled = read_projection(model), scales_to_unit_length(load_json(model / "modules.json"))
+    made_by = {"projection": sha256_bytes(weights.tobytes())}
     inputs = {"shards": {lang: [shard.name for shard in shards] for lang, shards in vectors.items()}}
     with atomic_directory(out) as folder:
         for lang, shards in vectors.items():
             (folder / lang).mkdir()
             for path in shards:
-                _project_shard(VectorShard.open(path), components, scaled, made_by, folder / lang / path.name)
+                _project_shard(VectorShard.open(path), weights, scaled, made_by, folder / lang / path.name)
         seal_directory(folder, Manifest(FOLDER_KIND, made_by, inputs))
-    _LOG.info("projected the vectors of %d languages to %d dimensions", len(vectors), len(components))
+    _LOG.info("projected the vectors of %d languages to %d dimensions", len(vectors), len(weights))
 
 
 def _project_shard(
-    shard: VectorShard, components: NDArray[np.float32], scaled: bool, made_by: Mapping[str, str], out: Path
+    shard: VectorShard, weights: NDArray[np.float32], scaled: bool, made_by: Mapping[str, str], out: Path
 ) -> None:
-    projected = np.empty((len(shard.ids), len(components)), np.float16)
+    projected = np.empty((len(shard.ids), len(weights)), np.float16)
     for start in range(0, len(projected), _ROWS_AT_ONCE):
         rows = slice(start, start + _ROWS_AT_ONCE)
-        shorter = shard.vectors[rows].astype(np.float32) @ components.T
+        shorter = shard.vectors[rows].astype(np.float32) @ weights.T
         projected[rows] = unit(shorter) if scaled else shorter
     manifest = replace(shard.manifest, made_by={**shard.manifest.made_by, **made_by})
     write_shard(out, shard.ids, shard.splits, shard.digests, projected, manifest)
