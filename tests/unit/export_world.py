@@ -37,6 +37,7 @@ def make_student(root: Path, kind: str) -> tuple[SentenceTransformer, Path]:
     """A tiny model with one length limit, as a run publishes it: loaded, and its folder."""
     folder = MAKERS[kind](root / "student")
     unify_limits(folder, MAX_LENGTH)
+    (folder / "README.md").write_text("# a card\n", encoding="utf-8")
     return load_teacher(folder, TeacherSettings(model="tiny"), "cpu"), folder
 
 

@@ -115,7 +115,6 @@ def static(request, tmp_path_factory):
     """A student, its folder, and that of its static export."""
     root = tmp_path_factory.mktemp(request.param)
     model, student = make_student(root, request.param)
-    (student / "README.md").write_text("# a card\n", encoding="utf-8")
     made = find_format("static")
     corpora = {lang: write_corpus(root / f"{lang}.parquet", lang) for lang in ("en", "tr")}
     source = Source(student, model, "", made.bounds, ["deniz"], root, corpora)

@@ -233,7 +233,7 @@ def test_pairs_of_languages_stand_in_the_report_alone(tmp_path):
         ({"layers": [0, 3], "dimensions": 8}, "It has 2 of the teacher's layers."),
         (
             {"layers": None, "dimensions": 8},
-            "Its vectors have 32 dimensions, the principal components of the teacher's 32.",
+            "Its vectors have 32 dimensions, a projection of the teacher's 32.",
         ),
     ],
 )
