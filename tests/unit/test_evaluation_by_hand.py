@@ -9,12 +9,13 @@ from sentence_transformers import SentenceTransformer
 
 from langtailor.config.teacher import TeacherSettings
 from langtailor.evaluation.evaluator import Evaluator
-from langtailor.evaluation.ranking import nearest_documents, ranking_figures
+from langtailor.evaluation.ranking import ranking_figures
 from langtailor.evaluation.task import Inputs
 from langtailor.evaluation.tasks.agreement import AgreementTask
 from langtailor.evaluation.tasks.bitext import translations_found
 from langtailor.evaluation.tasks.fertility import FertilityTask
 from langtailor.evaluation.tasks.speed import SpeedTask
+from langtailor.models.nearest import nearest_rows
 from langtailor.models.similarity import COSINE, unit
 from langtailor.storage.artifacts import Manifest, directory_digest, seal_directory
 from langtailor.storage.tables import CORPUS, write_table
@@ -114,7 +115,7 @@ def test_ten_relevant_documents_of_twelve_are_all_that_the_first_ten_ranks_can_h
     """Every rank up to ten is right, which nothing can better: nDCG 100, though recall is 10 of 12."""
     documents = np.eye(14, dtype=np.float32)
     query = np.arange(14, 0, -1, dtype=np.float32)[None]
-    figures = ranking_figures(nearest_documents(query, documents, 10), [dict.fromkeys(range(12), 1.0)])
+    figures = ranking_figures(nearest_rows(query, documents, 10), [dict.fromkeys(range(12), 1.0)])
     assert figures[:, 0] == pytest.approx([100.0, 100 * 10 / 12, 100.0])
 
 

@@ -6,8 +6,9 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from langtailor.evaluation.neighbourhood import Neighbourhood, nearest_others, neighbours_kept, principal_plane
+from langtailor.evaluation.neighbourhood import Neighbourhood, neighbours_kept, principal_plane
 from langtailor.evaluation.scores import Evaluation, Score
+from langtailor.models.nearest import nearest_others
 from langtailor.models.similarity import unit
 
 rng = np.random.default_rng(3)

@@ -13,13 +13,14 @@ from sklearn.linear_model import LogisticRegression
 from langtailor.config.teacher import TeacherSettings
 from langtailor.errors import ConfigError, SourceError
 from langtailor.evaluation.evaluator import Evaluator
-from langtailor.evaluation.ranking import nearest_documents, ranking_figures
+from langtailor.evaluation.ranking import ranking_figures
 from langtailor.evaluation.task import Inputs
 from langtailor.evaluation.tasks.classification import classification_scores
 from langtailor.evaluation.tasks.clustering import ClusteringTask, clustering_scores
 from langtailor.evaluation.tasks.mteb import MtebTask, mteb_scores, scores_of
 from langtailor.evaluation.tasks.retrieval import RetrievalTask
 from langtailor.models.loading import load_sentence_transformer
+from langtailor.models.nearest import nearest_rows
 from langtailor.models.similarity import unit
 from langtailor.sources.collection import read_beir
 from tests.models import make_tiny_bert_teacher
@@ -84,7 +85,7 @@ def test_truncated_vectors_give_the_figures_of_sentence_transformers(teacher, fi
 def test_graded_gains_follow_the_formula():
     vectors = np.eye(4, dtype=np.float32)
     query = unit(np.array([[4, 3, 2, 1]], np.float32))
-    figures = ranking_figures(nearest_documents(query, vectors, 10), [{0: 1.0, 2: 3.0}])
+    figures = ranking_figures(nearest_rows(query, vectors, 10), [{0: 1.0, 2: 3.0}])
     expected = (1 / np.log2(2) + 3 / np.log2(4)) / (3 / np.log2(2) + 1 / np.log2(3))
     assert figures[0, 0] == pytest.approx(100 * expected)
 
@@ -94,8 +95,8 @@ def test_blocks_change_nothing(monkeypatch):
     queries, keys = rng.standard_normal((7, 5)).astype(np.float32), rng.standard_normal((40, 5)).astype(np.float32)
     whole = np.argsort(-(queries @ keys.T), axis=1, kind="stable")[:, :6]
     monkeypatch.setattr("langtailor.models.nearest._KEYS_AT_ONCE", 9)
-    monkeypatch.setattr("langtailor.evaluation.ranking.QUERIES_AT_ONCE", 2)
-    assert np.array_equal(nearest_documents(queries, keys, 6), whole)
+    monkeypatch.setattr("langtailor.models.nearest.QUERIES_AT_ONCE", 2)
+    assert np.array_equal(nearest_rows(queries, keys, 6), whole)
 
 
 @pytest.mark.parametrize(

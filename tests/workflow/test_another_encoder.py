@@ -97,7 +97,7 @@ def test_report_and_card_tell_the_models_apart(trained):
     assert "base/model" in said["artifacts"]
 
 
-def test_with_dimensions_it_gives_components_of_the_teachers_vectors(trained):
+def test_with_dimensions_it_gives_a_projection_of_the_teachers_vectors(trained):
     config = changed(trained.config, {"variants": {"tailored": {}, "tiny": {"student": {"dimensions": 8}}}})
     target = "results/small/reduction/tiny/vectors"
     assert trained.planned(config, target) == {"reduce_clone": 1, "project_vectors": 1}

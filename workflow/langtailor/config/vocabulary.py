@@ -67,7 +67,8 @@ class VocabularySettings(Section):
     alphabet: Alphabet = "full"
     """For tokenizers without byte fallback: keep all characters of scripts that are not large (`full`), those of the
     corpus's scripts and those that scripts share (`scripts`), or only those that occur in the corpus (`corpus`). Text
-    of other characters becomes unknown; no token that has one of them is kept, even if the budget has room."""
+    of other characters becomes unknown. With `scripts` and `corpus`, a token that has one of these is not kept even if
+    the budget has room."""
     min_count: Annotated[int, Field(ge=0)] = 1
     """Lowest count, weighted and over all languages, at which a teacher token is kept. With 0, tokens that never occur
     in the corpus fill the rest of the budget, in the teacher's order."""

@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from langtailor.models.nearest import nearest_others
 from langtailor.models.similarity import COSINE
 
 #: Group of the figure about neighbours.
@@ -104,19 +105,6 @@ def neighbours_kept(
     last = np.take_along_axis(similarity, nearest_others(teacher, depth)[:, -1:], axis=1)
     kept = np.take_along_axis(similarity, found, axis=1) >= last - _ROUNDING
     return np.asarray(100 * kept.mean(axis=1), dtype=np.float64)
-
-
-def nearest_others(vectors: NDArray[np.float32], depth: int) -> NDArray[np.int64]:
-    """Rows of the other vectors that are nearest to each, the nearest first, ties by row.
-
-    Args:
-        vectors: float32, shape (n, d), unit rows.
-        depth: how many are found, or all where there are not so many.
-
-    Returns:
-        int64, shape (n, min(depth, n - 1)).
-    """
-    return np.argsort(-_others(vectors), axis=1, kind="stable")[:, : min(depth, len(vectors) - 1)]
 
 
 def principal_plane(vectors: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:

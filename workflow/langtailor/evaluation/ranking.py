@@ -8,27 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from langtailor.evaluation.scores import Floats
-from langtailor.models.nearest import QUERIES_AT_ONCE, nearest
-from langtailor.models.similarity import COSINE, Similarity
 
 #: Documents of a query that count.
 DEPTH = 10
 #: The figures of a query, in order.
 METRICS = ("ndcg@10", "recall@10", "mrr@10")
-
-
-def nearest_documents(
-    queries: NDArray[np.float32], documents: NDArray[np.float32], depth: int, similarity: Similarity = COSINE
-) -> NDArray[np.int64]:
-    """Rows of the most similar documents of each query, the most similar first, ties by row; int64, shape (q, depth).
-
-    Exact; memory is that of one block of queries against one block of documents.
-    """
-    parts = [
-        nearest(queries[start : start + QUERIES_AT_ONCE], documents, depth, similarity)[0]
-        for start in range(0, len(queries), QUERIES_AT_ONCE)
-    ]
-    return np.concatenate([np.empty((0, min(depth, len(documents))), np.int64), *parts])
 
 
 def ranking_figures(ranked: NDArray[np.int64], relevant: Sequence[Mapping[int, float]]) -> Floats:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from langtailor.models.similarity import Similarity
+from langtailor.models.similarity import COSINE, Similarity
 
 #: Vectors that are searched for together: as many as a caller hands over at once.
 QUERIES_AT_ONCE = 256
@@ -48,6 +48,36 @@ def nearest(
         values = np.concatenate([values, np.take_along_axis(block, largest, axis=1)], axis=1)
     best = np.argsort(-values, axis=1, kind="stable")[:, :depth]
     return np.take_along_axis(rows, best, axis=1), np.take_along_axis(values, best, axis=1)
+
+
+def nearest_rows(
+    queries: NDArray[np.float32], keys: NDArray[np.float32], depth: int, similarity: Similarity = COSINE
+) -> NDArray[np.int64]:
+    """Rows of the most similar keys of any number of queries, as :func:`nearest` gives them; int64, shape (q, depth).
+
+    Memory is that of one block of queries against one block of keys.
+    """
+    parts = [
+        nearest(queries[start : start + QUERIES_AT_ONCE], keys, depth, similarity)[0]
+        for start in range(0, len(queries), QUERIES_AT_ONCE)
+    ]
+    return np.concatenate([np.empty((0, min(depth, len(keys))), np.int64), *parts])
+
+
+def nearest_others(vectors: NDArray[np.float32], depth: int) -> NDArray[np.int64]:
+    """Rows of the other vectors that are nearest to each, the nearest first, ties by row.
+
+    Args:
+        vectors: float32, shape (n, d), unit rows.
+        depth: how many are found, or all where there are not so many.
+
+    Returns:
+        int64, shape (n, min(depth, n - 1)).
+    """
+    rows = nearest_rows(vectors, vectors, depth + 1)
+    is_other = rows != np.arange(len(vectors))[:, None]
+    is_other[is_other.all(axis=1), -1] = False  # so many others may be as near as the vector is to itself
+    return np.asarray(rows[is_other].reshape(len(vectors), -1), dtype=np.int64)
 
 
 def _largest(block: NDArray[np.float32], depth: int) -> NDArray[np.int64]:

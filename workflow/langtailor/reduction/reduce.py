@@ -177,12 +177,11 @@ def _shortened(
     if settings.dimensions is None:
         return None, {"dimensions": None, "retained": None}
     stores = [VectorStore.open(shards, "train") for shards in vectors.values()]
-    found = shorten(
-        stores, settings.dimensions, compares_length=Similarity(ModelInfo.read(folder).similarity).compares_length
-    )
-    errors = {"components": round(found.components_error, 6), "fitted": round(found.error, 6)}
-    facts = {"dimensions": settings.dimensions, "retained": round(found.retained, 6), "cosine_error": errors}
-    return found.weights, facts
+    similarity = Similarity(ModelInfo.read(folder).similarity)
+    projection = shorten(stores, settings.dimensions, compares_length=similarity.compares_length)
+    errors = {"components": round(projection.components_error, 6), "fitted": round(projection.error, 6)}
+    facts = {"dimensions": settings.dimensions, "retained": round(projection.retained, 6), "cosine_error": errors}
+    return projection.weights, facts
 
 
 def _accept(folder: Path, trusted: TeacherSettings, layers: Sequence[int] | None) -> None:

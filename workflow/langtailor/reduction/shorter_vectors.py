@@ -8,7 +8,7 @@ texts. So the projection starts at the components and is fitted to the cosines o
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from langtailor.errors import ConfigError
+from langtailor.models.nearest import nearest_others
 from langtailor.models.similarity import unit
 from langtailor.vectors.store import VectorStore
 
@@ -61,8 +62,10 @@ def shorten(stores: Sequence[VectorStore], dimensions: int, *, compares_length: 
     """
     components, retained = principal_components(stores, dimensions)
     _LOG.info("%d principal components hold %.1f %% of the vectors' squared length", dimensions, 100 * retained)
+    if compares_length:
+        return Projection(components, retained)
     vectors = np.unique(_spread(stores), axis=0)
-    if compares_length or len(vectors) <= 2 * _HELD_OUT:
+    if len(vectors) <= 2 * _HELD_OUT:
         return Projection(components, retained)
     fitted, (before, after) = fit_to_neighbours(vectors, components)
     _LOG.info("cosines of near vectors change by %.4f, and by %.4f after fitting", before, after)
@@ -88,7 +91,8 @@ def principal_components(stores: Sequence[VectorStore], dimensions: int) -> tupl
     """
     moments: NDArray[np.float64] | None = None
     for store in stores:
-        for rows in _blocks(len(store), _ROWS_AT_ONCE):
+        for start in range(0, len(store), _ROWS_AT_ONCE):
+            rows = np.arange(start, min(start + _ROWS_AT_ONCE, len(store)))
             vectors = unit(store.take(rows)).astype(np.float64)
             product = vectors.T @ vectors
             moments = product if moments is None else moments + product
@@ -122,47 +126,31 @@ def fit_to_neighbours(vectors: Floats, start: Floats) -> tuple[Floats, tuple[flo
         The projection, shape (k, d); and the root mean square of the change of these cosines by ``start`` and by the
         projection, for vectors that it was not fitted to.
     """
-    rows, near = torch.from_numpy(vectors), torch.from_numpy(_neighbours(vectors))
-    held_out = torch.arange(len(rows)) % _HELD_OUT == 0
-    anchors, others = (torch.nonzero(mask).squeeze(1) for mask in (~held_out, held_out))
-    first = torch.from_numpy(start.copy())
+    rows, neighbours = torch.from_numpy(vectors), torch.from_numpy(nearest_others(vectors, _NEIGHBOURS))
+    is_held_out = torch.arange(len(rows)) % _HELD_OUT == 0
+    training, held_out = (torch.nonzero(mask).squeeze(1) for mask in (~is_held_out, is_held_out))
+    first = torch.from_numpy(start)
     weights = first.clone().requires_grad_(True)
     optimiser = torch.optim.Adam([weights], _RATE)
     schedule = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.0, _STEPS)
-    drawn = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
     for _ in range(_STEPS):
-        batch = anchors[torch.randint(len(anchors), (_BATCH,), generator=drawn)]
-        loss = _change(weights, rows, batch, near[batch])
+        batch = training[torch.randint(len(training), (_BATCH,), generator=generator)]
+        loss = _change(weights, rows[batch], rows[neighbours[batch]])
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         schedule.step()
     fitted = weights.detach()
     fitted *= torch.linalg.norm(rows @ first.T) / torch.linalg.norm(rows @ fitted.T)  # cosines do not say how long
-    before, after = (float(_change(each, rows, others, near[others]).sqrt()) for each in (first, fitted))
+    before, after = (
+        float(_change(each, rows[held_out], rows[neighbours[held_out]]).sqrt()) for each in (first, fitted)
+    )
     return fitted.numpy(), (before, after)
 
 
-def _change(weights: Tensor, rows: Tensor, anchors: Tensor, near: Tensor) -> Tensor:
-    """Mean square of the change of the cosines of some rows to their neighbours by a projection."""
-    own, others = rows[anchors], rows[near]
-    true = torch.einsum("nd,nkd->nk", own, others)
-    shorter = functional.normalize(own @ weights.T), functional.normalize(others @ weights.T, dim=-1)
-    return functional.mse_loss(torch.einsum("nd,nkd->nk", *shorter), true)
-
-
-def _neighbours(vectors: Floats) -> NDArray[np.int64]:
-    """Of each vector the nearest others; shape (n, at most ``_NEIGHBOURS``)."""
-    count = min(_NEIGHBOURS, len(vectors) - 1)
-    found = np.empty((len(vectors), count), np.int64)
-    for rows in _blocks(len(vectors), _ROWS_AT_ONCE // 8):
-        similarities = vectors[rows] @ vectors.T
-        similarities[np.arange(len(rows)), rows] = -np.inf
-        found[rows] = np.argpartition(-similarities, count - 1, axis=1)[:, :count]
-    return found
-
-
-def _blocks(rows: int, size: int) -> Iterator[NDArray[np.int64]]:
-    """Row numbers from 0, in blocks."""
-    for start in range(0, rows, size):
-        yield np.arange(start, min(start + size, rows))
+def _change(weights: Tensor, vectors: Tensor, neighbours: Tensor) -> Tensor:
+    """Mean square of the change of cosines by a projection; of vectors, shape (n, d), to neighbours, shape (n, k, d)."""
+    cosines = torch.einsum("nd,nkd->nk", vectors, neighbours)
+    shorter = functional.normalize(vectors @ weights.T), functional.normalize(neighbours @ weights.T, dim=-1)
+    return functional.mse_loss(torch.einsum("nd,nkd->nk", *shorter), cosines)

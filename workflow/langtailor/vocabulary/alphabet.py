@@ -5,7 +5,6 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Self
 
 import numpy as np
@@ -43,12 +42,12 @@ class KeptAlphabet:
         whole, single = family.alphabet_ids(), family.character_ids()
         if choice == "full" or not len(single):
             return cls(whole)
-        texts = family.surfaces([token or "" for token in family.tokens])
-        characters = [set(text or "") - {" "} for text in texts]
-        present = set(chain.from_iterable(characters[i] for i in np.flatnonzero(occurring).tolist()))
+        texts = [text or "" for text in family.surfaces([token or "" for token in family.tokens])]
+        characters, present = set("".join(texts)), set("".join(texts[i] for i in np.flatnonzero(occurring).tolist()))
         if choice == "scripts":
-            present |= _of_their_scripts(present, set(chain.from_iterable(characters)))
-        given_up = np.flatnonzero([not own <= present for own in characters]).astype(np.int32)
+            present |= _of_their_scripts(present, characters)
+        missing = characters - present - {" "}
+        given_up = np.flatnonzero([not missing.isdisjoint(text) for text in texts]).astype(np.int32)
         return cls(np.setdiff1d(whole, np.intersect1d(single, given_up)).astype(np.int32), given_up)
 
 

@@ -16,10 +16,11 @@ from langtailor.config.base import Name, UserPath, problem
 from langtailor.config.evaluation import TaskNeeds, task_kind
 from langtailor.evaluation.evaluator import Evaluator
 from langtailor.evaluation.index_file import read_index
-from langtailor.evaluation.ranking import DEPTH, METRICS, nearest_documents, ranking_figures
+from langtailor.evaluation.ranking import DEPTH, METRICS, ranking_figures
 from langtailor.evaluation.scores import Floats, Score, mean_score
 from langtailor.evaluation.task import Inputs, TaskResult, VectorTask, rounded
 from langtailor.evaluation.text_vectors import TextVectors
+from langtailor.models.nearest import nearest_rows
 from langtailor.models.prompts import Role
 from langtailor.models.similarity import COSINE, Similarity, unit
 from langtailor.sources.collection import Collection, documents_in, pair_group, queries_in, read_beir, read_squad
@@ -163,7 +164,7 @@ def pair_figures(
     """
     return {
         (asking, answering): ranking_figures(
-            nearest_documents(queries[queries_in(asking)], documents[documents_in(answering)], DEPTH, similarity),
+            nearest_rows(queries[queries_in(asking)], documents[documents_in(answering)], DEPTH, similarity),
             relevant,
         )
         for asking in collection.queries
