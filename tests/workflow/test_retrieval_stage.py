@@ -82,6 +82,22 @@ def test_a_changed_setting_reruns_what_it_can_affect(trained, values, jobs):
     assert trained.planned(changed(trained.config, values)) == jobs
 
 
+def test_with_fewer_dimensions_queries_and_documents_are_projected_too(trained):
+    variants = {"tailored": {}, "tiny": {"student": {"dimensions": 8}, "distillation": None}}
+    config = changed(trained.config, {"variants": variants})
+    model = "results/small/retrieval/students/tiny/model"
+    jobs = {"reduce_clone": 1, "project_query_vectors": 2, "tokenize_queries": 1, "train_for_retrieval": 1}
+    assert trained.planned(config, model) == jobs
+    done = trained.snakemake(model, config=config)
+    assert done.returncode == 0, done.stdout[-3_000:] + done.stderr[-3_000:]
+    facts = trained.json("retrieval/students/tiny/model/manifest.json")["facts"]
+    assert facts["after"]["loss"] < facts["before"]["loss"]
+    student = SentenceTransformer(str(trained.folder / model), device="cpu", local_files_only=True)
+    assert student.encode(["kapı"]).shape == (1, 8)
+    shards = trained.json("reduction/tiny/retrieval/queries/manifest.json")["inputs"]["shards"]
+    assert shards.keys() == {"en", "tr"}
+
+
 def test_own_pairs_are_watched_and_evaluations_are_left_out(trained, tmp_path):
     pairs, questions = trained.folder / "pairs.tsv", trained.folder / "questions.json"
     rows = [f"Soru {number} nerede duruyor?\tYanıt {number * 37} burada, kapının yanında." for number in range(40)]
@@ -106,7 +122,6 @@ def test_own_pairs_are_watched_and_evaluations_are_left_out(trained, tmp_path):
     ("values", "message"),
     [
         ({"teacher.reads": "pair"}, "variants.tailored.retrieval`: the teacher reads aligned texts"),
-        ({"student.dimensions": 8}, "variants.tailored.retrieval`: the student has 8 dimensions"),
         ({"queries.made": 0}, "queries.pairs`: variant 'tailored' has `retrieval`, but no language has pairs"),
         ({"queries.pairs": {"xx": "x.tsv"}}, "queries.pairs.xx`: there is no such language"),
         ({"distillation.objective": {"listwise": 1.0}}, "it ranks candidates, which only `retrieval` has"),

@@ -7,6 +7,7 @@ rule reduce_clone:
     input:
         clone=clone_folder,
         vectors=fitted_vectors,
+        query_vectors=fitted_query_vectors,
         corpora=reduction_corpora,
     output:
         model=directory("<results>/reduction/{variant}/model"),
@@ -25,6 +26,7 @@ rule reduce_clone:
     params:
         settings=variant_section("student"),
         languages=LANGUAGES,
+        query_languages=QUERY_LANGUAGES,
         reading=section(SETTINGS.reading),
         code=script_digest("reduction"),
     script:
@@ -51,6 +53,31 @@ rule project_vectors:
         disk_mb=4000,
     params:
         languages=LANGUAGES,
+        code=script_digest("reduction_vectors"),
+    script:
+        "../scripts/reduction_vectors.py"
+
+
+rule project_query_vectors:
+    """Project the teacher's vectors of {wildcards.side} for {wildcards.variant}."""
+    input:
+        model="<results>/reduction/{variant}/model",
+        vectors=["<results>/retrieval/vectors/{side}"],
+    output:
+        vectors=directory("<results>/reduction/{variant}/retrieval/{side}"),
+    log:
+        "<logs>/project_query_vectors/{variant}.{side}.log",
+    benchmark:
+        "<benchmarks>/project_query_vectors/{variant}.{side}.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(60),
+        disk_mb=4000,
+    params:
+        languages=QUERY_LANGUAGES,
         code=script_digest("reduction_vectors"),
     script:
         "../scripts/reduction_vectors.py"

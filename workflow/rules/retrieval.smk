@@ -142,7 +142,7 @@ rule train_for_retrieval:
             )
             for side in SIDES
         },
-        vectors=expand("<results>/retrieval/vectors/{side}", side=SIDES),
+        vectors=retrieval_targets,
         model=distilled_model,
     output:
         model=directory("<results>/retrieval/students/{variant}/model"),

@@ -116,7 +116,7 @@ def _refuse_with_another_encoder(settings: Settings, name: str, variant: Variant
 
 
 def _refuse_unreadable_queries(settings: Settings, name: str, variant: Variant) -> None:
-    """Refuse to train for retrieval without queries and documents, or without vectors that the student can give."""
+    """Refuse to train for retrieval without queries and documents, or on aligned texts, which these do not have."""
     if not settings.query_languages:
         raise ConfigError(
             "queries.pairs", f"variant {name!r} has `retrieval`, but no language has pairs, and `made` is 0"
@@ -126,10 +126,4 @@ def _refuse_unreadable_queries(settings: Settings, name: str, variant: Variant) 
             f"variants.{name}.retrieval",
             f"the teacher reads aligned texts (teacher.reads: {settings.teacher.reads}), which queries and documents do not "
             "have; leave `retrieval` out",
-        )
-    if variant.student.dimensions is not None:
-        raise ConfigError(
-            f"variants.{name}.retrieval",
-            f"the student has {variant.student.dimensions} dimensions (student.dimensions), the teacher's vectors of queries "
-            "and documents have others; leave one of the two out",
         )

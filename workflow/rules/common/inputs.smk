@@ -144,6 +144,13 @@ def fitted_vectors(wildcards):
     return vectors(LANGUAGES) if student.dimensions or student.model else []
 
 
+def fitted_query_vectors(wildcards):
+    """The vectors of queries and documents that it is fitted to as well, where the variant is trained on them."""
+    variant = SETTINGS.variant(wildcards.variant)
+    fitted = variant.student.dimensions and variant.retrieval
+    return expand("<results>/retrieval/vectors/{side}", side=SIDES) if fitted else []
+
+
 def reduction_reads_text(wildcards):
     """Whether another encoder is fitted to text, or layers are chosen by it."""
     return SETTINGS.variant(wildcards.variant).student.reads_text
@@ -174,6 +181,13 @@ def distilled_model(wildcards):
     """The model that a variant has after distillation: the trained one, or the clone."""
     trained = SETTINGS.variant(wildcards.variant).distillation is not None
     return "<results>/distillation/{variant}/model" if trained else untrained_model(wildcards)
+
+
+def retrieval_targets(wildcards):
+    """The teacher's vectors of queries and documents as a variant is trained on them: projected, where its own are shorter."""
+    shorter = SETTINGS.variant(wildcards.variant).student.dimensions
+    pattern = "<results>/reduction/{variant}/retrieval/{side}" if shorter else "<results>/retrieval/vectors/{side}"
+    return expand(pattern, side=SIDES, allow_missing=True)
 
 
 def pair_files(wildcards):
