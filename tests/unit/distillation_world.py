@@ -23,6 +23,7 @@ from safetensors.torch import load_file, save_file
 from langtailor.config.distillation import DistillationSettings
 from langtailor.config.teacher import TeacherSettings
 from langtailor.config.vectors import Shard
+from langtailor.distillation.hidden_states import WholeClone
 from langtailor.distillation.tokens import tokenize_corpora
 from langtailor.distillation.train import Training, distil
 from langtailor.storage.artifacts import Manifest, atomic_directory, seal_directory
@@ -67,7 +68,8 @@ class World:
         return out
 
     def training(self, out: Path, checkpoints: Path | None = None, seed: int = 7, **settings: Any) -> Training:
-        """A training of its clone."""
+        """A training of its clone, by its hidden states where the settings give them a weight."""
+        compared = settings.get("objective", {}).get("hidden_states")
         return Training(
             self.clone,
             self.tokens,
@@ -76,6 +78,7 @@ class World:
             seed,
             checkpoints or out.with_name(f"{out.name}.checkpoints"),
             out,
+            whole=other_weights(self.clone, self.root / "whole") if compared else None,
         )
 
 
@@ -116,8 +119,22 @@ def make_clone(teacher: Path, out: Path, dtype: torch.dtype = torch.float32) -> 
         seal_directory(folder, Manifest("clone"))
 
 
+def other_weights(clone: Path, folder: Path) -> WholeClone:
+    """A clone of a world's shape with other weights, whose hidden states the world's clone can learn; made once."""
+    if not folder.exists():
+        with atomic_directory(folder) as made:
+            shutil.copytree(clone, made, dirs_exist_ok=True, ignore=shutil.ignore_patterns("manifest.json"))
+            noise = torch.Generator().manual_seed(5)
+            tensors = load_file(clone / WEIGHTS)
+            others = {key: value + 0.05 * torch.randn(value.shape, generator=noise) for key, value in tensors.items()}
+            save_file(others, made / WEIGHTS, {"format": "pt"})
+            seal_directory(made, Manifest("clone"))
+    return WholeClone(folder, (0, 1))
+
+
 def embedding_name(names: Iterable[str]) -> str:
-    return next(name for name in names if name.endswith(("word_embeddings.weight", "embed_tokens.weight")))
+    endings = ("word_embeddings.weight", "embed_tokens.weight", "tok_embeddings.weight")
+    return next(name for name in names if name.endswith(endings))
 
 
 def new_rows(rows: int) -> list[int]:

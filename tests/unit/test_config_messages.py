@@ -128,7 +128,11 @@ def message(tmp_path, config, text=None):
         ("corpus.languages.tr", "{source: web}", "found 'web', which is none of corpus.sources ['sample']"),
         ("corpus", "{sources: {a: {kind: sample}, b: {kind: sample}}, languages: {tr: {}}}", "name one of ['a', 'b']"),
         ("distillation", "{keep: last, interpolation: [0.5, 1.0]}", "with `keep: last` it must be one number"),
-        ("distillation.objective", "{cosine: 0}", "give at least one of cosine, mse, relational, contrastive a weight"),
+        (
+            "distillation.objective",
+            "{cosine: 0}",
+            "give at least one of cosine, hidden_states, mse, relational, contrastive a weight",
+        ),
         ("distillation.keep", "sts", "`keep: sts` needs `validation_sts`"),
         ("vocabulary.graft", "{tokens: w.txt, donor: a/b}", "found 'a/b', but `tokens` names the words; give one"),
         ("vocabulary.graft", "{tokens: w.txt, policy: marginal}", "found 'marginal', but `tokens` names the words"),

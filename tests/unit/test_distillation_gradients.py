@@ -17,11 +17,17 @@ from langtailor.distillation.tokens import Ids
 from langtailor.errors import TrainingError
 from langtailor.objectives.term import Targets
 from tests.models import make_tiny_bert_teacher
-from tests.unit.distillation_world import DEFAULTS, make_world
+from tests.unit.distillation_world import DEFAULTS, make_world, other_weights
 
 ROWS = np.arange(3, 27)
 PER_PASSAGE = {"cosine": 1.0, "mse": 2.0}
 ACROSS = {"cosine": 1.0, "relational": 5.0, "contrastive": 0.1}
+HIDDEN_STATES = {"hidden_states": 0.5}
+TERMS = pytest.mark.parametrize(
+    "terms",
+    [PER_PASSAGE, ACROSS, PER_PASSAGE | HIDDEN_STATES, ACROSS | HIDDEN_STATES],
+    ids=["per passage", "across passages", "per passage, hidden states", "across passages, hidden states"],
+)
 
 
 @pytest.fixture(scope="module")
@@ -32,11 +38,13 @@ def world(tmp_path_factory):
 def gradient_of(world, terms, budget, kind=Student, **changes) -> tuple[dict[str, float], torch.Tensor, BatchGradient]:
     """Terms and the gradient of all parameters on one batch, as one vector."""
     settings = DistillationSettings(**{**DEFAULTS, **changes})
-    student = kind(world.clone, settings, torch.device("cpu"))
+    whole = other_weights(world.clone, world.root / "whole") if "hidden_states" in terms else None
+    student = kind(world.clone, settings, torch.device("cpu"), whole=whole)
     student.unfreeze("everything")
     student.wrap(student.model)
     student.train(True)
     data = load_data(world.clone, world.tokens, world.vectors, settings)
+    student.measure_hidden_states(data.train.tokens(ROWS))
     objective = Objective(ObjectiveSettings(**terms))
     compute = BatchGradient(Accelerator(cpu=True), student, objective, data.train, budget, seed=1)
     found = compute(ROWS, step=0)
@@ -45,7 +53,7 @@ def gradient_of(world, terms, budget, kind=Student, **changes) -> tuple[dict[str
     return {name: float(value) for name, value in found.items()}, torch.cat(gradients), compute
 
 
-@pytest.mark.parametrize("terms", [PER_PASSAGE, ACROSS], ids=["per passage", "across passages"])
+@TERMS
 def test_the_gradient_does_not_depend_on_the_micro_batches(world, terms):
     whole, gradient, _ = gradient_of(world, terms, 100_000)
     for budget in (200, 60, 1):
@@ -61,7 +69,7 @@ class InTurn(Student):
     has_dropout = True
 
 
-@pytest.mark.parametrize("terms", [PER_PASSAGE, ACROSS], ids=["per passage", "across passages"])
+@TERMS
 @pytest.mark.parametrize("budget", [100_000, 60])
 def test_micro_batches_in_turn_give_the_gradient_of_those_on_cores(world, terms, budget):
     on_cores, gradient, _ = gradient_of(world, terms, budget)

@@ -38,7 +38,11 @@ def curve(student: Path) -> list[float]:
     return [line.get("loss") or line["validation"]["loss"] for line in lines]
 
 
-@pytest.mark.parametrize("objective", [{"cosine": 1}, {"cosine": 10, "relational": 200}], ids=["cosine", "mix"])
+@pytest.mark.parametrize(
+    "objective",
+    [{"cosine": 1}, {"cosine": 10, "relational": 200}, {"cosine": 1, "hidden_states": 0.5}],
+    ids=["cosine", "mix", "hidden states"],
+)
 def test_two_processes_follow_the_loss_curve_of_one(world, tmp_path, objective, caplog, monkeypatch):
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")  # what another program's launcher may have left
     settings = {"objective": objective, "new_rows_only": 0.3, "validate_every": 7, "micro_batch_tokens": 40}

@@ -40,6 +40,14 @@ def test_mse_is_the_mean_over_passages_and_dimensions():
     assert MeanSquaredError().loss(STUDENT, Targets(TEACHER, TEXTS)).item() == pytest.approx((0 + 1 + 0 + 1) / 4)
 
 
+def test_hidden_states_are_the_mean_error_behind_the_vectors_which_other_terms_do_not_see():
+    errors = tensor([[0.25], [0.75]])
+    found = objective(cosine=1, hidden_states=2)(torch.cat([STUDENT, errors], dim=1), Targets(TEACHER, TEXTS))
+    assert found["hidden_states"].item() == pytest.approx(0.5)
+    assert found["cosine"].item() == pytest.approx(Cosine().loss(STUDENT, Targets(TEACHER, TEXTS)).item())
+    assert found["loss"].item() == pytest.approx(found["cosine"].item() + 2 * 0.5)
+
+
 def test_relational_compares_the_similarity_matrices():
     # The student's two passages are orthogonal, the teacher's have the cosine √½; the diagonals agree.
     assert Relational().loss(STUDENT, Targets(TEACHER, TEXTS)).item() == pytest.approx(2 * 0.5 / 4)
@@ -118,6 +126,7 @@ def test_an_objective_knows_whether_it_compares_passages(terms, across):
 def test_terms_have_their_keys_in_the_configuration_in_one_order():
     assert [term.name for term in objective_terms()] == [
         "cosine",
+        "hidden_states",
         "mse",
         "relational",
         "contrastive",
@@ -127,6 +136,7 @@ def test_terms_have_their_keys_in_the_configuration_in_one_order():
     keys = [*ObjectiveSettings().model_dump()]
     assert keys == [
         "cosine",
+        "hidden_states",
         "mse",
         "relational",
         "contrastive",

@@ -83,7 +83,9 @@ def test_a_changed_setting_reruns_what_it_can_affect(trained, values, jobs):
 
 
 def test_with_fewer_dimensions_queries_and_documents_are_projected_too(trained):
-    variants = {"tailored": {}, "tiny": {"student": {"dimensions": 8}, "distillation": None}}
+    training = {"objective": {"hidden_states": 0.1}}
+    tiny = {"student": {"layers": 1, "dimensions": 8}, "distillation": None, "retrieval": training}
+    variants = {"tailored": {}, "tiny": tiny}
     config = changed(trained.config, {"variants": variants})
     model = "results/small/retrieval/students/tiny/model"
     jobs = {"reduce_clone": 1, "project_query_vectors": 2, "tokenize_queries": 1, "train_for_retrieval": 1}

@@ -172,7 +172,8 @@ def test_a_training_that_is_given_two_gpus_runs_in_two_processes(finished):
 
 
 def test_a_student_with_fewer_layers_and_dimensions_is_trained_and_compared(finished):
-    variants = {"tailored": {}, "tiny": {"student": {"layers": 1, "dimensions": 8}, "distillation": {"epochs": 1}}}
+    training = {"epochs": 1, "objective": {"hidden_states": 0.1}}
+    variants = {"tailored": {}, "tiny": {"student": {"layers": 1, "dimensions": 8}, "distillation": training}}
     student = finished.results / "student" / "tiny"
     target = str(student.relative_to(finished.folder))
     done = finished.snakemake(target, config=changed(finished.config, {"variants": variants}))
@@ -186,7 +187,9 @@ def test_a_student_with_fewer_layers_and_dimensions_is_trained_and_compared(fini
         for model in ("reduced", "student")
     }
     assert 0 < scores["reduced"]["value"] < scores["student"]["value"] <= 1, "to the projected vectors of the teacher"
-    facts = read_json_facts(finished.results / "distillation" / "tiny" / "model")
+    trained = finished.results / "distillation" / "tiny" / "model"
+    assert '"hidden_states"' in (trained / "training.jsonl").read_text(encoding="utf-8")
+    facts = read_json_facts(trained)
     assert facts["after"]["loss"] < facts["before"]["loss"]
     remove_variant(finished, "tiny")
 

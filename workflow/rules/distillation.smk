@@ -34,6 +34,7 @@ rule distil:
         clone=untrained_model,
         tokens=per_language("<results>/distillation/{variant}/tokens/{lang}.arrow"),
         vectors=targets,
+        whole=partial(whole_clone, training="distillation"),
         pairs=sts_dev_files,
     output:
         model=directory("<results>/distillation/{variant}/model"),

@@ -144,6 +144,7 @@ rule train_for_retrieval:
         },
         vectors=retrieval_targets,
         model=distilled_model,
+        whole=partial(whole_clone, training="retrieval"),
     output:
         model=directory("<results>/retrieval/students/{variant}/model"),
     log:

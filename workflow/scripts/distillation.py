@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from job import by_language, job, shards_by_language, train
+from job import by_language, job, shards_by_language, train, whole_clone
 from langtailor.config.distillation import DistillationSettings
 from langtailor.distillation.train import Training
 
@@ -17,6 +17,7 @@ with job(snakemake):
             seed=params.seed,
             checkpoints=Path(params.checkpoints),
             out=Path(snakemake.output.model),
+            whole=whole_clone(snakemake.input.whole),
             title=f"{params.run}/{snakemake.wildcards.variant}",
             prompt=params.prompt,
             trust_remote_code=params.trust_remote_code,

@@ -33,6 +33,7 @@ from langtailor.progress import Heartbeat, clock, is_verbose
 from langtailor.storage.checksums import modified, verify_checksum, write_checksum
 
 if TYPE_CHECKING:
+    from langtailor.distillation.hidden_states import WholeClone
     from langtailor.distillation.launch import Processes
     from langtailor.distillation.train import Training
 
@@ -174,6 +175,13 @@ def processes(snakemake: Any) -> Processes | None:
     visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
     names = [visible[number] if visible else str(number) for number in taken]
     return Processes(count, max(1, snakemake.threads // count), names)
+
+
+def whole_clone(folders: list[str]) -> WholeClone | None:
+    """The clone with all layers, given its folder and that of the clone with fewer; without folders, none."""
+    from langtailor.distillation.hidden_states import WholeClone
+
+    return WholeClone.of(*map(Path, folders)) if folders else None
 
 
 def by_language(languages: list[str], paths: list[str]) -> dict[str, Path]:

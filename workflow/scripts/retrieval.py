@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from job import by_language, job, shards_by_side, train
+from job import by_language, job, shards_by_side, train, whole_clone
 from langtailor.config.retrieval import RetrievalSettings
 from langtailor.distillation.data import CandidateFile
 from langtailor.distillation.train import Training
@@ -26,6 +26,7 @@ with job(snakemake):
             seed=params.seed,
             checkpoints=Path(params.checkpoints),
             out=Path(snakemake.output.model),
+            whole=whole_clone(inputs.whole),
             candidates=candidates,
             title=f"{params.run}/{snakemake.wildcards.variant}, retrieval",
             trust_remote_code=params.trust_remote_code,

@@ -52,6 +52,11 @@ class ObjectiveSettings(create_model("TermSettings", __base__=Section, **_weight
             if (weight := getattr(self, term.name))
         ]
 
+    @property
+    def compares_hidden_states(self) -> bool:
+        """Whether a term with a weight needs the hidden states of the clone with all layers."""
+        return any(term.compares_hidden_states for term, _ in self.weighted_terms())
+
     def modules(self) -> list[str]:
         """The modules of the terms that have a weight, by their names below the package."""
         return [type(term).__module__.partition(".")[2] for term, _ in self.weighted_terms()]

@@ -47,6 +47,8 @@ def check_variant(settings: Settings, name: str, variant: Variant) -> None:
     _refuse_other_dimensions(settings, name, variant)
     if variant.student.model is not None or settings.student.model is not None:
         _refuse_with_another_encoder(settings, name, variant)
+    for training in filter(None, (variant.distillation, variant.retrieval)):
+        _refuse_hidden_states_of_all_layers(name, variant, training)
     if variant.retrieval is not None:
         _refuse_unreadable_queries(settings, name, variant)
         sides = [f"{lang}-{side}" for lang in settings.query_languages for side in ("documents", "queries")]
@@ -69,6 +71,16 @@ def _needs_validation(variant: Variant) -> str:
     if variant.student.tries_layers:
         return "`student.layer_choice: agreement` leaves out layers by them; raise it, or take `evenly`"
     return ""
+
+
+def _refuse_hidden_states_of_all_layers(name: str, variant: Variant, training: DistillationSettings) -> None:
+    """Refuse to compare hidden states if there is no clone with more layers to compare them with."""
+    if training.objective.compares_hidden_states and variant.student.layers is None:
+        raise ConfigError(
+            f"{training.section}.objective.hidden_states",
+            f"the student of variant {name!r} has all layers, so that no clone has more to compare its hidden states with; set "
+            "student.layers, or the weight to 0",
+        )
 
 
 def _refuse_other_weights(training: DistillationSettings, names: list[str]) -> None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from langtailor.config.distillation import DistillationSettings
 from langtailor.config.teacher import TeacherSettings
 from langtailor.distillation.candidates import Candidates
+from langtailor.distillation.hidden_states import WholeClone
 from langtailor.distillation.sts_pairs import StsDevSet, load_sts_dev_set
 from langtailor.distillation.tokens import TRAINING_SPLITS, Ids, TokenFile, TokenRows, tokenizer_digest
 from langtailor.errors import ArtifactError, ConfigError
@@ -173,6 +174,7 @@ def load_data(
     *,
     prompt: str | None = None,
     trust_remote_code: bool = False,
+    whole: WholeClone | None = None,
 ) -> Data:
     """Open and check everything that a run reads; the arguments are those of :class:`~langtailor.distillation.train.Training`.
 
@@ -194,6 +196,8 @@ def load_data(
         "tokens": {lang: file.manifest.facts["sha256"] for lang, file in files.items()},
         "vectors": {lang: _verified_digests(vectors[lang]) for lang in files},
     }
+    if whole is not None:
+        inputs["whole"] = whole.digest()
     if candidates:
         inputs["candidates"] = {lang: sha256_file(lists.path) for lang, lists in sorted(candidates.items())}
     train, validation = (_passages(files, vectors, candidates or {}, split) for split in TRAINING_SPLITS)

@@ -24,6 +24,11 @@ def check_fit(data: Data, student: Student, settings: DistillationSettings, proc
             f"{section}.keep",
             f"found {settings.keep!r}, but the validation split is empty; use `last` or raise the validation quotas",
         )
+    if settings.objective.compares_hidden_states and "whole" not in data.inputs:
+        raise ConfigError(
+            f"{section}.objective.hidden_states",
+            "it needs the clone with all layers, of which none is given; set it to 0",
+        )
     if settings.batch_size % processes:
         raise ConfigError(
             f"{section}.batch_size",

@@ -204,7 +204,7 @@ class BatchGradient:
         def forward_pass() -> Tensor:
             torch.manual_seed(seed)
             ids = self._passages.tokens(rows)
-            return self._student(self._subword_dropout(ids, rows, step) if self._subword_dropout else ids)
+            return self._student.outputs(self._subword_dropout(ids, rows, step) if self._subword_dropout else ids)
 
         return forward_pass
 

@@ -74,7 +74,7 @@ def affordable_tokens(student: Student, passages: Passages, memory: Memory) -> i
     weights = sum(parameter.numel() * parameter.element_size() for parameter in student.parameters().values())
     before = memory.allocated()
     try:
-        student(passages.tokens(rows)).sum().backward()  # type: ignore[no-untyped-call]
+        student.outputs(passages.tokens(rows)).sum().backward()  # type: ignore[no-untyped-call]
     except torch.OutOfMemoryError:
         _LOG.warning("out of memory with %d passages of %s tokens", len(rows), f"{longest:,}")
         return longest

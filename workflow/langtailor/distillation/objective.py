@@ -57,29 +57,34 @@ class Objective:
                     f"found {width}; the vectors have {dimension} dimensions, give smaller ones",
                 )
 
-    def __call__(self, student: Tensor, targets: Targets) -> dict[str, Tensor]:
+    def __call__(self, outputs: Tensor, targets: Targets) -> dict[str, Tensor]:
         """The loss and its unweighted terms.
 
         Args:
-            student: float32, shape (n, d).
+            outputs: the student's vectors, float32, shape (n, d); or with the errors of its hidden states, shape (n, d + 1).
             targets: what these vectors are compared with.
 
         Returns:
             Scalars: ``loss``, which carries gradients, and each term with a weight, averaged over the dimensions.
         """
-        parts = [self._losses(student, targets, targets.teacher)]
+        dimension = targets.teacher.shape[1]
+        student, state_errors = outputs[:, :dimension], outputs[:, dimension:]
+        parts = [self._losses(student, state_errors, targets, targets.teacher)]
         for width in self.settings.matryoshka:
             small, small_targets = functional.normalize(student[:, :width]), targets.truncated(width)
             whole = self.settings.matryoshka_similarities == "full"
-            parts.append(self._losses(small, small_targets, targets.teacher if whole else small_targets.teacher))
+            any_width = targets.teacher if whole else small_targets.teacher
+            parts.append(self._losses(small, state_errors, small_targets, any_width))
         losses = {name: torch.stack([part[name] for part in parts]).mean() for name in parts[0]}
         return {"loss": self._weighted(losses), **{name: loss.detach() for name, loss in losses.items()}}
 
-    def _losses(self, student: Tensor, targets: Targets, any_width: Tensor) -> dict[str, Tensor]:
+    def _losses(self, student: Tensor, state_errors: Tensor, targets: Targets, any_width: Tensor) -> dict[str, Tensor]:
         """Each term's value; terms that allow another width are given the teacher's vectors ``any_width``."""
         other = replace(targets, teacher=any_width)
         return {
-            term.name: term.loss(student, other if term.allows_other_width else targets)
+            term.name: term.loss(
+                state_errors if term.compares_hidden_states else student, other if term.allows_other_width else targets
+            )
             for term, _ in self.settings.weighted_terms()
         }
 

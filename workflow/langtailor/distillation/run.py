@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
@@ -36,6 +37,8 @@ from langtailor.models.folder import ModelInfo
 from langtailor.progress import Progress
 
 _LOG = logging.getLogger("langtailor")
+#: Passages, evenly over all, over whose tokens the variance of hidden states is measured.
+_MEASURED = 64
 
 
 class Run:
@@ -72,6 +75,9 @@ class Run:
         check_fit(data, student, settings, accelerator.num_processes)
         self._accelerator, self._student, self._settings = accelerator, student, settings
         self._train, self._store = data.train, store
+        student.measure_hidden_states(
+            data.train.tokens(np.linspace(0, len(data.train) - 1, _MEASURED).astype(np.int64))
+        )
         self._stream = _stream(data.train, settings, seed)
         self._steps = max(1, math.ceil(settings.epochs * self._stream.epoch_length / settings.batch_size))
         self._phases = plan_phases(settings, self._steps, new_rows=bool(student.new_rows.any()))

@@ -18,6 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from langtailor.config.distillation import DistillationSettings
+from langtailor.distillation.hidden_states import HiddenStates, WholeClone, return_hidden_states
 from langtailor.distillation.schedule import Trainable
 from langtailor.distillation.tokens import Ids
 from langtailor.errors import ArtifactError
@@ -45,6 +46,7 @@ class Student:
         device: where it computes.
         prompt_length: tokens of the prompt, for models whose pooling leaves it out.
         trust_remote_code: run Python code that comes with the model.
+        whole: the clone with all layers, where hidden states are compared.
 
     Raises:
         ArtifactError: the clone's mapping is damaged or not that of its table.
@@ -63,6 +65,7 @@ class Student:
         prompt_length: int | None = None,
         *,
         trust_remote_code: bool = False,
+        whole: WholeClone | None = None,
     ) -> None:
         self.model: SentenceTransformer = load_sentence_transformer(
             clone, str(device), trust_remote_code=trust_remote_code
@@ -86,14 +89,43 @@ class Student:
         self._forward: torch.nn.Module = self.model
         if settings.gradient_checkpointing:
             self.model.gradient_checkpointing_enable({"use_reentrant": False})
+        self._hidden_states: HiddenStates | None = None
+        if whole is not None:
+            self._hidden_states = HiddenStates(whole, device, trust_remote_code=trust_remote_code)
+            return_hidden_states(self.model)
 
     def __call__(self, ids: Sequence[Ids]) -> Tensor:
         """Vectors of passages; float32, shape (len(ids), dimension)."""
+        vectors: Tensor = self._read(self._features(ids))["sentence_embedding"]
+        return vectors.float()
+
+    def outputs(self, ids: Sequence[Ids]) -> Tensor:
+        """What the objective is computed from: vectors and, where hidden states are compared, their errors behind them.
+
+        Returns:
+            float32, shape (len(ids), dimension), or (len(ids), dimension + 1) with hidden states.
+        """
+        if self._hidden_states is None:
+            return self(ids)
+        features = self._features(ids)
+        read = self._read(dict(features))
+        with self._autocast():
+            errors = self._hidden_states.errors(features, read["all_layer_embeddings"])
+        return torch.cat([read["sentence_embedding"].float(), errors], dim=1)
+
+    def measure_hidden_states(self, ids: Sequence[Ids]) -> None:
+        """Measure how the hidden states of some passages vary, where hidden states are compared."""
+        if self._hidden_states is not None:
+            self._hidden_states.measure_variances(self._features([passage]) for passage in ids)
+
+    def _read(self, features: dict[str, Any]) -> dict[str, Any]:
         # Processes validate at their own pace: only forward passes with gradients go through the distributed wrapper.
         forward = self._forward if torch.is_grad_enabled() else self.model
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._in_bfloat16):
-            vectors: Tensor = forward(self._features(ids))["sentence_embedding"]
-        return vectors.float()
+        with self._autocast():
+            return dict(forward(features))
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        return torch.autocast(self._device.type, torch.bfloat16, enabled=self._in_bfloat16)
 
     @property
     def has_dropout(self) -> bool:

@@ -19,6 +19,7 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from langtailor.config.distillation import NON_SEMANTIC_SETTINGS, DistillationSettings, ObjectiveSettings
 from langtailor.distillation.checkpoints import Checkpoints
 from langtailor.distillation.data import CandidateFile, Data, load_data
+from langtailor.distillation.hidden_states import WholeClone
 from langtailor.distillation.objective import Objective
 from langtailor.distillation.run import Run
 from langtailor.distillation.student import Student, write_student
@@ -50,6 +51,7 @@ class Training:
             facts give ``steps`` done of ``planned_steps``, ``kept_step``, and the validations ``before`` and ``after``
             (that of the student), each with ``loss`` and ``cosine`` over all and by language, and ``interpolation``, the
             share of the training that it keeps, of ``interpolations``.
+        whole: the clone with all layers, where the objective compares hidden states.
         candidates: in retrieval, those of queries and documents, which there take the place of languages.
         title: what the trackers of ``settings.report_to`` call this training.
         prompt: put before the sentences of ``settings.validation_sts``: the name of one of the model's prompts, or the prompt
@@ -64,6 +66,7 @@ class Training:
     seed: int
     checkpoints: Path
     out: Path
+    whole: WholeClone | None = None
     candidates: Mapping[str, CandidateFile] = field(default_factory=dict)
     title: str = "training"
     prompt: str | None = None
@@ -75,6 +78,7 @@ class Training:
             *(self.clone, self.tokens, self.vectors, self.settings, self.candidates),
             prompt=self.prompt,
             trust_remote_code=self.trust_remote_code,
+            whole=self.whole,
         )
 
 
@@ -104,7 +108,9 @@ def distil(training: Training, device: str) -> None:
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=False)],
     )
     data, trust = training.data(), training.trust_remote_code
-    student = Student(clone, settings, accelerator.device, data.prompt_length, trust_remote_code=trust)
+    student = Student(
+        clone, settings, accelerator.device, data.prompt_length, trust_remote_code=trust, whole=training.whole
+    )
     Objective(settings.objective).warn_of_free_length(Similarity(ModelInfo.read(clone).similarity))
     made_by = {**settings.model_dump(mode="json", exclude=set(NON_SEMANTIC_SETTINGS)), "seed": training.seed}
     store = Checkpoints(training.checkpoints, _fingerprint(made_by, data.inputs, settings.objective))

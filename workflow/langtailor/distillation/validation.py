@@ -27,6 +27,8 @@ from langtailor.objectives.term import Targets
 
 _LOG = logging.getLogger("langtailor")
 
+#: Gives a row of figures, float32, for the token ids of each text.
+Model = Callable[[list[Ids]], Tensor]
 #: Most tokens of a micro-batch on a CPU: more gain nothing, and its cores share the micro-batches.
 _CPU_MICRO_BATCH_TOKENS = 4_096
 
@@ -107,20 +109,20 @@ class Validator:
         """Measure the student as it is, in micro-batches of at most ``budget`` tokens."""
         self._student.train(False)
         lengths = self._passages.lengths[self._rows]
-        vectors = self._encode(lambda rows: self._tokens(self._rows[rows]), lengths, budget)
+        outputs = self._outputs(self._student.outputs, lambda rows: self._tokens(self._rows[rows]), lengths, budget)
         sts = None
-        if self._sts_dev_set is not None:
-            sts = self._sts_dev_set.spearman(self._encode(self._sts_dev_set.take, self._sts_dev_set.lengths, budget))
+        if (pairs := self._sts_dev_set) is not None:
+            sts = pairs.spearman(self._outputs(self._student, pairs.take, pairs.lengths, budget))
         self._student.train(True)
-        metrics = measure(vectors, self._targets, self._languages, self._objective, self._batch_size)
+        metrics = measure(outputs, self._targets, self._languages, self._objective, self._batch_size)
         return replace(metrics, sts=sts)
 
     def _tokens(self, rows: Rows) -> list[Ids]:
         ids = self._passages.tokens(rows)
         return self._subword_dropout(ids, rows, 0) if self._subword_dropout else ids
 
-    def _encode(self, tokens: Callable[[Rows], list[Ids]], lengths: Ids, budget: int) -> Tensor:
-        """Vectors of texts, given what reads some of them and the lengths of all; float32, shape (n, d)."""
+    def _outputs(self, model: Model, tokens: Callable[[Rows], list[Ids]], lengths: Ids, budget: int) -> Tensor:
+        """A row for each text, given what gives the tokens of some of them and the lengths of all; float32, shape (n, d)."""
         rank, world = self._accelerator.process_index, self._accelerator.num_processes
         order = longest_first(lengths)
         # All processes give equally many vectors; the last text is repeated as padding.
@@ -130,26 +132,27 @@ class Validator:
         with each_core(device == "cpu" and world == 1) as run:
             most = min(budget, _CPU_MICRO_BATCH_TOKENS) if device == "cpu" else budget
             micro_batches = cheapest_batches(lengths[local], most, device)
-            parts = list(run(lambda part: self._vectors(tokens(local[part])), micro_batches))
+            parts = list(run(lambda part: _in_halves(model, tokens(local[part])), micro_batches))
         gathered: Tensor = self._accelerator.gather(torch.cat(parts))
-        vectors = torch.empty_like(gathered)
-        vectors[np.concatenate([order[other::world] for other in range(world)])] = gathered
-        return vectors[: len(lengths)]
+        outputs = torch.empty_like(gathered)
+        outputs[np.concatenate([order[other::world] for other in range(world)])] = gathered
+        return outputs[: len(lengths)]
 
-    @torch.no_grad()  # of this thread, which may be one of many
-    def _vectors(self, ids: list[Ids]) -> Tensor:
-        """Vectors of some texts; in halves where the device has too little memory for all."""
-        try:
-            return self._student(ids)
-        except torch.OutOfMemoryError as error:
-            if len(ids) == 1:
-                raise TrainingError(
-                    f"out of memory with one passage of {len(ids[0]):,} tokens: lower max_length"
-                ) from error
-        _LOG.warning("out of memory: validating %d passages in halves", len(ids))
-        torch.cuda.empty_cache()
-        half = len(ids) // 2
-        return torch.cat([self._vectors(part) for part in (ids[:half], ids[half:])])
+
+@torch.no_grad()  # of this thread, which may be one of many
+def _in_halves(model: Model, ids: list[Ids]) -> Tensor:
+    """What a model gives for some texts; in halves where the device has too little memory for all."""
+    try:
+        return model(ids)
+    except torch.OutOfMemoryError as error:
+        if len(ids) == 1:
+            raise TrainingError(
+                f"out of memory with one passage of {len(ids[0]):,} tokens: lower max_length"
+            ) from error
+    _LOG.warning("out of memory: validating %d passages in halves", len(ids))
+    torch.cuda.empty_cache()
+    half = len(ids) // 2
+    return torch.cat([_in_halves(model, part) for part in (ids[:half], ids[half:])])
 
 
 def _first_of_each(languages: Mapping[str, slice], most: int | None) -> tuple[dict[str, slice], Rows]:
@@ -165,7 +168,7 @@ def _first_of_each(languages: Mapping[str, slice], most: int | None) -> tuple[di
 
 @torch.no_grad()
 def measure(
-    student: Tensor,
+    outputs: Tensor,
     targets: Targets,
     languages: Mapping[str, slice],
     objective: Objective,
@@ -174,23 +177,24 @@ def measure(
     """Compare vectors of the validation split.
 
     Args:
-        student: float32, shape (n, d).
+        outputs: the student's vectors, float32, shape (n, d); or with the errors of its hidden states, shape (n, d + 1).
         targets: what they are compared with.
         languages: each language's rows; together all rows, none empty.
         objective: the training objective; a language's last, smaller batch is weighted by its size.
         batch_size: passages in a batch of the objective.
     """
     metrics = {
-        lang: _split_metrics(student[rows], targets[rows], objective, batch_size) for lang, rows in languages.items()
+        lang: _split_metrics(outputs[rows], targets[rows], objective, batch_size) for lang, rows in languages.items()
     }
     return Validation(_mean(list(metrics.values())), metrics)
 
 
-def _split_metrics(student: Tensor, targets: Targets, objective: Objective, batch_size: int) -> SplitMetrics:
-    batches = [slice(start, start + batch_size) for start in range(0, len(student), batch_size)]
-    losses = [float(objective(student[rows], targets[rows])["loss"]) * len(student[rows]) for rows in batches]
-    cosine = float(functional.cosine_similarity(student, targets.teacher).mean())
-    return SplitMetrics(sum(losses) / len(student), cosine, len(student))
+def _split_metrics(outputs: Tensor, targets: Targets, objective: Objective, batch_size: int) -> SplitMetrics:
+    batches = [slice(start, start + batch_size) for start in range(0, len(outputs), batch_size)]
+    losses = [float(objective(outputs[rows], targets[rows])["loss"]) * len(outputs[rows]) for rows in batches]
+    vectors = outputs[:, : targets.teacher.shape[1]]
+    cosine = float(functional.cosine_similarity(vectors, targets.teacher).mean())
+    return SplitMetrics(sum(losses) / len(outputs), cosine, len(outputs))
 
 
 def _mean(parts: list[SplitMetrics]) -> SplitMetrics:

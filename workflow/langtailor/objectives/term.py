@@ -64,6 +64,7 @@ class Term(BaseModel, ABC):
         allows_other_width: whether the teacher's vectors may have another width than the student's.
         keeps_length: whether it depends on the length of the student's vectors.
         ranks_candidates: whether it compares with candidates, which only retrieval has.
+        compares_hidden_states: whether it is given, in place of vectors, the errors of passages' hidden states.
     """
 
     model_config = ConfigDict(
@@ -76,13 +77,14 @@ class Term(BaseModel, ABC):
     allows_other_width: ClassVar[bool] = False
     keeps_length: ClassVar[bool] = False
     ranks_candidates: ClassVar[bool] = False
+    compares_hidden_states: ClassVar[bool] = False
 
     @abstractmethod
     def loss(self, student: Tensor, targets: Targets) -> Tensor:
         """The term's value for a batch, a scalar.
 
         Args:
-            student: the student's vectors; float32, shape (n, d).
+            student: the student's vectors, float32, shape (n, d); or the errors of its hidden states, shape (n, 1).
             targets: what they are compared with.
         """
 

@@ -138,6 +138,13 @@ def untrained_model(wildcards):
     return "<results>/reduction/{variant}/model" if reduced else clone_folder(wildcards)
 
 
+def whole_clone(wildcards, training):
+    """The clone with all layers and that with fewer, where a training compares hidden states."""
+    variant = SETTINGS.variant(wildcards.variant)
+    compared = getattr(variant, training).objective.compares_hidden_states
+    return [clone_folder(wildcards), untrained_model(wildcards)] if compared else []
+
+
 def fitted_vectors(wildcards):
     """The vectors that a variant's last module is fitted to, where its own are shorter or were another model's."""
     student = SETTINGS.variant(wildcards.variant).student
