@@ -7,7 +7,6 @@ rule reduce_clone:
     input:
         clone=clone_folder,
         vectors=fitted_vectors,
-        query_vectors=fitted_query_vectors,
         corpora=reduction_corpora,
     output:
         model=directory("<results>/reduction/{variant}/model"),
@@ -26,7 +25,6 @@ rule reduce_clone:
     params:
         settings=variant_section("student"),
         languages=LANGUAGES,
-        query_languages=QUERY_LANGUAGES,
         reading=section(SETTINGS.reading),
         code=script_digest("reduction"),
     script:

@@ -197,20 +197,6 @@ def shards_by_language(languages: list[str], folders: list[str]) -> dict[str, li
     }
 
 
-def shards_by_side(languages: list[str], folders: list[str]) -> dict[str, list[Path]]:
-    """Vector shards of queries and documents, each side of a language under a name of its own, such as ``tr-queries``.
-
-    Args:
-        languages: those that have queries.
-        folders: of the jobs that made the vectors of a side; each has the side's name.
-    """
-    return {
-        f"{lang}-{Path(folder).name}": shards
-        for folder in folders
-        for lang, shards in shards_by_language(languages, [folder]).items()
-    }
-
-
 def _limit_threads(threads: int) -> None:
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"):
         os.environ[name] = str(threads)

@@ -56,8 +56,8 @@ def reduce_clone(
 
     Args:
         clone: the clone (kind ``clone``).
-        vectors: shards with the teacher's vectors by language, in order, and those of queries and documents of retrieval under
-            names of their own; to those of the training split the projection to fewer dimensions is fitted.
+        vectors: shards with the teacher's vectors by language, in order; to those of the training split the projection
+            to fewer dimensions is fitted.
         settings: layers, dimensions, and whether it is the clone of another encoder.
         out: the smaller clone (kind ``clone``), a sentence-transformers folder. The manifest's facts are those of the clone
             with the new ``parameters`` and ``bytes``, and ``reduction``: ``layers`` that are left of ``teacher_layers``, those

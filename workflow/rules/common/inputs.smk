@@ -151,13 +151,6 @@ def fitted_vectors(wildcards):
     return vectors(LANGUAGES) if student.dimensions or student.model else []
 
 
-def fitted_query_vectors(wildcards):
-    """The vectors of queries and documents that it is fitted to as well, where the variant is trained on them."""
-    variant = SETTINGS.variant(wildcards.variant)
-    fitted = variant.student.dimensions and variant.retrieval
-    return expand("<results>/retrieval/vectors/{side}", side=SIDES) if fitted else []
-
-
 def reduction_reads_text(wildcards):
     """Whether another encoder is fitted to text, or layers are chosen by it."""
     return SETTINGS.variant(wildcards.variant).student.reads_text
