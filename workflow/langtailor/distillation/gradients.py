@@ -145,16 +145,16 @@ class BatchGradient:
         return totals
 
     def _one_graph_on_cores(self, forward: list[ForwardPass], parts: list[slice], rows: Rows) -> Terms:
-        """A graph for each micro-batch, joined by the gradient with respect to all vectors."""
+        """A graph for each micro-batch, joined by the gradient with respect to all outputs."""
         parameters = self._trainable()
         with each_core() as run:
-            vectors = list(run(lambda forward_pass: forward_pass(), forward))
-            all_vectors = torch.cat([part.detach() for part in vectors]).requires_grad_()
-            terms = self._objective(all_vectors, self._targets(rows))
-            (gradient,) = torch.autograd.grad(terms["loss"], [all_vectors])
+            outputs = list(run(lambda forward_pass: forward_pass(), forward))
+            all_outputs = torch.cat([part.detach() for part in outputs]).requires_grad_()
+            terms = self._objective(all_outputs, self._targets(rows))
+            (gradient,) = torch.autograd.grad(terms["loss"], [all_outputs])
 
             def differentiate(index: int) -> Gradients:
-                return torch.autograd.grad(vectors[index], parameters, gradient[parts[index]], allow_unused=True)
+                return torch.autograd.grad(outputs[index], parameters, gradient[parts[index]], allow_unused=True)
 
             for gradients in run(differentiate, range(len(parts))):
                 _add(parameters, gradients)
@@ -179,18 +179,18 @@ class BatchGradient:
 
     def _one_graph(self, forward: list[ForwardPass], rows: Rows) -> Terms:
         targets = self._targets(rows)
-        vectors = torch.cat([forward_pass() for forward_pass in forward])
-        terms = self._objective(vectors, targets)
+        outputs = torch.cat([forward_pass() for forward_pass in forward])
+        terms = self._objective(outputs, targets)
         torch.autograd.backward(terms["loss"])
         return {name: term.detach() for name, term in terms.items()}
 
     def _with_gradient_caching(self, forward: list[ForwardPass], parts: list[slice], order: Rows) -> Terms:
         with torch.no_grad(), self._sync_if(False):
-            vectors = torch.cat([forward_pass() for forward_pass in forward])
-        all_vectors = self._accelerator.gather(vectors).requires_grad_()
+            outputs = torch.cat([forward_pass() for forward_pass in forward])
+        all_outputs = self._accelerator.gather(outputs).requires_grad_()
         all_rows = np.concatenate([order[rank :: self._world] for rank in range(self._world)])
-        terms = self._objective(all_vectors, self._targets(all_rows))
-        (gradients,) = torch.autograd.grad(terms["loss"], [all_vectors])
+        terms = self._objective(all_outputs, self._targets(all_rows))
+        (gradients,) = torch.autograd.grad(terms["loss"], [all_outputs])
         gradient = gradients.chunk(self._world)[self._rank] * self._world
         for index, (forward_pass, part) in enumerate(zip(forward, parts, strict=True)):
             with self._sync_if(index == len(parts) - 1):
