@@ -56,7 +56,7 @@ rule project_vectors:
         "../scripts/reduction_vectors.py"
 
 
-rule project_query_vectors:
+use rule project_vectors as project_query_vectors with:
     """Project the teacher's vectors of {wildcards.side} for {wildcards.variant}."""
     input:
         model="<results>/reduction/{variant}/model",
@@ -67,15 +67,6 @@ rule project_query_vectors:
         "<logs>/project_query_vectors/{variant}.{side}.log",
     benchmark:
         "<benchmarks>/project_query_vectors/{variant}.{side}.tsv"
-    conda:
-        "../../envs/cpu.yaml"
-    threads: 1
-    resources:
-        mem_mb=growing(4000),
-        runtime=growing(60),
-        disk_mb=4000,
     params:
         languages=QUERY_LANGUAGES,
         code=script_digest("reduction_vectors"),
-    script:
-        "../scripts/reduction_vectors.py"

@@ -1,8 +1,8 @@
 """The hidden states of the clone with all layers, as what those of a student with fewer layers are compared with.
 
-A vector says what a text is about, its tokens' states after each layer say how the model got there: they bring a student
-whose layers have gaps nearer to the model it was made of than vectors alone do (docs/smaller.md has the figures). The clone
-is a student's size and not the teacher's; it reads the same tokens.
+A vector says what a text is about; the states of its tokens after each layer say how the model got there. They bring a
+student that lacks layers nearer to the model it was made of than vectors alone do (docs/smaller.md has the figures). The
+clone is smaller than the teacher, and reads the student's tokens.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class WholeClone:
 
     @classmethod
     def of(cls, folder: Path, reduced: Path) -> Self:
-        """A clone as that of a reduced one.
+        """The clone that a reduced one was made of.
 
         Args:
             folder: the clone's.

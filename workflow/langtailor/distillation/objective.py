@@ -81,12 +81,11 @@ class Objective:
     def _losses(self, student: Tensor, state_errors: Tensor, targets: Targets, any_width: Tensor) -> dict[str, Tensor]:
         """Each term's value; terms that allow another width are given the teacher's vectors ``any_width``."""
         other = replace(targets, teacher=any_width)
-        return {
-            term.name: term.loss(
-                state_errors if term.compares_hidden_states else student, other if term.allows_other_width else targets
-            )
-            for term, _ in self.settings.weighted_terms()
-        }
+        losses = {}
+        for term, _ in self.settings.weighted_terms():
+            compared = state_errors if term.compares_hidden_states else student
+            losses[term.name] = term.loss(compared, other if term.allows_other_width else targets)
+        return losses
 
     def _weighted(self, losses: Mapping[str, Tensor]) -> Tensor:
         return torch.stack([weight * losses[term.name] for term, weight in self.settings.weighted_terms()]).sum()

@@ -75,10 +75,10 @@ class Run:
         check_fit(data, student, settings, accelerator.num_processes)
         self._accelerator, self._student, self._settings = accelerator, student, settings
         self._train, self._store = data.train, store
-        student.measure_hidden_states(
-            data.train.tokens(np.linspace(0, len(data.train) - 1, _MEASURED).astype(np.int64))
-        )
         self._stream = _stream(data.train, settings, seed)
+        if settings.objective.compares_hidden_states:
+            rows = np.linspace(0, len(data.train) - 1, _MEASURED).astype(np.int64)
+            student.measure_hidden_states(data.train.tokens(rows))
         self._steps = max(1, math.ceil(settings.epochs * self._stream.epoch_length / settings.batch_size))
         self._phases = plan_phases(settings, self._steps, new_rows=bool(student.new_rows.any()))
         self._current: tuple[Phase, torch.optim.AdamW] | None = None

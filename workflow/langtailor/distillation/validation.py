@@ -122,7 +122,14 @@ class Validator:
         return self._subword_dropout(ids, rows, 0) if self._subword_dropout else ids
 
     def _outputs(self, model: Model, tokens: Callable[[Rows], list[Ids]], lengths: Ids, budget: int) -> Tensor:
-        """A row for each text, given what gives the tokens of some of them and the lengths of all; float32, shape (n, d)."""
+        """What a model gives for texts, a row each; float32, shape (n, d).
+
+        Args:
+            model: the model.
+            tokens: gives the token ids of some of the texts.
+            lengths: tokens of each text.
+            budget: most tokens of a micro-batch.
+        """
         rank, world = self._accelerator.process_index, self._accelerator.num_processes
         order = longest_first(lengths)
         # All processes give equally many vectors; the last text is repeated as padding.
