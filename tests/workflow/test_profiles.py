@@ -61,12 +61,25 @@ def test_without_a_gpu_two_jobs_read_with_a_model_at_a_time_and_one_that_measure
     workflow.config["vectors"] = {"passages_per_job": 100}
     if alone:
         workflow.config["evaluation"]["tasks"]["speed"] = {"kind": "speed"}
-    done = workflow.snakemake("-n", "evaluation", cores=4)
+    threads = planned_threads(workflow, cores=4)
+    assert threads["teacher_vectors", "job=0000"] == 2
+    assert threads["teacher_vectors", "job=0001"] == 2
+    assert threads["evaluate_teacher", None] == (4 if alone else 2)
+
+
+@pytest.mark.parametrize(("cores", "threads"), [(2, 1), (8, 2)])
+@pytest.mark.skipif(has_gpu(), reason="the threads of a machine with a GPU are those of its share of the cores")
+def test_two_jobs_that_mostly_load_libraries_run_at_a_time_on_two_cores(tmp_path, cores, threads):
+    planned = planned_threads(Workflow(tmp_path), cores)
+    assert {planned[rule, "variant=tailored"] for rule in ("write_tokenizer", "clone_model")} == {threads}
+
+
+def planned_threads(workflow, cores):
+    """Threads of each job of the evaluation, by rule and wildcards."""
+    done = workflow.snakemake("-n", "evaluation", cores=cores)
     assert done.returncode == 0, done.stdout + done.stderr
     threads = {}
     for told in re.split(r"^rule ", done.stdout + done.stderr, flags=re.MULTILINE)[1:]:
         wildcards, asked = (re.search(rf"^    {key}: (.+)$", told, re.MULTILINE) for key in ("wildcards", "threads"))
         threads[told.split(":")[0], wildcards and wildcards[1]] = int(asked[1]) if asked else 1
-    assert threads["teacher_vectors", "job=0000"] == 2
-    assert threads["teacher_vectors", "job=0001"] == 2
-    assert threads["evaluate_teacher", None] == (4 if alone else 2)
+    return threads

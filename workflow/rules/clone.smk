@@ -50,7 +50,7 @@ rule clone_model:
         "<benchmarks>/clone_model/{variant}.tsv"
     conda:
         "../../envs/gpu.yaml"
-    threads: 2
+    threads: lambda wildcards: device_threads() if fits_rows(wildcards) else loading_threads(wildcards)
     resources:
         mem_mb=growing(8000),
         runtime=growing(30),

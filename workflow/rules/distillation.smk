@@ -14,7 +14,7 @@ rule tokenize_corpora:
         "<benchmarks>/tokenize_corpora/{variant}.tsv"
     conda:
         "../../envs/cpu.yaml"
-    threads: 2
+    threads: loading_threads
     resources:
         mem_mb=growing(4000),
         runtime=growing(120),

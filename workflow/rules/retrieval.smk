@@ -111,7 +111,7 @@ rule tokenize_queries:
         "<benchmarks>/tokenize_queries/{variant}.tsv"
     conda:
         "../../envs/cpu.yaml"
-    threads: 2
+    threads: loading_threads
     resources:
         mem_mb=growing(4000),
         runtime=growing(60),

@@ -15,7 +15,7 @@ rule write_tokenizer:
         "<benchmarks>/write_tokenizer/{variant}.tsv"
     conda:
         "../../envs/cpu.yaml"
-    threads: 2
+    threads: loading_threads
     resources:
         mem_mb=growing(8000),
         runtime=growing(60),

@@ -49,6 +49,12 @@ def model_threads(wildcards):
     return device_threads() if alone else min(MODEL_THREADS, max(1, cores // 2))
 
 
+def loading_threads(wildcards):
+    """Threads of a job that mostly loads libraries and a model: two, of which a machine with two cores has one to give, so
+    that two such jobs run side by side there, too."""
+    return min(2, model_threads(wildcards))
+
+
 def vector_threads(wildcards):
     """Threads of a job of vectors, which has them all where it is the only one."""
     return model_threads(wildcards) if len(SETTINGS.vector_jobs) > 1 else device_threads()
