@@ -17,7 +17,7 @@ from langtailor.export.evaluator import ExportEvaluator
 from langtailor.export.format import Source, find_format
 from langtailor.export.run import write_export
 from langtailor.export.static.client import StaticClient
-from langtailor.export.static.rows import centred, fit_rows, prior_rows, token_shares
+from langtailor.export.static.rows import centred, fit_rows, partly_whitened, prior_rows, token_shares
 from langtailor.export.static.single_tokens import single_token_vectors
 from langtailor.models.similarity import unit
 from langtailor.models.tokenizer_file import open_tokenizer
@@ -85,6 +85,18 @@ def test_a_token_that_no_text_holds_is_what_the_student_says_of_it():
     cosines = (unit(rows) * unit(alone)).sum(axis=1)
     assert cosines[WORDS.index("walnut")] > 0.9999
     assert max(cosine for word, cosine in zip(WORDS, cosines, strict=True) if word != "walnut") < 0.999
+
+
+def test_directions_in_which_texts_differ_much_weigh_less_and_stay_where_they_are():
+    generator = np.random.default_rng(4)
+    directions = np.linalg.qr(generator.normal(size=(4, 4)))[0]
+    coordinates = np.linalg.qr(generator.normal(size=(200, 4)))[0] * (100, 10, 1, 0)
+    vectors, rows = ((part @ directions.T).astype(np.float32) for part in (coordinates, np.eye(4)))
+    whitened = partly_whitened(rows, vectors)
+    # To the power of 0.7, but for the last two, which are below 3 % of the largest.
+    expected = (1, 0.1**-0.3, 0.03**-0.3, 0.03**-0.3)
+    np.testing.assert_allclose(whitened @ directions, np.diag(expected), atol=1e-5)
+    assert np.isfinite(partly_whitened(rows, np.zeros((3, 4), np.float32))).all()
 
 
 def test_frequent_tokens_start_with_shorter_rows():

@@ -118,7 +118,7 @@ def chain():
 
 
 def kept_of(family, size, **settings):
-    chosen = VocabularySettings(size=size, coverage=0.0, **settings)
+    chosen = VocabularySettings(size=size, coverage=0.0, min_count=1, **settings)
     uses = np.ones(len(family.tokens), np.int64)
     uses[[family.tokens.index(token) for token in ("ab", "cd", "abcd")]] = 0, 0, 100
     demand = CorpusStatistics({"tr": uses}, {"tr": 1.0}, {}, len(family.tokens), KeptAlphabet(family.alphabet_ids()))

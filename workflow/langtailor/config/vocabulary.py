@@ -69,9 +69,10 @@ class VocabularySettings(Section):
     corpus's scripts and those that scripts share (`scripts`), or only those that occur in the corpus (`corpus`). Text
     of other characters becomes unknown. With `scripts` and `corpus`, a token that has one of these is not kept even if
     the budget has room."""
-    min_count: Annotated[int, Field(ge=0)] = 1
+    min_count: Annotated[int, Field(ge=0)] = 0
     """Lowest count, weighted and over all languages, at which a teacher token is kept. With 0, tokens that never occur
-    in the corpus fill the rest of the budget, in the teacher's order."""
+    in the corpus fill the rest of the budget: first those that the teacher's rows make likeliest in other text of the
+    languages."""
     keep_tokens: Distinct[str] = ()
     """Teacher tokens to keep whatever their count, in the vocabulary's own spelling."""
     drop_pattern: str | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from langtailor.surgery.base import Ids
-from langtailor.vocabulary.statistics import CorpusStatistics
+from langtailor.vocabulary.statistics import CorpusStatistics, Counts
 
 #: The loss of a token that others replace without loss, so that it comes before tokens that do not occur.
 _LEAST_LOSS = 1e-9
@@ -18,6 +18,8 @@ _LEAST_LOSS = 1e-9
 _STEP, _LEAST_STEP = 0.25, 64
 #: By teacher id, what is lost without a token where only the given teacher ids are kept.
 Loss = Callable[[NDArray[Any]], NDArray[np.float64]]
+#: By language and teacher id, how often a token can be expected in as much text as was counted, given the counts.
+Expected = Callable[[Counts], Mapping[str, NDArray[np.float64]]]
 
 
 @dataclass(frozen=True)
@@ -51,14 +53,14 @@ class Candidates:
         mandatory: Ids,
         coverage: float,
         loss: Loss | None,
+        expected: Expected | None = None,
     ) -> Candidates:
         """Rank all tokens that may be kept.
 
         The minimums are interleaved: next comes a token of the language of which the smallest share of the text is
         covered so far, so that a budget that runs out leaves all languages alike. The remainder is ranked by weighted
         frequency: the sum of each language's relative frequencies times its weight; with ``loss``, times what is lost
-        without the token where the tokens before it are kept. Tokens that do not occur come last, in the teacher's
-        order, which in most vocabularies is about that of frequency.
+        without the token where the tokens before it are kept. Tokens that do not occur come last, the likeliest first.
 
         Args:
             statistics: counts and weights of the languages.
@@ -66,15 +68,20 @@ class Candidates:
             mandatory: teacher ids that are kept in any case.
             coverage: share of each language's token occurrences that its minimum covers.
             loss: what is lost without a token; ``None`` counts all alike.
+            expected: how often tokens can be expected in other text; ``None`` leaves those that do not occur in the
+                teacher's order.
         """
         possible = keepable.copy()
         possible[mandatory] = True
         minimums, covered_before = _minimums(statistics, possible, coverage)
-        frequencies = np.where(keepable, _weighted_frequencies(statistics), 0.0)
+        frequencies = np.where(keepable, _weighted_frequencies(statistics, statistics.counts), 0.0)
         ranked = _descending(frequencies) if loss is None else _by_loss(frequencies, np.concatenate(minimums), loss)
         without_count = keepable.copy()
         without_count[ranked] = False
         idle = np.flatnonzero(without_count)
+        if expected is not None:
+            likelihood = _weighted_frequencies(statistics, expected(statistics.counts))
+            idle = idle[np.argsort(-likelihood[idle], kind="stable")]
         remainder = len(ranked) + len(idle)
         ids = np.concatenate([*minimums, ranked, idle])
         ranks = [np.arange(1, len(part) + 1) for part in (*minimums, ranked)]
@@ -96,7 +103,7 @@ class Candidates:
         language, rank = int(self.languages[index]), int(self.ranks[index])
         if language >= 0:
             return f"minimum of {self.names[language]}: rank {rank:,} of {self.minimums[language]:,}"
-        return f"{self.measure} rank {rank:,}" if rank else "unused here; the budget had room"
+        return f"{self.measure} rank {rank:,}" if rank else "does not occur; the budget had room"
 
 
 def _minimums(
@@ -142,8 +149,10 @@ def _by_loss(frequencies: NDArray[np.float64], minimum: NDArray[np.int64], loss:
     return order
 
 
-def _weighted_frequencies(statistics: CorpusStatistics) -> NDArray[np.float64]:
-    """Sum over the languages of weight times relative frequency; by teacher id."""
-    weights, counts = statistics.weights, statistics.counts
-    shares = [weights[lang] * count / max(int(count.sum()), 1) for lang, count in counts.items()]
+def _weighted_frequencies(statistics: CorpusStatistics, occurrences: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
+    """Sum over the languages of weight times occurrences, relative to the size of the counted text; by teacher id."""
+    shares = [
+        statistics.weights[lang] * occurrences[lang] / max(int(count.sum()), 1)
+        for lang, count in statistics.counts.items()
+    ]
     return np.asarray(np.sum(shares, axis=0), np.float64)

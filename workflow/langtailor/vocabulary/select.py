@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from langtailor.config.vocabulary import VocabularySettings
 from langtailor.models.folder import ModelInfo
@@ -35,6 +36,7 @@ from langtailor.vocabulary.selection import Selection
 from langtailor.vocabulary.selector import Selector
 from langtailor.vocabulary.statistics import Counts, read_statistics
 from langtailor.vocabulary.table import layout_to_table
+from langtailor.vocabulary.unseen_tokens import expected_counts
 from langtailor.vocabulary.word_list import WordList
 
 _LOG = logging.getLogger("langtailor")
@@ -86,7 +88,8 @@ def select_vocabulary(
     listed = None if settings.graft.tokens is None else WordList.read(Path(settings.graft.tokens), family)
     if listed is not None:
         statistics, donor = replace(statistics, words=listed.added_to(statistics.words)), listed.donor()
-    selector = Selector(family, statistics, settings, donor, loss, kept_for_prompts)
+    expected = partial(_expected, teacher) if settings.min_count == 0 else None
+    selector = Selector(family, statistics, settings, donor, loss, kept_for_prompts, expected)
     curve: list[dict[str, Any]] = []
     chosen = {} if chosen_share is None else read_json(chosen_share, "graft share")
     if settings.graft.policy == "marginal":
@@ -129,6 +132,13 @@ def _loss(family: Family, teacher: Path) -> Loss:
     from langtailor.vocabulary.replacement_cost import replacement_cost
 
     return partial(replacement_cost, family, find_vocabulary_tensors(teacher).read_embeddings())
+
+
+def _expected(teacher: Path, counts: Counts) -> Mapping[str, NDArray[np.float64]]:
+    from langtailor.models.vocabulary_tensors import find_vocabulary_tensors
+
+    _LOG.info("looking for tokens that are likely in text of these languages, as the corpus has too few")
+    return expected_counts(find_vocabulary_tensors(teacher).read_embeddings().float().numpy(), counts)
 
 
 def _table(family: Family, layout: Layout, selection: Selection, counts: Counts) -> pa.Table:

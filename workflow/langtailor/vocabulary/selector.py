@@ -17,7 +17,7 @@ from langtailor.errors import ConfigError
 from langtailor.surgery.base import Family, Ids, Origin
 from langtailor.surgery.spelling import BYTE_TOKENS
 from langtailor.surgery.unknowns import needed_to_stay_known
-from langtailor.vocabulary.candidates import Candidates, Loss
+from langtailor.vocabulary.candidates import Candidates, Expected, Loss
 from langtailor.vocabulary.selection import Kept, Selection
 from langtailor.vocabulary.statistics import CorpusStatistics
 
@@ -34,6 +34,8 @@ class Selector:
         donor: ``tokenizer.json`` of a given donor, or ``None``.
         loss: by teacher id, what is lost without a token where only the given ids are kept; ``None`` counts all alike.
         prompt_tokens: by teacher id, a prompt that has the token.
+        expected: how often tokens can be expected in other text; asked where tokens that do not occur may have to fill the
+            budget.
 
     Raises:
         ConfigError: ``keep_tokens`` names a token that the teacher does not have.
@@ -47,13 +49,20 @@ class Selector:
         donor: Mapping[str, Any] | None,
         loss: Loss | None = None,
         prompt_tokens: Mapping[int, str] | None = None,
+        expected: Expected | None = None,
     ) -> None:
         self._family, self._statistics, self._settings, self._donor = family, statistics, settings, donor
         self._mandatory = self._mandatory_tokens(prompt_tokens or {})
         self._unwanted = self._matched_by_pattern()
         loss_of_closure = partial(self._loss_of_closure, loss) if loss else None
+        keepable = self._keepable()
         self._candidates = Candidates.ranked(
-            statistics, self._keepable(), self.mandatory_ids, settings.coverage, loss_of_closure
+            statistics,
+            keepable,
+            self.mandatory_ids,
+            settings.coverage,
+            loss_of_closure,
+            expected if self._has_room(keepable) else None,
         )
 
     @property
@@ -205,6 +214,11 @@ class Selector:
         keepable[self._statistics.alphabet.given_up] = False
         keepable[self._statistics.rows :] = False
         return np.asarray(keepable, dtype=np.bool_)
+
+    def _has_room(self, keepable: NDArray[np.bool_]) -> bool:
+        """Whether the budget is larger than the mandatory tokens and those that occur."""
+        occurring = np.any([count > 0 for count in self._statistics.counts.values()], axis=0) & keepable
+        return len(np.union1d(np.flatnonzero(occurring), self.mandatory_ids)) < self._settings.size
 
     def _matched_by_pattern(self) -> NDArray[np.bool_]:
         """By id, whether ``drop_pattern`` matches the token's text."""

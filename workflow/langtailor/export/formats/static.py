@@ -40,7 +40,7 @@ class Static(Format):
 
         from langtailor.evaluation.encoding import encode_texts
         from langtailor.export.static.client import TABLE
-        from langtailor.export.static.rows import fit_rows, token_shares
+        from langtailor.export.static.rows import fit_rows, partly_whitened, token_shares
         from langtailor.export.static.single_tokens import single_token_vectors
         from langtailor.models.tokenizer_file import open_tokenizer
 
@@ -48,7 +48,7 @@ class Static(Format):
         vectors = encode_texts(source.model, texts, source.prompt, "training texts, student")
         shares = token_shares(tokenizer, texts)
         fitted = fit_rows(shares, vectors, single_token_vectors(source.model, tokenizer, shares.shape[1]))
-        save_file({TABLE: fitted.rows}, out, {"format": "pt"})
+        save_file({TABLE: partly_whitened(fitted.rows, shares @ fitted.rows)}, out, {"format": "pt"})
         tried = [{"ridge": ridge, "held_out_cosine": cosine} for ridge, cosine in fitted.tried.items()]
         yield {"texts": len(texts), "ridge": fitted.ridge, "tried": tried}
 
