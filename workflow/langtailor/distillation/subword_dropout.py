@@ -18,6 +18,7 @@ from langtailor.distillation.tokens import Ids
 from langtailor.models.length_batches import Rows
 from langtailor.storage.json_files import load_json
 from langtailor.surgery.segmentation import segment_without_itself
+from langtailor.surgery.spec import model_tokens_by_id
 
 #: Passages of a language whose common beginning is taken for special tokens and prompt, which stay.
 _COMPARED = 64
@@ -70,8 +71,7 @@ class Pieces:
     def read(cls, folder: Path) -> Pieces:
         """Of the ``tokenizer.json`` of a folder."""
         spec = load_json(folder / "tokenizer.json")
-        vocab = spec["model"]["vocab"]
-        names = {i: token for i, (token, _) in enumerate(vocab)} if isinstance(vocab, list) else _by_id(vocab)
+        names = model_tokens_by_id(spec["model"]["vocab"])
         added = {token["id"] for token in spec["added_tokens"]}
         ordinary = [i for i in sorted(names) if i not in added]
         found = dict(zip(ordinary, segment_without_itself(spec, [names[i] for i in ordinary]), strict=True))
@@ -85,10 +85,6 @@ class Pieces:
         within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
         drawn: Ids = self._flat[np.repeat(starts, counts) + within]
         return drawn
-
-
-def _by_id(vocab: dict[str, int]) -> dict[int, str]:
-    return {i: token for token, i in vocab.items()}
 
 
 def _common_beginning(passages: Sequence[Ids]) -> int:

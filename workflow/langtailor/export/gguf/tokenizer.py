@@ -19,6 +19,7 @@ import gguf
 from langtailor.errors import ExportError
 from langtailor.export.gguf.composed import composes
 from langtailor.surgery.bpe.model_section import parse_merges
+from langtailor.surgery.spec import model_tokens_by_id
 
 _SPECIAL = ("unk", "sep", "pad", "mask")
 _BYTE = re.compile(r"<0x[0-9A-F]{2}>")
@@ -121,9 +122,7 @@ def _pattern(step: Mapping[str, Any]) -> str:
 
 def _tokens(spec: Mapping[str, Any], unknown: int | None) -> dict[int, _Token]:
     """By id, the added ones among them."""
-    vocab = spec["model"]["vocab"]
-    pairs = vocab.items() if isinstance(vocab, dict) else ((token, number) for number, (token, _) in enumerate(vocab))
-    texts = {number: token for token, number in pairs}
+    texts = model_tokens_by_id(spec["model"]["vocab"])
     added = {entry["id"]: entry for entry in spec["added_tokens"]}
     texts |= {number: entry["content"] for number, entry in added.items()}
     wordpiece = spec["model"]["type"] == "WordPiece"
