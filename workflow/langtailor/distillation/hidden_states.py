@@ -52,7 +52,7 @@ class WholeClone:
         return {"clone": directory_digest(self.folder), "layers": list(self.layers)}
 
 
-class HiddenStates:
+class HiddenStateErrors:
     """Compares a student's hidden states with those of the clone with all layers.
 
     The state after a student's layer is compared with the clone's after the same layer, and its last one with the clone's last.

@@ -16,7 +16,7 @@ from langtailor.evaluation.comparison import Difference
 _LOG = logging.getLogger("langtailor")
 KIND = "export certificate"
 #: Name of the texts in many scripts among the languages. They are random words: of these ids have to agree, not vectors.
-SCRIPTS = "scripts"
+SCRIPT_TEXTS = "scripts"
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class Certificate:
         """A sentence for each promise that does not hold."""
         found = [f"{self.other_ids} of {self.texts} texts have other token ids"] if self.other_ids else []
         for name, cosines in self.cosines.items():
-            if name == SCRIPTS:
+            if name == SCRIPT_TEXTS:
                 continue
             if not cosines.mean >= self.bounds.mean_cosine:
                 found.append(f"{name}: mean cosine {cosines.mean:.5f}, required: at least {self.bounds.mean_cosine}")

@@ -25,7 +25,7 @@ from langtailor.evaluation.encoding import encode_texts
 from langtailor.evaluation.run import run_task
 from langtailor.evaluation.scores import Evaluation
 from langtailor.evaluation.task import EvaluationTask, Inputs
-from langtailor.export.certificate import KIND, SCRIPTS, Certificate, ClientSpeed, Cosines, TaskFigure
+from langtailor.export.certificate import KIND, SCRIPT_TEXTS, Certificate, ClientSpeed, Cosines, TaskFigure
 from langtailor.export.description import describe
 from langtailor.export.evaluator import ExportEvaluator
 from langtailor.export.format import Format, Source, find_format
@@ -210,7 +210,7 @@ class _Measurement:
         texts = {lang: read_texts(corpus, "test", _CERTIFIED_ON) for lang, corpus in corpora}
         texts = {lang: some for lang, some in texts.items() if some}
         if self.made.reads_as_student or not texts:  # random words tell ids apart, and nothing else
-            texts[SCRIPTS] = texts_in_many_scripts()
+            texts[SCRIPT_TEXTS] = texts_in_many_scripts()
         return texts
 
     def _cosines(self, texts: Sequence[str], label: str) -> Cosines:

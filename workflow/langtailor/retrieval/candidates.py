@@ -31,7 +31,7 @@ from langtailor.vectors.store import VectorStore
 _LOG = logging.getLogger("langtailor")
 Vectors = NDArray[np.float32]
 #: For each row of one side, rows of the other.
-Links = Sequence[Sequence[int]]
+RowLists = Sequence[Sequence[int]]
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ class _Side:
 
     texts: Path
     vectors: Vectors
-    right: Links
-    named: Links
+    right: RowLists
+    named: RowLists
 
 
 def mine_candidates(
@@ -91,7 +91,7 @@ def _vectors(texts: Path, shards: Sequence[Path]) -> Vectors:
     return unit(store.take(np.arange(len(store))))
 
 
-def _reversed(links: Links, count: int) -> Links:
+def _reversed(links: RowLists, count: int) -> RowLists:
     back: list[list[int]] = [[] for _ in range(count)]
     for row, others in enumerate(links):
         for other in others:
@@ -100,7 +100,7 @@ def _reversed(links: Links, count: int) -> Links:
 
 
 def ranked(
-    vectors: Vectors, others: Vectors, right: Links, named: Links, depth: int, most_similar: float
+    vectors: Vectors, others: Vectors, right: RowLists, named: RowLists, depth: int, most_similar: float
 ) -> list[list[int]]:
     """Candidates of each row.
 
@@ -131,7 +131,7 @@ def ranked(
 
 
 def _right_ones(
-    vectors: Vectors, others: Vectors, right: Links, rows: range, most_similar: float
+    vectors: Vectors, others: Vectors, right: RowLists, rows: range, most_similar: float
 ) -> tuple[list[int], NDArray[np.float32]]:
     """The most similar right other of each row, and the cosine above which wrong ones are left out."""
     first, bounds = [], np.full(len(rows), np.inf, np.float32)

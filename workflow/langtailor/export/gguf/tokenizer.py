@@ -40,7 +40,7 @@ class _Token:
     kind: gguf.TokenType
 
 
-def write_tokenizer(writer: gguf.GGUFWriter, spec: Mapping[str, Any], tokenizer: Any, rows: int) -> None:
+def write_gguf_tokenizer(writer: gguf.GGUFWriter, spec: Mapping[str, Any], tokenizer: Any, rows: int) -> None:
     """Write a tokenizer.
 
     Args:
