@@ -134,8 +134,8 @@ def gather_page(
     base, made_of = _base(root, steps), STEPS[first_step(steps)]
     whole = read_manifest(base, "teacher", verify=False)
     parts = [
-        _variant_part(root, name, settings, targets, models[name], comparisons[name])
-        for name, settings in variants.items()
+        _variant_part(root, name, variant, targets, models[name], comparisons[name])
+        for name, variant in variants.items()
     ]
     clones = {name: clone_name(models[name]) for name in variants}
     sections = readings(root, languages, targets, clones, (made_of, base))
