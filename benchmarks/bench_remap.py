@@ -24,8 +24,7 @@ import torch
 from bench_surgery import drawn_teacher
 from measure import SEED, Row, Turns, alternate, parser, start, version_of, write
 
-from langtailor.clone.rows import Mapping as RowMapping
-from langtailor.clone.rows import compose
+from langtailor.clone.rows import RowMapping, compose
 from langtailor.config.initialisation import InitialisationSettings
 from langtailor.surgery.base import Graft, Ids, Layout
 from langtailor.surgery.bpe.family import BytePairFamily

@@ -120,7 +120,7 @@ def test_a_checkpoint_made_from_other_inputs_is_never_taken_up(world, tmp_path, 
 
 
 def test_a_run_taken_up_behind_its_best_look_still_keeps_the_best_weights(world, tmp_path, monkeypatch):
-    monkeypatch.setattr(Run, "_main_process_value", lambda run, _: abs(run._done.step - 5.0))  # step 5 is the best
+    monkeypatch.setattr(Run, "_cost", lambda run, _: abs(run._done.step - 5.0))  # step 5 is the best
     settings = {"epochs": 1, "checkpoint_minutes": 0.0, "validate_every": 5}
     expected = world.distil(tmp_path / "expected", **settings)
     assert read_manifest(expected, "distilled").facts["kept_step"] == 5

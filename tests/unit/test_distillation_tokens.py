@@ -54,15 +54,15 @@ def test_the_test_split_is_not_tokenized(tokens):
 def test_texts_are_cut_at_the_length_asked_for_and_never_beyond_the_models_own(model):
     text = " ".join(["river"] * 500)
     own = load_sentence_transformer(model, "cpu").max_seq_length
-    assert len(Tokenizer(model, SETTINGS, 9)([text])[0]) == 9
-    assert len(Tokenizer(model, SETTINGS, None)([text])[0]) == own
-    assert len(Tokenizer(model, SETTINGS, 10 * own)([text])[0]) == own
+    assert len(Tokenizer(model, None, 9)([text])[0]) == 9
+    assert len(Tokenizer(model, None, None)([text])[0]) == own
+    assert len(Tokenizer(model, None, 10 * own)([text])[0]) == own
 
 
 def test_a_prompt_stands_before_each_text(tmp_path):
     model = make_tiny_gemma_teacher(tmp_path / "gemma")
-    named = Tokenizer(model, TeacherSettings(model="tiny", prompt="query"), None)(["river"])[0]
-    spelled = Tokenizer(model, SETTINGS, None)([GEMMA_PROMPTS["query"] + "river"])[0]
+    named = Tokenizer(model, "query", None)(["river"])[0]
+    spelled = Tokenizer(model, None, None)([GEMMA_PROMPTS["query"] + "river"])[0]
     assert named.tolist() == spelled.tolist()
 
 
@@ -74,7 +74,7 @@ def test_each_language_is_read_with_its_prompt(corpus, tmp_path):
     text = read_corpus(corpus, "train")["text"][0].as_py()
     for lang, prompt in (("asked", "query"), ("tr", "document")):
         file = TokenFile(outs[lang])
-        expected = Tokenizer(model, SETTINGS, None)([GEMMA_PROMPTS[prompt] + text])[0]
+        expected = Tokenizer(model, None, None)([GEMMA_PROMPTS[prompt] + text])[0]
         assert file.split("train")[0].tolist() == expected.tolist()
         assert file.manifest.made_by["prompt"] == prompt
 

@@ -22,7 +22,7 @@ from langtailor.export.onnx.client import OnnxClient
 from langtailor.export.onnx.graph import write_graph
 from langtailor.export.onnx.quantization import products, quantize
 from langtailor.export.runtime import ExportedModel
-from langtailor.export.scripts import SCRIPTS, texts_in_many_scripts
+from langtailor.export.scripts import SCRIPT_RANGES, texts_in_many_scripts
 from langtailor.export.speed import measure
 from langtailor.models.encoder import Encoder
 from langtailor.models.loading import load_teacher
@@ -122,8 +122,8 @@ def test_texts_are_of_many_scripts_and_always_the_same():
     texts = texts_in_many_scripts()
     assert texts == texts_in_many_scripts()
     assert len(texts) >= 500
-    assert len(SCRIPTS) >= 25
-    for first, last in SCRIPTS.values():
+    assert len(SCRIPT_RANGES) >= 25
+    for first, last in SCRIPT_RANGES.values():
         assert any(any(first <= letter <= last for letter in text) for text in texts)
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from langtailor.errors import ConfigError
-from langtailor.evaluation.agreement_share import Trial, choose_graft_share
+from langtailor.evaluation.agreement_share import ShareResult, choose_graft_share
 from langtailor.report.vocabulary import trial_rows
 from langtailor.storage.artifacts import read_json
 
@@ -14,7 +14,8 @@ def choose(tmp_path, harm, largest=0.0, tolerance=0.005):
 
     def trial(share):
         tried.append(share)
-        return Trial(share, round(1000 * share), {"en": 0.99, "tr": 0.95 - harm(share)}, {"en": 1.3, "tr": 2 - share})
+        cosine, fertility = {"en": 0.99, "tr": 0.95 - harm(share)}, {"en": 1.3, "tr": 2 - share}
+        return ShareResult(share, round(1000 * share), cosine, fertility)
 
     choose_graft_share(trial, largest, tolerance, tmp_path / "share.json")
     return read_json(tmp_path / "share.json", "graft share"), tried

@@ -18,7 +18,7 @@ from torch import Tensor
 from langtailor.config.distillation import DistillationSettings
 from langtailor.config.student import StudentSettings
 from langtailor.config.teacher import TeacherSettings
-from langtailor.distillation.hidden_states import HiddenStates, WholeClone
+from langtailor.distillation.hidden_states import HiddenStateErrors, WholeClone
 from langtailor.distillation.student import Student
 from langtailor.distillation.train import distil
 from langtailor.errors import ConfigError
@@ -78,7 +78,7 @@ def test_errors_are_relative_to_the_variance_of_the_clones_states(family: str, t
     features = preprocessed(clone, TEXTS)
     states = states_of(clone, features)
     last = len(states) - 2
-    compared = HiddenStates(WholeClone(clone, (0, last)), CPU)
+    compared = HiddenStateErrors(WholeClone(clone, (0, last)), CPU)
     compared.measure_variances(preprocessed(clone, [text]) for text in TEXTS)
     offsets, mask = (0.5, 3.0), features["attention_mask"].bool()
     # What is said of padding does not count, nor the state before all layers.

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langtailor.clone.rows import Mapping, compose, draw
+from langtailor.clone.rows import RowMapping, compose, draw
 from langtailor.config.initialisation import InitialisationSettings
 from langtailor.surgery.segmentation import segment
 from langtailor.surgery.spelling import ByteLevelSpelling
@@ -32,7 +32,7 @@ def make(
     method: str = "mean",
     characters: Sequence[int] = (),
     **settings: float,
-) -> Mapping:
+) -> RowMapping:
     ids = np.array(teacher_ids, np.int32)
     lengths = np.array(characters or [1] * len(table), np.int64)
     chosen = InitialisationSettings(method=method, **settings)

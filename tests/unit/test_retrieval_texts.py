@@ -12,7 +12,7 @@ import pytest
 from langtailor.config.queries import QuerySettings
 from langtailor.corpus.reading import read_corpus, split_counts
 from langtailor.errors import SourceError
-from langtailor.retrieval.pairs import Pairs, made_pairs, part_of, read_pairs
+from langtailor.retrieval.pairs import Pairs, part_of, read_pairs, synthetic_pairs
 from langtailor.retrieval.texts import write_texts
 from langtailor.storage.tables import ANSWERS, CORPUS, read_table, read_table_manifest
 from langtailor.student.prompt import name_role_prompts
@@ -113,14 +113,14 @@ def test_no_query_is_made_of_a_short_text(tmp_path):
     assert part_of("Too short", 3) is None
     corpus = tmp_path / "en.parquet"
     write_corpus(corpus, "en", (40, 4, 4))
-    pairs = made_pairs(corpus, 10, seed=1)
+    pairs = synthetic_pairs(corpus, 10, seed=1)
     assert len(pairs.queries) <= 10
     texts = set(read_corpus(corpus, "train")["text"].to_pylist())
     for query, (answer,) in zip(pairs.queries, pairs.answers, strict=True):
         assert query in pairs.documents[answer]
         assert pairs.documents[answer] in texts
-    assert made_pairs(corpus, 10, seed=1) == pairs
-    assert made_pairs(corpus, 10, seed=2) != pairs
+    assert synthetic_pairs(corpus, 10, seed=1) == pairs
+    assert synthetic_pairs(corpus, 10, seed=2) != pairs
 
 
 def out(folder: Path) -> dict[str, Path]:

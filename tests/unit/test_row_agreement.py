@@ -7,7 +7,7 @@ import pytest
 from langtailor.config.initialisation import InitialisationSettings
 from langtailor.config.teacher import TeacherSettings
 from langtailor.evaluation import agreement_rows
-from langtailor.evaluation.agreement_rows import RowTrial, TrialRows, choose_row_method, read_row_method
+from langtailor.evaluation.agreement_rows import RowMethodResult, RowMethodTrials, choose_row_method, read_row_method
 from langtailor.report.vocabulary import row_trial_rows
 from langtailor.storage.artifacts import Manifest
 
@@ -18,7 +18,7 @@ COSINES = {
 }
 
 
-class Played(TrialRows):
+class Played(RowMethodTrials):
     """Trials without models."""
 
     grafts = True
@@ -26,17 +26,17 @@ class Played(TrialRows):
     def _has_grafts(self) -> bool:
         return self.grafts
 
-    def _trial(self, settings: InitialisationSettings) -> RowTrial:
+    def _try(self, settings: InitialisationSettings) -> RowMethodResult:
         cosine = COSINES[settings.method]
-        return RowTrial(settings.method, cosine, sum(cosine[lang] for lang in self.targets) / len(self.targets))
+        return RowMethodResult(settings.method, cosine, sum(cosine[lang] for lang in self.targets) / len(self.targets))
 
 
 def choose(tmp_path, monkeypatch, targets=("tr",), pairs=True, method="agreement"):
     monkeypatch.setattr(agreement_rows, "read_text_pairs", lambda corpus, split: [("a", "b")] if pairs else [])
     nowhere = Path("nowhere")
     reading, corpora = TeacherSettings(model="tiny"), {"tr": nowhere}
-    trial = Played(nowhere, nowhere, nowhere, corpora, {}, reading, targets, 0, "cpu", tmp_path / "x")
-    choose_row_method(trial, InitialisationSettings(method=method), tmp_path / "method.json")
+    trials = Played(nowhere, nowhere, nowhere, corpora, {}, reading, targets, 0, "cpu", tmp_path / "x")
+    choose_row_method(trials, InitialisationSettings(method=method), tmp_path / "method.json")
     return read_row_method(tmp_path / "method.json")
 
 

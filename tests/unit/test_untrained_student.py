@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from langtailor.config.base import SPLITS
-from langtailor.report.answer import Answer
 from langtailor.report.corpus import CorpusRow
 from langtailor.report.page import Page, VariantPart, write_report
 from langtailor.report.scores import ScorePart
 from langtailor.report.steps import StepTable
+from langtailor.report.summary import Summary
 from langtailor.report.training import TrainingPart, training_note
 from langtailor.report.usage import Usage
 from langtailor.report.vocabulary import VocabularyPart
@@ -52,7 +52,7 @@ def variant(note: str) -> VariantPart:
     plots = dict.fromkeys(("composition_plot", "fertility_plot", "share_plot"), "<svg></svg>")
     return VariantPart(
         "tailored",
-        Answer("is it.", "", False),
+        Summary("is it.", "", False),
         steps=StepTable((), ()),
         parameters=1,
         neighbours=None,

@@ -5,11 +5,11 @@ from pathlib import Path
 from job import by_language, device, job, shards_by_language
 from langtailor.config.initialisation import InitialisationSettings
 from langtailor.config.teacher import TeacherSettings
-from langtailor.evaluation.agreement_rows import TrialRows, choose_row_method
+from langtailor.evaluation.agreement_rows import RowMethodTrials, choose_row_method
 
 with job(snakemake):
     params, out = snakemake.params, Path(snakemake.output.method)
-    trial = TrialRows(
+    trials = RowMethodTrials(
         Path(snakemake.input.teacher),
         tokenizer=Path(snakemake.input.tokenizer),
         vocabulary=Path(snakemake.input.vocabulary),
@@ -21,4 +21,4 @@ with job(snakemake):
         device=device(snakemake),
         out=out,
     )
-    choose_row_method(trial, InitialisationSettings(**params.settings), out)
+    choose_row_method(trials, InitialisationSettings(**params.settings), out)

@@ -8,7 +8,7 @@ from job import job
 from langtailor.config.evaluation import parse_task
 from langtailor.config.queries import HubPairs, QuerySettings
 from langtailor.evaluation.tasks import register_tasks
-from langtailor.retrieval.pairs import made_pairs, read_pairs
+from langtailor.retrieval.pairs import read_pairs, synthetic_pairs
 from langtailor.retrieval.texts import write_texts
 
 with job(snakemake):
@@ -17,7 +17,7 @@ with job(snakemake):
     settings = QuerySettings(**params.settings)
     source = HubPairs(**params.pairs) if isinstance(params.pairs, Mapping) else params.pairs
     write_texts(
-        made_pairs(Path(corpus), settings.made, params.seed) if corpus else read_pairs(source, settings),
+        synthetic_pairs(Path(corpus), settings.made, params.seed) if corpus else read_pairs(source, settings),
         snakemake.wildcards.lang,
         held_out=chain.from_iterable(parse_task(task).texts() for task in params.tasks.values()),
         settings=settings,

@@ -6,14 +6,14 @@ from job import by_language, device, job, shards_by_language
 from langtailor.config.initialisation import InitialisationSettings
 from langtailor.config.teacher import TeacherSettings
 from langtailor.config.vocabulary import VocabularySettings
-from langtailor.evaluation.agreement_share import TrialClones, choose_graft_share
+from langtailor.evaluation.agreement_share import ShareTrials, choose_graft_share
 from langtailor.vocabulary.donor import load_donor
 
 with job(snakemake):
     params = snakemake.params
     settings = VocabularySettings(**params.settings)
     out = Path(snakemake.output.share)
-    trial = TrialClones(
+    trials = ShareTrials(
         Path(snakemake.input.teacher),
         counts=by_language(params.languages, snakemake.input.counts),
         corpora=by_language(params.languages, snakemake.input.corpora),
@@ -29,4 +29,4 @@ with job(snakemake):
         out=out,
         donor=load_donor(settings.graft, Path(params.work)),
     )
-    choose_graft_share(trial, settings.graft.share, settings.graft.tolerance, out)
+    choose_graft_share(trials, settings.graft.share, settings.graft.tolerance, out)

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from langtailor.clone.alignment import Links
-from langtailor.clone.rows import Mapping, Rows, compose, draw
+from langtailor.clone.rows import RowMapping, Rows, compose, draw
 from langtailor.config.initialisation import InitialisationSettings
 from langtailor.errors import LangtailorError
 from langtailor.storage import tables
@@ -26,7 +26,7 @@ def map_rows(
     embeddings: torch.Tensor,
     settings: InitialisationSettings,
     links: Links | None,
-) -> Mapping:
+) -> RowMapping:
     """The mapping of a vocabulary by the configured method.
 
     Args:
@@ -71,7 +71,7 @@ def _piece_lengths(family: Family, ids: set[int], rows: int) -> NDArray[np.int64
     return lengths
 
 
-def new_table(mapping: Mapping, random_rows: Rows, seed: int, old: torch.Tensor) -> torch.Tensor:
+def new_table(mapping: RowMapping, random_rows: Rows, seed: int, old: torch.Tensor) -> torch.Tensor:
     """A table with a row per token, made from the teacher's.
 
     Args:
@@ -89,7 +89,7 @@ def new_table(mapping: Mapping, random_rows: Rows, seed: int, old: torch.Tensor)
     return new
 
 
-def write_mapping(path: Path, mapping: Mapping, new_rows: Rows) -> None:
+def write_mapping(path: Path, mapping: RowMapping, new_rows: Rows) -> None:
     """Write the mapping; its manifest has the ids of the new rows as ranges ``[first, last]``."""
     offsets = pa.array(mapping.offsets.astype(np.int32))
     columns = [

@@ -1,6 +1,6 @@
 """Rows of the new embedding table, made from the teacher's.
 
-A :class:`Mapping` says of every new row which teacher rows it is the sum of, and with which weights. It is made once,
+A :class:`RowMapping` says of every new row which teacher rows it is the sum of, and with which weights. It is made once,
 from the input embeddings, and applied to every table that has a row per token: one gather and one segment sum in
 float32. Kept rows are copied without arithmetic, so they stay bit-identical in any precision.
 
@@ -29,7 +29,7 @@ _COMPARED_AT_ONCE = 512
 
 
 @dataclass(frozen=True)
-class Mapping:
+class RowMapping:
     """New rows as weighted sums of teacher rows, in compressed-sparse-row form.
 
     Attributes:
@@ -113,7 +113,7 @@ def compose(
     table: torch.Tensor,
     settings: InitialisationSettings,
     links: Links | None = None,
-) -> Mapping:
+) -> RowMapping:
     """The mapping that composes each row of the new table.
 
     Args:
@@ -177,7 +177,7 @@ def draw(new: torch.Tensor, rows: Rows, table: torch.Tensor, seed: int) -> None:
     new[torch.from_numpy(rows)] = (mean.float() + spread.float() * torch.from_numpy(noise)).to(new.dtype)
 
 
-def _mean(teacher_ids: Ids, pieces: Sequence[Sequence[int]]) -> Mapping:
+def _mean(teacher_ids: Ids, pieces: Sequence[Sequence[int]]) -> RowMapping:
     """``e(t) = 1/k · Σᵢ e(pᵢ)``: the mean composition of the paper (arXiv 2605.29992)."""
     kept = teacher_ids >= 0
     counts = np.ones(len(teacher_ids), np.int64)
@@ -187,10 +187,10 @@ def _mean(teacher_ids: Ids, pieces: Sequence[Sequence[int]]) -> Mapping:
     ids[is_of_kept] = teacher_ids[kept]
     ids[~is_of_kept] = np.fromiter(chain.from_iterable(pieces), np.int32)
     weights = np.repeat(1 / np.maximum(counts, 1), counts).astype(np.float32)
-    return Mapping(np.concatenate([[0], np.cumsum(counts)]), ids, weights)
+    return RowMapping(np.concatenate([[0], np.cumsum(counts)]), ids, weights)
 
 
-def _length_weighted(mean: Mapping, characters: NDArray[np.int64]) -> Mapping:
+def _length_weighted(mean: RowMapping, characters: NDArray[np.int64]) -> RowMapping:
     """``e(t) = Σᵢ |pᵢ| · e(pᵢ) / Σᵢ |pᵢ|``: weighted by characters, so that long, informative pieces prevail."""
     owners = mean.owners
     lengths = characters[mean.teacher_ids].astype(np.float64)
@@ -199,7 +199,7 @@ def _length_weighted(mean: Mapping, characters: NDArray[np.int64]) -> Mapping:
     return replace(mean, weights=(lengths / totals[owners]).astype(np.float32))
 
 
-def _norm_matched(mean: Mapping, new_rows: Rows, ordinary: Rows, table: torch.Tensor) -> Mapping:
+def _norm_matched(mean: RowMapping, new_rows: Rows, ordinary: Rows, table: torch.Tensor) -> RowMapping:
     """``e(t) = m(t) · N / |m(t)|`` for the mean ``m(t)`` of the pieces and the kept rows' mean norm ``N``.
 
     A mean of k nearly orthogonal rows is about ``√k`` too short: for orthogonal rows of norm N, ``|m|² = N² / k``. Only
@@ -215,8 +215,8 @@ def _norm_matched(mean: Mapping, new_rows: Rows, ordinary: Rows, table: torch.Te
 
 
 def _by_similarity(
-    mean: Mapping, new_rows: Rows, ordinary: Rows, table: torch.Tensor, settings: InitialisationSettings
-) -> Mapping:
+    mean: RowMapping, new_rows: Rows, ordinary: Rows, table: torch.Tensor, settings: InitialisationSettings
+) -> RowMapping:
     """``e(t) = Σⱼ softmaxⱼ(cos(m(t), e(j)) / τ) · e(j)`` over the kept tokens ``j`` nearest to the mean ``m(t)``.
 
     After FOCUS (Dobler and de Melo 2023, https://aclanthology.org/2023.emnlp-main.829), which combines tokens that both
@@ -240,7 +240,7 @@ def _by_similarity(
     return _with_entries(mean, np.repeat(new_rows, neighbours), ids.reshape(-1), weights.reshape(-1))
 
 
-def _aligned(mean: Mapping, new_rows: Rows, links: Links, ordinary: Rows, table: torch.Tensor) -> Mapping:
+def _aligned(mean: RowMapping, new_rows: Rows, links: Links, ordinary: Rows, table: torch.Tensor) -> RowMapping:
     """``e(t) = λ · Σⱼ p(j | t) · e(j) + (1 - λ) · m(t)``, scaled to the kept rows' mean norm.
 
     ``p(j | t)`` is the probability that teacher token ``j`` translates ``t`` (:mod:`langtailor.clone.alignment`), and
@@ -260,12 +260,12 @@ def _aligned(mean: Mapping, new_rows: Rows, links: Links, ordinary: Rows, table:
     return _norm_matched(_with_entries(mean, owners, ids, weights), new_rows, ordinary, table)
 
 
-def _teacher_ids_of(mean: Mapping, kept: Rows) -> Rows:
+def _teacher_ids_of(mean: RowMapping, kept: Rows) -> Rows:
     """Teacher ids of kept rows."""
     return mean.teacher_ids[mean.offsets[kept]].astype(np.int64)
 
 
-def _with_entries(mapping: Mapping, owners: Rows, ids: Ids, weights: NDArray[np.float32]) -> Mapping:
+def _with_entries(mapping: RowMapping, owners: Rows, ids: Ids, weights: NDArray[np.float32]) -> RowMapping:
     """The mapping with other entries for the rows ``owners``; all three arrays of shape (entries,)."""
     changed = np.zeros(len(mapping), bool)
     changed[owners] = True
@@ -273,7 +273,7 @@ def _with_entries(mapping: Mapping, owners: Rows, ids: Ids, weights: NDArray[np.
     all_owners = np.concatenate([mapping.owners[unchanged], owners])
     order = np.argsort(all_owners, kind="stable")
     offsets = np.cumsum(np.bincount(all_owners, minlength=len(mapping)))
-    return Mapping(
+    return RowMapping(
         np.concatenate([[0], offsets]),
         np.concatenate([mapping.teacher_ids[unchanged], ids])[order],
         np.concatenate([mapping.weights[unchanged], weights])[order],

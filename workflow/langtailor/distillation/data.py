@@ -13,7 +13,6 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from langtailor.config.distillation import DistillationSettings
-from langtailor.config.teacher import TeacherSettings
 from langtailor.distillation.candidates import Candidates
 from langtailor.distillation.hidden_states import WholeClone
 from langtailor.distillation.sts_pairs import StsDevSet, load_sts_dev_set
@@ -203,8 +202,9 @@ def load_data(
     train, validation = (_passages(files, vectors, candidates or {}, split) for split in TRAINING_SPLITS)
     sts_dev_set = None
     if settings.validation_sts is not None:
-        reading = TeacherSettings(model=str(clone), prompt=prompt, trust_remote_code=trust_remote_code)
-        sts_dev_set = load_sts_dev_set(clone, settings.validation_sts, reading, settings.max_length)
+        sts_dev_set = load_sts_dev_set(
+            clone, settings.validation_sts, prompt, settings.max_length, trust_remote_code=trust_remote_code
+        )
         inputs["validation_sts"] = {"pairs": sts_dev_set.digest, "prompt": prompt}
     return Data(clone, train, validation, inputs, _prompt_length(files, ModelInfo.read(clone)), sts_dev_set)
 

@@ -52,7 +52,7 @@ class WholeClone:
         return {"clone": directory_digest(self.folder), "layers": list(self.layers)}
 
 
-class HiddenStates:
+class HiddenStateErrors:
     """Compares a student's hidden states with those of the clone with all layers.
 
     The state after a student's layer is compared with the clone's after the same layer, and its last one with the clone's last.
@@ -71,10 +71,10 @@ class HiddenStates:
         self._variances: Tensor | None = None
 
     def measure_variances(self, passages: Iterable[Mapping[str, Any]]) -> None:
-        """Measure the variance of the clone's states over the tokens of some passages, which scales all errors from then on.
+        """Measure the variance of the clone's states over the tokens of some passages. All later errors are divided by it.
 
         Args:
-            passages: the features of one after the other.
+            passages: features of each passage, as the model reads them.
         """
         tokens, sums, squares = 0, torch.zeros(()), torch.zeros(())
         for features in passages:

@@ -1,7 +1,7 @@
-"""How many tokens a micro-batch may have, found by one pass over the longest passages.
+"""How many tokens a micro-batch may have, measured by one forward and backward pass over the longest passages.
 
 What a token costs depends on depth, width, attention and precision: layers of EmbeddingGemma keep about 73 KB of
-activations a token for the backward pass, those of a MiniLM a tenth. So it is measured and not reckoned.
+activations a token for the backward pass, those of a MiniLM a tenth. So it is measured, not estimated.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from langtailor.models.length_batches import longest_first
 _LOG = logging.getLogger("langtailor")
 #: Tokens of a micro-batch where nothing is measured.
 DEFAULT_TOKENS = 16_384
-#: Tokens of the pass that measures, at least one passage; more than these would not fill a GPU any better.
-_TRIAL_TOKENS, _MOST_TOKENS = 4_096, 131_072
+#: Tokens of the trial micro-batch, at least one passage.
+_TRIAL_TOKENS = 4_096
+#: Most tokens of a micro-batch: more would not fill a GPU any better.
+_MOST_TOKENS = 131_072
 #: Share of the free memory that is left to fragmentation, to the objective and to whoever shares the device.
 _RESERVE = 0.1
 _STEP = 1_024

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list
 
 from langtailor.config.distillation import DistillationSettings
 from langtailor.distillation.checkpoints import Checkpoints, RunProgress, Snapshot
 from langtailor.distillation.data import Data, Passages
 from langtailor.distillation.fit import check_fit
 from langtailor.distillation.gradients import BatchGradient
+from langtailor.distillation.interpolation import best_interpolation
 from langtailor.distillation.memory import DEFAULT_TOKENS, CudaMemory, affordable_tokens
 from langtailor.distillation.metrics import Metrics
 from langtailor.distillation.objective import Objective
@@ -30,7 +30,7 @@ from langtailor.distillation.step_figures import StepFigures
 from langtailor.distillation.stream import Stream
 from langtailor.distillation.student import State, Student
 from langtailor.distillation.subword_dropout import Pieces, SubwordDropout
-from langtailor.distillation.validation import Validation, Validator
+from langtailor.distillation.validation import Validation, Validator, main_process_value
 from langtailor.distillation.views import View
 from langtailor.errors import ConfigError, TrainingError
 from langtailor.models.folder import ModelInfo
@@ -105,6 +105,19 @@ class Run:
     def finish(self) -> dict[str, Any]:
         """Train to the end, leave the kept weights in the student, and return the facts about the run."""
         settings = self._settings
+        self._train_to_the_end()
+        kept_step = self._done.step if self._best is None else self._done.best_step
+        if self._best is not None:
+            self._student.load(self._best)
+        share, interpolated = 1.0, None
+        if self._clone is not None and kept_step != 0:
+            share, interpolated = best_interpolation(
+                self._student, self._clone, settings.shares, self._validation, settings.keep
+            )
+        return self._report(kept_step, share, interpolated)
+
+    def _train_to_the_end(self) -> None:
+        settings = self._settings
         with Progress("distilling", (self._steps - self._done.step) * settings.batch_size, "passage") as progress:
             if self._done.step == 0:
                 self._validate()
@@ -116,11 +129,17 @@ class Run:
                 if time.monotonic() - self._saved >= 60 * settings.checkpoint_minutes and self._done.step < self._steps:
                     self._save()
                 progress.update(settings.batch_size, f"loss {self._loss:.5f}{self._best_note()}")
-            self._settle()
-        if self._best is not None:
-            self._student.load(self._best)
-        kept_step = self._done.step if self._best is None else self._done.best_step
-        share, interpolated = self._interpolate(kept_step)
+            self._record_launched()
+
+    def _report(self, kept_step: int | None, share: float, interpolated: Validation | None) -> dict[str, Any]:
+        """Close the metrics, warn if training did not help, and return the facts about the run.
+
+        Args:
+            kept_step: steps done when the kept weights were validated.
+            share: of the way from the clone to them at which the student's weights are.
+            interpolated: validation of the student, if it was interpolated.
+        """
+        settings = self._settings
         self.metrics.close()
         records = self.metrics.records()
         if self._accelerator.is_main_process:
@@ -129,31 +148,6 @@ class Run:
         if interpolated is not None:
             facts["after"] = interpolated.to_json()
         return {**facts, "interpolation": share, "interpolations": list(settings.shares)}
-
-    def _interpolate(self, kept_step: int | None) -> tuple[float, Validation | None]:
-        """Move the kept weights towards the clone's, by the best of the shares that the settings name.
-
-        Returns:
-            The share, and the validation of the result unless it was validated before or cannot be.
-        """
-        if self._clone is None or kept_step == 0:
-            return 1.0, None
-        clone, trained = self._clone, self._student.state()
-
-        def validated(share: float) -> Validation | None:
-            self._student.load(_between(clone, trained, share))
-            validation = self._validator(self._gradient.budget) if self._validator else None
-            if validation is not None:
-                _LOG.info("interpolation %g: validation loss %.5f", share, validation.overall.loss)
-            return validation
-
-        tried = {share: validated(share) for share in self._settings.shares}
-        best = next(iter(tried))
-        if len(tried) > 1:
-            costs = {share: found.cost(self._settings.keep) for share, found in tried.items() if found is not None}
-            best = self._main_process_value(min(costs, key=costs.__getitem__))
-            self._student.load(_between(clone, trained, best))
-        return best, tried[best]
 
     def _measured_micro_batch(self) -> int:
         """Tokens of a micro-batch for which every process has the memory."""
@@ -166,10 +160,10 @@ class Run:
     def _step(self) -> None:
         """Take one step, and read the figures of the previous one while the device computes it."""
         launched = self._launch()
-        self._settle()
+        self._record_launched()
         self._launched = launched
         if launched.ready is None:
-            self._settle()
+            self._record_launched()
 
     def _launch(self) -> StepFigures:
         """Have the device take one step; nothing here waits for it."""
@@ -185,8 +179,8 @@ class Run:
         self._done = replace(self._done, step=step + 1, micro_batch_tokens=self._gradient.budget)
         return StepFigures.launched(step + 1, rows, rates, {**terms, "gradient_norm": norm})
 
-    def _settle(self) -> None:
-        """Record the step that was launched last; it must have been settled before its weights are used or saved.
+    def _record_launched(self) -> None:
+        """Record the step that was launched last; it must be recorded before its weights are used or saved.
 
         Raises:
             TrainingError: one of its figures is not finite.
@@ -220,11 +214,15 @@ class Run:
             _LOG.info("from step %s on: training %s", f"{phase.start:,}", phase.trainable)
         return self._current
 
+    def _validation(self) -> Validation | None:
+        """Metrics of the student as it is, where there is a validation split."""
+        return self._validator(self._gradient.budget) if self._validator else None
+
     def _validate(self) -> None:
         """Validate, and keep the weights if they are the best so far."""
         if self._validator is None:
             return
-        self._settle()
+        self._record_launched()
         _LOG.info("validating after step %s", f"{self._done.step:,}")
         validation = self._validator(self._gradient.budget)
         if not math.isfinite(validation.overall.loss):
@@ -238,22 +236,22 @@ class Run:
         self._clock = time.monotonic()
         if self._settings.keep == "last":
             return
-        value = self._main_process_value(validation.cost(self._settings.keep))
+        value = self._cost(validation)
         if self._done.best_value is None or value < self._done.best_value:
             self._done = replace(self._done, best_step=self._done.step, best_value=value, stale=0)
             self._best = self._student.state()
         else:
             self._done = replace(self._done, stale=self._done.stale + 1)
 
-    def _main_process_value(self, value: float) -> float:
-        """The main process's value, so that all processes decide alike."""
-        return float(broadcast_object_list([value])[0])
+    def _cost(self, validation: Validation) -> float:
+        """What ``keep`` chooses weights by."""
+        return main_process_value(validation.cost(self._settings.keep))
 
     def _is_stale(self) -> bool:
         return self._settings.patience is not None and self._done.stale >= self._settings.patience
 
     def _save(self) -> None:
-        self._settle()
+        self._record_launched()
         if self._accelerator.is_main_process:
             assert self._current is not None
             best = None if self._done.best_step == self._done.step else self._best
@@ -310,11 +308,6 @@ def _subword_dropout(data: Data, settings: DistillationSettings, seed: int) -> d
         split: SubwordDropout(passages, pieces, settings.subword_dropout, seed, limit)
         for split, passages in splits.items()
     }
-
-
-def _between(start: State, end: State, share: float) -> State:
-    """The weights that lie a share of the way from some to others."""
-    return {name: torch.lerp(value, end[name], share) for name, value in start.items()}
 
 
 def _stream(train: Passages, settings: DistillationSettings, seed: int) -> Stream:

@@ -12,7 +12,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from langtailor.config.sentence_pairs import StsPairs
-from langtailor.config.teacher import TeacherSettings
 from langtailor.distillation.tokens import Ids, Tokenizer
 from langtailor.models.folder import ModelInfo
 from langtailor.models.length_batches import Rows
@@ -71,14 +70,17 @@ class StsDevSet:
         return np.asarray((unit[self.first] * unit[self.second]).sum(1).cpu().numpy())
 
 
-def load_sts_dev_set(clone: Path, source: StsPairs, teacher: TeacherSettings, max_length: int | None) -> StsDevSet:
+def load_sts_dev_set(
+    clone: Path, source: StsPairs, prompt: str | None, max_length: int | None, *, trust_remote_code: bool = False
+) -> StsDevSet:
     """Read sentence pairs and tokenize them as the corpus is.
 
     Args:
         clone: the student's folder.
         source: where the pairs are.
-        teacher: ``prompt`` and ``trust_remote_code`` are used.
+        prompt: put before each sentence, as for :class:`~langtailor.distillation.tokens.Tokenizer`.
         max_length: tokens to which a sentence is truncated; ``None`` means the model's own limit.
+        trust_remote_code: run Python code that comes with the model.
 
     Raises:
         SourceError: the pairs cannot be read.
@@ -86,7 +88,8 @@ def load_sts_dev_set(clone: Path, source: StsPairs, teacher: TeacherSettings, ma
     """
     pairs = read_pairs(source)
     sentences = list(dict.fromkeys((*pairs.first, *pairs.second)))
-    tokenizer, row = Tokenizer(clone, teacher, max_length), {text: i for i, text in enumerate(sentences)}
+    row = {text: i for i, text in enumerate(sentences)}
+    tokenizer = Tokenizer(clone, prompt, max_length, trust_remote_code=trust_remote_code)
     tokens: list[Ids] = []
     for texts in batched(sentences, _AT_ONCE):
         tokens += tokenizer(texts)

@@ -18,7 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from langtailor.config.distillation import DistillationSettings
-from langtailor.distillation.hidden_states import HiddenStates, WholeClone, return_hidden_states
+from langtailor.distillation.hidden_states import HiddenStateErrors, WholeClone, return_hidden_states
 from langtailor.distillation.schedule import Trainable
 from langtailor.distillation.tokens import Ids
 from langtailor.errors import ArtifactError
@@ -89,9 +89,9 @@ class Student:
         self._forward: torch.nn.Module = self.model
         if settings.gradient_checkpointing:
             self.model.gradient_checkpointing_enable({"use_reentrant": False})
-        self._hidden_states: HiddenStates | None = None
+        self._hidden_states: HiddenStateErrors | None = None
         if whole is not None:
-            self._hidden_states = HiddenStates(whole, device, trust_remote_code=trust_remote_code)
+            self._hidden_states = HiddenStateErrors(whole, device, trust_remote_code=trust_remote_code)
             return_hidden_states(self.model)
 
     def __call__(self, ids: Sequence[Ids]) -> Tensor:

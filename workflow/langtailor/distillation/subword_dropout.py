@@ -1,8 +1,9 @@
 """Tokens of training text that are dropped at random, so that the student learns to read words of which it has no token.
 
 In place of a dropped token come the pieces into which the tokenizer would segment its text without it, as for words whose
-tokens were cut; the target stays the teacher's vector of the text as it is. After subword regularization (Kudo 2018, arXiv
-1804.10959) and BPE-dropout (Provilkov et al. 2020, arXiv 1910.13267), which draw the segmentation of a whole word.
+tokens are not in the student's vocabulary; the target stays the teacher's vector of the text as it is. After subword
+regularization (Kudo 2018, arXiv 1804.10959) and BPE-dropout (Provilkov et al. 2020, arXiv 1910.13267), which draw the
+segmentation of a whole word.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from langtailor.distillation.tokens import Ids
 from langtailor.models.length_batches import Rows
 from langtailor.storage.json_files import load_json
 from langtailor.surgery.segmentation import segment_without_itself
+from langtailor.surgery.spec import model_tokens_by_id
 
 #: Passages of a language whose common beginning is taken for special tokens and prompt, which stay.
 _COMPARED = 64
@@ -70,12 +72,11 @@ class Pieces:
     def read(cls, folder: Path) -> Pieces:
         """Of the ``tokenizer.json`` of a folder."""
         spec = load_json(folder / "tokenizer.json")
-        vocab = spec["model"]["vocab"]
-        names = {i: token for i, (token, _) in enumerate(vocab)} if isinstance(vocab, list) else _by_id(vocab)
+        names = model_tokens_by_id(spec["model"]["vocab"])
         added = {token["id"] for token in spec["added_tokens"]}
         ordinary = [i for i in sorted(names) if i not in added]
-        found = dict(zip(ordinary, segment_without_itself(spec, [names[i] for i in ordinary]), strict=True))
-        return cls([found.get(i, ()) for i in range(max({*names, *added}) + 1)])
+        pieces = dict(zip(ordinary, segment_without_itself(spec, [names[i] for i in ordinary]), strict=True))
+        return cls([pieces.get(i, ()) for i in range(max({*names, *added}) + 1)])
 
     def replacing(self, ids: Ids, dropped: NDArray[np.bool_]) -> Ids:
         """The ids with their pieces in place of those that are dropped, where there are pieces."""
@@ -85,10 +86,6 @@ class Pieces:
         within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
         drawn: Ids = self._flat[np.repeat(starts, counts) + within]
         return drawn
-
-
-def _by_id(vocab: dict[str, int]) -> dict[int, str]:
-    return {i: token for token, i in vocab.items()}
 
 
 def _common_beginning(passages: Sequence[Ids]) -> int:

@@ -65,7 +65,7 @@ def tokenize_corpora(
         ArtifactError: an input is damaged.
         UnsupportedTokenizerError: the model needs more than ids to read a text.
     """
-    tokenizer = Tokenizer(clone, teacher, max_length)
+    tokenizer = Tokenizer(clone, teacher.prompt, max_length, trust_remote_code=teacher.trust_remote_code)
     total = 0
     for lang, corpus in corpora.items():
         reading = teacher.for_language(lang)
@@ -107,23 +107,26 @@ class Tokenizer:
 
     Args:
         folder: a sentence-transformers folder.
-        teacher: ``prompt`` and ``trust_remote_code`` are used.
+        prompt: put before each text: the name of one of the model's prompts, or the prompt itself.
         max_length: as for :func:`tokenize_corpora`.
+        trust_remote_code: run Python code that comes with the model.
 
     Attributes:
         prompt_length: tokens of the prompt, where the model tells them apart from the text.
     """
 
-    def __init__(self, folder: Path, teacher: TeacherSettings, max_length: int | None) -> None:
-        self._model = load_sentence_transformer(folder, "cpu", trust_remote_code=teacher.trust_remote_code)
+    def __init__(
+        self, folder: Path, prompt: str | None, max_length: int | None, *, trust_remote_code: bool = False
+    ) -> None:
+        self._model = load_sentence_transformer(folder, "cpu", trust_remote_code=trust_remote_code)
         limit = self._model.max_seq_length
         if max_length is not None:
             self._model.max_seq_length = max_length if limit is None else min(max_length, limit)
         self._info = ModelInfo.read(folder)
-        self.read_with(teacher.prompt)
+        self.read_with(prompt)
 
     def read_with(self, prompt: str | None) -> None:
-        """Put another prompt before the texts that come next: the name of one of the model's, or the prompt itself."""
+        """Put another prompt before the texts that come next."""
         self._prompt = find_prompt(self._info, prompt)
         self.prompt_length: int | None = self._features(["x"]).get("prompt_length")
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +24,13 @@ from langtailor.distillation.run import Run
 from langtailor.distillation.student import Student, write_student
 from langtailor.distillation.views import check_views, open_views, tracking
 from langtailor.models.folder import ModelInfo
+from langtailor.models.libraries import COMPUTE_LIBRARIES, versions_of
 from langtailor.models.similarity import Similarity
 from langtailor.storage.artifacts import Manifest, atomic_directory, canonical_json, seal_directory
 from langtailor.storage.code_digest import module_digest
 from langtailor.storage.digests import sha256_bytes
 
 _LOG = logging.getLogger("langtailor")
-#: Libraries whose versions may change what a run computes.
-COMPUTE_LIBRARIES = ("torch", "transformers", "sentence-transformers")
 
 
 @dataclass(frozen=True)
@@ -134,7 +132,7 @@ def distil(training: Training, device: str) -> None:
 
 def _fingerprint(made_by: Mapping[str, Any], inputs: Mapping[str, Any], objective: ObjectiveSettings) -> str:
     """SHA-256 of everything that shapes a run: settings, seed, inputs, code and the libraries that compute."""
-    versions = {name: version(name) for name in COMPUTE_LIBRARIES}
+    versions = versions_of(COMPUTE_LIBRARIES)
     code = [module_digest(name) for name in ("distillation.train", *objective.modules())]
     parts = [dict(made_by), dict(inputs), code, versions]
     return sha256_bytes(canonical_json(parts).encode())

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
 from torch import Tensor
 from torch.nn import functional
 
@@ -72,6 +73,11 @@ class Validation:
         languages = {lang: asdict(metrics) for lang, metrics in self.languages.items()}
         sts = {} if self.sts is None else {"sts": self.sts}
         return {**asdict(self.overall), **sts, "languages": languages}
+
+
+def main_process_value(value: float) -> float:
+    """The main process's value, so that all processes decide alike."""
+    return float(broadcast_object_list([value])[0])
 
 
 class Validator:

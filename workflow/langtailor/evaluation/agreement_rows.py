@@ -38,7 +38,7 @@ _PASSAGES = 500
 
 
 @dataclass(frozen=True)
-class RowTrial:
+class RowMethodResult:
     """What a method gives.
 
     Attributes:
@@ -53,7 +53,7 @@ class RowTrial:
 
 
 @dataclass(frozen=True)
-class TrialRows:
+class RowMethodTrials:
     """Makes and measures untrained clones of one vocabulary.
 
     Attributes:
@@ -80,19 +80,19 @@ class TrialRows:
     device: str
     out: Path
 
-    def trials(self, settings: InitialisationSettings) -> list[RowTrial]:
-        """The trials of all methods that the settings leave open; of one alone where there are no new tokens.
+    def run(self, settings: InitialisationSettings) -> list[RowMethodResult]:
+        """Try all methods that the settings leave open; one alone where there are no new tokens.
 
         Raises:
             ConfigError: the validation split has no passage.
         """
         if settings.method != "agreement":
-            return [self._trial(settings)]
+            return [self._try(settings)]
         methods = _CANDIDATES if self._has_grafts() else _CANDIDATES[:1]
         open_methods = [method for method in methods if method != "aligned" or self._has_pairs()]
-        return [self._trial(settings.model_copy(update={"method": method})) for method in open_methods]
+        return [self._try(settings.model_copy(update={"method": method})) for method in open_methods]
 
-    def _trial(self, settings: InitialisationSettings) -> RowTrial:
+    def _try(self, settings: InitialisationSettings) -> RowMethodResult:
         with scratch_directory(self.out) as place:
             clone_model(
                 *(self.teacher, self.tokenizer, self.vocabulary, settings, self.seed, place / "clone"),
@@ -103,9 +103,9 @@ class TrialRows:
             )
             cosine = self._cosine(place / "clone")
         judged = [cosine[lang] for lang in self.targets if lang in cosine] or list(cosine.values())
-        trial = RowTrial(settings.method, cosine, round(float(np.mean(judged)), 6))
-        _LOG.info("new rows by %s: cosine %.4f in the target languages", trial.method, trial.target_cosine)
-        return trial
+        result = RowMethodResult(settings.method, cosine, round(float(np.mean(judged)), 6))
+        _LOG.info("new rows by %s: cosine %.4f in the target languages", result.method, result.target_cosine)
+        return result
 
     def _cosine(self, clone: Path) -> dict[str, float]:
         evaluator = Evaluator(clone, self.reading, resamples=0, seed=self.seed, device=self.device)
@@ -128,25 +128,25 @@ class TrialRows:
         return any(read_text_pairs(corpus, "train") for corpus in self.corpora.values())
 
 
-def best_trial(trials: Sequence[RowTrial]) -> RowTrial:
-    """The trial that is nearest to the teacher in the target languages; the first of equals."""
-    return max(trials, key=lambda trial: trial.target_cosine)
+def best_result(results: Sequence[RowMethodResult]) -> RowMethodResult:
+    """The result that is nearest to the teacher in the target languages; the first of equals."""
+    return max(results, key=lambda result: result.target_cosine)
 
 
-def choose_row_method(trial: TrialRows, settings: InitialisationSettings, out: Path) -> None:
+def choose_row_method(trials: RowMethodTrials, settings: InitialisationSettings, out: Path) -> None:
     """Choose the method and write ``clone/{variant}.method.json``.
 
     Args:
-        trial: makes the clones.
+        trials: makes the clones.
         settings: what the methods share.
-        out: the file: ``method``, and ``trials``, each with the fields of :class:`RowTrial`.
+        out: the file: ``method``, and ``trials``, each with the fields of :class:`RowMethodResult`.
 
     Raises:
         ConfigError: the validation split has no passage.
     """
-    trials = trial.trials(settings)
-    best = best_trial(trials)
-    write_json(out, _KIND, {"method": best.method, "trials": [asdict(trial) for trial in trials]})
+    results = trials.run(settings)
+    best = best_result(results)
+    write_json(out, _KIND, {"method": best.method, "trials": [asdict(result) for result in results]})
     _LOG.info("chosen method of new rows: %s", best.method)
 
 

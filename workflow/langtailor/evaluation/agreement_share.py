@@ -18,7 +18,7 @@ from langtailor.config.initialisation import InitialisationSettings
 from langtailor.config.teacher import TeacherSettings
 from langtailor.config.vocabulary import VocabularySettings
 from langtailor.errors import ConfigError
-from langtailor.evaluation.agreement_rows import TrialRows, best_trial
+from langtailor.evaluation.agreement_rows import RowMethodTrials, best_result
 from langtailor.storage.artifacts import read_json, write_json
 from langtailor.storage.atomic import scratch_directory
 from langtailor.tokenizer.write import write_tokenizer
@@ -30,7 +30,7 @@ _SHARES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5)
 
 
 @dataclass(frozen=True)
-class Trial:
+class ShareResult:
     """What a share does.
 
     Attributes:
@@ -49,7 +49,7 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class TrialClones:
+class ShareTrials:
     """Makes and measures the untrained clone of a vocabulary.
 
     Attributes:
@@ -84,7 +84,7 @@ class TrialClones:
     out: Path
     donor: Mapping[str, Any] | None = None
 
-    def __call__(self, share: float) -> Trial:
+    def __call__(self, share: float) -> ShareResult:
         """Offer a share of the budget to new tokens.
 
         Raises:
@@ -104,49 +104,50 @@ class TrialClones:
                 prompts=self.prompts,
                 trust_remote_code=trust,
             )
-            rows = TrialRows(
+            methods = RowMethodTrials(
                 *(self.teacher, tokenizer, table, self.corpora, self.vectors, self.reading),
                 *(self.targets, self.seed, self.device, clone),
             )
             certificate = read_json(tokenizer / "certificate.json", "certificate")
             fertility = {lang: row["tokens_per_word"]["new"] for lang, row in certificate["languages"].items()}
-            return Trial(share, certificate["grafted"], best_trial(rows.trials(self.initialisation)).cosine, fertility)
+            cosine = best_result(methods.run(self.initialisation)).cosine
+            return ShareResult(share, certificate["grafted"], cosine, fertility)
 
 
-def choose_graft_share(trial: Callable[[float], Trial], largest: float, tolerance: float, out: Path) -> None:
+def choose_graft_share(trials: Callable[[float], ShareResult], largest: float, tolerance: float, out: Path) -> None:
     """Choose the share of new tokens and write ``vocabulary/{variant}.share.json``.
 
     More new tokens are taken to do more harm, so that about three shares have to be tried.
 
     Args:
-        trial: tries a share.
+        trials: tries a share.
         largest: the largest share that may be chosen; 0 means half of the budget.
         tolerance: the most cosine that a language may lose.
-        out: the file: ``share``, and ``trials``, each with the fields of :class:`Trial`, by share.
+        out: the file: ``share``, and ``trials``, each with the fields of :class:`ShareResult`, by share.
     """
-    cut = trial(0.0)
-    trials = {0.0: cut}
+    cut = trials(0.0)
+    results = {0.0: cut}
     shares = sorted({share for share in _SHARES if share < (largest or 1)} | ({largest} if largest else set()))
     chosen, too_large = 0, len(shares) + 1
     while too_large - chosen > 1:
         middle = (chosen + too_large) // 2
-        measured = _harm(trial, shares[middle - 1], cut)
+        measured = _harm(trials, shares[middle - 1], cut)
         if measured is not None:
-            trials[measured.share] = measured
+            results[measured.share] = measured
         if measured is not None and measured.harm <= tolerance:
             chosen = middle
         else:
             too_large = middle
     share = shares[chosen - 1] if chosen else 0.0
     _LOG.info("%g %% of the vocabulary is offered to new tokens", 100 * share)
-    tried = [asdict(trials[share]) for share in sorted(trials)]
+    tried = [asdict(results[share]) for share in sorted(results)]
     write_json(out, "graft share", {"share": share, "tolerance": tolerance, "trials": tried})
 
 
-def _harm(trial: Callable[[float], Trial], share: float, cut: Trial) -> Trial | None:
-    """A share's trial with its harm; ``None`` where it leaves too little room for what has to be kept."""
+def _harm(trials: Callable[[float], ShareResult], share: float, cut: ShareResult) -> ShareResult | None:
+    """A share's result with its harm; ``None`` where it leaves too little room for what has to be kept."""
     try:
-        measured = trial(share)
+        measured = trials(share)
     except ConfigError as error:
         _LOG.info("%g %% for new tokens: %s", 100 * share, error)
         return None

@@ -101,9 +101,9 @@ def neighbours_kept(
         float64, shape (n,); percent.
     """
     similarity = _others(teacher)
-    found = nearest_others(model, depth)
+    nearest = nearest_others(model, depth)
     last = np.take_along_axis(similarity, nearest_others(teacher, depth)[:, -1:], axis=1)
-    kept = np.take_along_axis(similarity, found, axis=1) >= last - _ROUNDING
+    kept = np.take_along_axis(similarity, nearest, axis=1) >= last - _ROUNDING
     return np.asarray(100 * kept.mean(axis=1), dtype=np.float64)
 
 

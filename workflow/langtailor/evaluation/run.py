@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 
 from langtailor.config.evaluation import Task
@@ -19,6 +18,7 @@ from langtailor.evaluation.evaluator import Evaluator
 from langtailor.evaluation.scores import Evaluation
 from langtailor.evaluation.task import EvaluationTask, Inputs
 from langtailor.evaluation.text_vectors import verify_text_vectors
+from langtailor.models.libraries import COMPUTE_LIBRARIES, versions_of
 from langtailor.storage.artifacts import Manifest, atomic_directory
 from langtailor.storage.atomic import atomic_file
 from langtailor.storage.cache import CacheEntry
@@ -29,7 +29,8 @@ _LOG = logging.getLogger("langtailor")
 _KIND = "evaluations"
 #: How a file of the cache is checked, by its suffix.
 _CHECKS: Mapping[str, Callable[[Path], object]] = {".json": Evaluation.read, ".parquet": verify_text_vectors}
-_VERSIONS = ("numpy", "scipy", "sentence-transformers", "tokenizers", "torch", "transformers")
+#: Libraries whose versions may change a score.
+_LIBRARIES = (*COMPUTE_LIBRARIES, "tokenizers", "numpy", "scipy")
 
 
 def evaluate_model(
@@ -96,7 +97,7 @@ def run_task(name: str, task: EvaluationTask, evaluator: Evaluator, inputs: Inpu
         outcome.scores,
         outcome.items,
         outcome.gold,
-        _versions(),
+        versions_of(_LIBRARIES),
         outcome.neighbourhood,
     )
     result.write(out)
@@ -134,7 +135,7 @@ def _cached(
         inputs.of(name, task).digests(),
         {str(file): sha256_file(file) for file in files if file.is_file()},
         [module_digest(module) for module in ("evaluation.run", task.module())],
-        _versions(),
+        versions_of(_LIBRARIES),
     ]
     left = [f"{name}.json"]
     if needs.teacher and inputs.teacher is None:
@@ -160,7 +161,3 @@ def _store(entries: Mapping[str, CacheEntry], folder: Path) -> None:
         entry.make_room()
         with atomic_file(entry.path) as temporary:
             shutil.copyfile(folder / name, temporary)
-
-
-def _versions() -> dict[str, str]:
-    return {package: version(package) for package in _VERSIONS}

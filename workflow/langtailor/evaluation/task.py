@@ -43,7 +43,8 @@ class Inputs:
         needs = task.needs(list(self.corpora))
         corpora = {lang: self.corpora[lang] for lang in needs.languages}
         vectors = {lang: self.vectors[lang] for lang in needs.languages if needs.vectors}
-        teacher = None if self.teacher is None else {name: self.teacher[name]} if needs.teacher else {}
+        asking = [name] if needs.teacher else []
+        teacher = None if self.teacher is None else {each: self.teacher[each] for each in asking}
         return Inputs(corpora, vectors, teacher)
 
     def digests(self) -> dict[str, list[str]]:

@@ -16,7 +16,7 @@ from langtailor.evaluation.comparison import Difference
 _LOG = logging.getLogger("langtailor")
 KIND = "export certificate"
 #: Name of the texts in many scripts among the languages. They are random words: of these ids have to agree, not vectors.
-SCRIPTS = "scripts"
+SCRIPT_TEXTS = "scripts"
 
 
 @dataclass(frozen=True)
@@ -106,18 +106,20 @@ class Certificate:
 
     def broken(self) -> list[str]:
         """A sentence for each promise that does not hold."""
-        found = [f"{self.other_ids} of {self.texts} texts have other token ids"] if self.other_ids else []
+        broken = [f"{self.other_ids} of {self.texts} texts have other token ids"] if self.other_ids else []
         for name, cosines in self.cosines.items():
-            if name == SCRIPTS:
+            if name == SCRIPT_TEXTS:
                 continue
             if not cosines.mean >= self.bounds.mean_cosine:
-                found.append(f"{name}: mean cosine {cosines.mean:.5f}, required: at least {self.bounds.mean_cosine}")
+                broken.append(f"{name}: mean cosine {cosines.mean:.5f}, required: at least {self.bounds.mean_cosine}")
             if not cosines.least >= self.bounds.least_cosine:
-                found.append(f"{name}: least cosine {cosines.least:.5f}, required: at least {self.bounds.least_cosine}")
+                broken.append(
+                    f"{name}: least cosine {cosines.least:.5f}, required: at least {self.bounds.least_cosine}"
+                )
         for name, task in self.tasks.items():
             if task.metric == "spearman" and not task.export >= task.student - self.bounds.points:
-                found.append(
+                broken.append(
                     f"{name}: {task.export:.2f} after the student's {task.student:.2f}, "
                     f"a drop of at most {self.bounds.points} is allowed"
                 )
-        return found
+        return broken

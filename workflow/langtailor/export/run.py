@@ -25,8 +25,7 @@ from langtailor.evaluation.encoding import encode_texts
 from langtailor.evaluation.run import run_task
 from langtailor.evaluation.scores import Evaluation
 from langtailor.evaluation.task import EvaluationTask, Inputs
-from langtailor.export.certificate import KIND, SCRIPTS, Certificate, ClientSpeed, Cosines, TaskFigure
-from langtailor.export.client import Client
+from langtailor.export.certificate import KIND, SCRIPT_TEXTS, Certificate, ClientSpeed, Cosines, TaskFigure
 from langtailor.export.description import describe
 from langtailor.export.evaluator import ExportEvaluator
 from langtailor.export.format import Format, Source, find_format
@@ -130,7 +129,7 @@ def _write(request: Request, folder: Path, scratch: Path) -> Certificate:
     refused: list[str] = []
     for facts in write_export(made, source, folder):
         said = {**facts, "refused": refused} if refused else facts
-        certificate = _certify(request, made, folder, model, evaluator(), said, scratch)
+        certificate = _Measurement(request, made, folder, model, evaluator(), scratch).certificate(said)
         if not certificate.broken():
             break
         refused += certificate.broken()
@@ -165,88 +164,93 @@ def _chosen_by(request: Request) -> list[str]:
     return texts or texts_in_many_scripts()
 
 
-def _certify(
-    request: Request,
-    made: Format,
-    folder: Path,
-    model: SentenceTransformer,
-    evaluator: ExportEvaluator,
-    facts: Mapping[str, Any],
-    scratch: Path,
-) -> Certificate:
-    prompt, client = evaluator.prompt, evaluator.client
-    texts = {lang: read_texts(corpus, "test", _CERTIFIED_ON) for lang, corpus in sorted(request.corpora.items())}
-    texts = {lang: some for lang, some in texts.items() if some}
-    if made.reads_as_student or not texts:  # random words tell ids apart, and nothing else
-        texts[SCRIPTS] = texts_in_many_scripts()
-    everything = [text for some in texts.values() for text in some]
-    tasks = {name: _task(request, made, name, evaluator, scratch) for name in sorted(request.tasks)}
-    speed, student_speed = _speeds(request, made, model, folder, prompt, everything[:_TIMED], scratch)
-    return Certificate(
-        bounds=request.bounds,
-        texts=len(everything),
-        other_ids=_other_ids(model, client, prompt, everything) if made.reads_as_student else 0,
-        cosines={name: _cosines(made, evaluator, model, some, name) for name, some in texts.items()},
-        tasks={name: figure for name, figure in tasks.items() if figure is not None},
-        bytes=sum(file.stat().st_size for file in made.files(folder / made.file)),
-        student_bytes=sum(file.stat().st_size for file in request.student.rglob("*.safetensors")),
-        speed=speed,
-        student_sentences_per_s=student_speed,
-        inputs=client.inputs,
-        facts=facts,
-    )
+@dataclass(frozen=True)
+class _Measurement:
+    """What is measured of a written export.
 
+    Attributes:
+        request: what was exported and how it is judged.
+        made: the format.
+        folder: the export's.
+        model: the student.
+        evaluator: evaluates the export.
+        scratch: a folder for what is needed on the way.
+    """
 
-def _cosines(
-    made: Format, evaluator: ExportEvaluator, model: SentenceTransformer, texts: list[str], label: str
-) -> Cosines:
-    """Cosines of the export's vectors of some texts to the student's."""
-    exported = encode_texts(evaluator.model, texts, evaluator.text_before(None), f"{label}, export")
-    student = encode_texts(model, texts, evaluator.prompt, f"{label}, student")
-    return Cosines.between(exported, made.compared(student))
+    request: Request
+    made: Format
+    folder: Path
+    model: SentenceTransformer
+    evaluator: ExportEvaluator
+    scratch: Path
 
+    def certificate(self, facts: Mapping[str, Any]) -> Certificate:
+        """All figures, with what the format has to say."""
+        texts = self._texts()
+        everything = [text for some in texts.values() for text in some]
+        tasks = {name: self._task(name) for name in sorted(self.request.tasks)}
+        speed, student_speed = self._speeds(everything[:_TIMED])
+        return Certificate(
+            bounds=self.request.bounds,
+            texts=len(everything),
+            other_ids=self._other_ids(everything) if self.made.reads_as_student else 0,
+            cosines={name: self._cosines(some, name) for name, some in texts.items()},
+            tasks={name: figure for name, figure in tasks.items() if figure is not None},
+            bytes=sum(file.stat().st_size for file in self.made.files(self.folder / self.made.file)),
+            student_bytes=sum(file.stat().st_size for file in self.request.student.rglob("*.safetensors")),
+            speed=speed,
+            student_sentences_per_s=student_speed,
+            inputs=self.evaluator.client.inputs,
+            facts=facts,
+        )
 
-def _other_ids(model: SentenceTransformer, client: Client, prompt: str, texts: Sequence[str]) -> int:
-    """Texts to which what other programs read gives other ids than the student's library."""
-    others = client.ids([prompt + text for text in texts])
-    return sum(
-        model.preprocess([text], prompt=prompt or None)["input_ids"][0].tolist() != ids
-        for text, ids in zip(texts, others, strict=True)
-    )
+    def _texts(self) -> dict[str, list[str]]:
+        """Texts of the test split by language, and those in many scripts."""
+        corpora = sorted(self.request.corpora.items())
+        texts = {lang: read_texts(corpus, "test", _CERTIFIED_ON) for lang, corpus in corpora}
+        texts = {lang: some for lang, some in texts.items() if some}
+        if self.made.reads_as_student or not texts:  # random words tell ids apart, and nothing else
+            texts[SCRIPT_TEXTS] = texts_in_many_scripts()
+        return texts
 
+    def _cosines(self, texts: Sequence[str], label: str) -> Cosines:
+        """Cosines of the export's vectors of some texts to the student's."""
+        exported = encode_texts(self.evaluator.model, texts, self.evaluator.text_before(None), f"{label}, export")
+        student = encode_texts(self.model, texts, self.evaluator.prompt, f"{label}, student")
+        return Cosines.between(exported, self.made.compared(student))
 
-def _task(request: Request, made: Format, name: str, evaluator: ExportEvaluator, scratch: Path) -> TaskFigure | None:
-    """A task's main figure with the student's; nothing if the task needs more than vectors, or the teacher's space."""
-    task = request.tasks[name]
-    if not made.is_judged_by(task, list(request.inputs.corpora)):
-        return None
-    student = Evaluation.read(request.scores / f"{name}.json")
-    found = run_task(name, task, evaluator, request.inputs, scratch / f"{name}.json")
-    paired = difference(found, student, student.main, request.resamples, request.seed)
-    return TaskFigure(student.main.metric, student.main.value, found.main.value, paired)
+    def _other_ids(self, texts: Sequence[str]) -> int:
+        """Texts to which what other programs read gives other ids than the student's library."""
+        prompt = self.evaluator.prompt
+        others = self.evaluator.client.ids([prompt + text for text in texts])
+        return sum(
+            self.model.preprocess([text], prompt=prompt or None)["input_ids"][0].tolist() != ids
+            for text, ids in zip(texts, others, strict=True)
+        )
 
+    def _task(self, name: str) -> TaskFigure | None:
+        """A task's main figure with the student's; nothing if the task needs more than vectors, or the teacher's space."""
+        request, task = self.request, self.request.tasks[name]
+        if not self.made.is_judged_by(task, list(request.inputs.corpora)):
+            return None
+        student = Evaluation.read(request.scores / f"{name}.json")
+        export = run_task(name, task, self.evaluator, request.inputs, self.scratch / f"{name}.json")
+        paired = difference(export, student, student.main, request.resamples, request.seed)
+        return TaskFigure(student.main.metric, student.main.value, export.main.value, paired)
 
-def _speeds(
-    request: Request,
-    made: Format,
-    model: SentenceTransformer,
-    folder: Path,
-    prompt: str,
-    texts: Sequence[str],
-    scratch: Path,
-) -> tuple[list[ClientSpeed], dict[str, float]]:
-    """Of the export and of the student, in turn, with one thread and with all that the job has."""
-    import torch
+    def _speeds(self, texts: Sequence[str]) -> tuple[list[ClientSpeed], dict[str, float]]:
+        """Of the export and of the student, in turn, with one thread and with all that the job has."""
+        import torch
 
-    sentences = sorted((prompt + text for text in texts), key=len, reverse=True)
-    file = scratch / "texts.json"
-    file.write_text(json.dumps(sentences), encoding="utf-8")
-    speeds, student, before = [], {}, torch.get_num_threads()
-    for threads in sorted({1, min(request.threads, os.cpu_count() or 1)}):
-        speeds.append(measure(made, folder / made.file, folder, file, threads))
-        torch.set_num_threads(threads)
-        started = time.perf_counter()
-        model.encode(sentences, batch_size=32, prompt="", show_progress_bar=False)
-        student[str(threads)] = round(len(sentences) / (time.perf_counter() - started), 1)
-    torch.set_num_threads(before)
-    return speeds, student
+        sentences = sorted((self.evaluator.prompt + text for text in texts), key=len, reverse=True)
+        file = self.scratch / "texts.json"
+        file.write_text(json.dumps(sentences), encoding="utf-8")
+        speeds, student, before = [], {}, torch.get_num_threads()
+        for threads in sorted({1, min(self.request.threads, os.cpu_count() or 1)}):
+            speeds.append(measure(self.made, self.folder / self.made.file, self.folder, file, threads))
+            torch.set_num_threads(threads)
+            started = time.perf_counter()
+            self.model.encode(sentences, batch_size=32, prompt="", show_progress_bar=False)
+            student[str(threads)] = round(len(sentences) / (time.perf_counter() - started), 1)
+        torch.set_num_threads(before)
+        return speeds, student

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 #: First and last letter of each script.
-SCRIPTS = {
+SCRIPT_RANGES = {
     "Latin": ("a", "z"),
     "Latin with marks": ("à", "ž"),
     "Greek": ("α", "ω"),
@@ -46,7 +46,7 @@ def texts_in_many_scripts() -> list[str]:
     """Some hundred texts of words of each script's letters, the same at each call, without white space around them."""
     draw = random.Random(0)
     texts = []
-    for first, last in SCRIPTS.values():
+    for first, last in SCRIPT_RANGES.values():
         letters = [chr(code) for code in range(ord(first), ord(last) + 1)]
 
         def word(letters: list[str] = letters) -> str:

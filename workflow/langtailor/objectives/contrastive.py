@@ -32,6 +32,6 @@ class Contrastive(Term):
         from torch.nn import functional
 
         logits = similarity_matrix(student, targets.teacher) / self.temperature
-        own = torch.arange(len(logits), device=logits.device)
-        same_text = (targets.texts[:, None] == targets.texts) & (own[:, None] != own)
-        return functional.cross_entropy(logits.masked_fill(same_text, -torch.inf), own)
+        positives = torch.arange(len(logits), device=logits.device)
+        same_text = (targets.texts[:, None] == targets.texts) & (positives[:, None] != positives)
+        return functional.cross_entropy(logits.masked_fill(same_text, -torch.inf), positives)

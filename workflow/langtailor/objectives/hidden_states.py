@@ -18,7 +18,7 @@ class HiddenStates(Term):
     compares_hidden_states = True
 
     def loss(self, student: Tensor, targets: Targets) -> Tensor:
-        """Mean of the passages' errors (:class:`langtailor.distillation.hidden_states.HiddenStates`), shape (n, 1).
+        """Mean of the passages' errors (:class:`langtailor.distillation.hidden_states.HiddenStateErrors`), shape (n, 1).
 
         After PKD (Sun et al. 2019, arXiv 1908.09355) and TinyBERT (Jiao et al. 2020, arXiv 1909.10351).
         """

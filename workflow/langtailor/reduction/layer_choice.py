@@ -143,13 +143,13 @@ def _batches(
     """Texts of all languages alike, as the model reads them, on its device."""
     from sentence_transformers.util import batch_to_device
 
-    info, found = ModelInfo.read(model), 0
+    info, count = ModelInfo.read(model), 0
     for lang, corpus in corpora.items():
         prompt = find_prompt(info, reading.for_language(lang).prompt)
         texts = read_texts(corpus, "validation", max(1, _PASSAGES // len(corpora)))
         for some in batched([text[:_CHARACTERS] for text in texts], _AT_ONCE):
             features = loaded.preprocess(some, prompt=prompt or None)
             yield batch_to_device(features, loaded.device)
-            found += len(some)
-    if not found:
+            count += len(some)
+    if not count:
         raise ConfigError("corpus.quotas.validation", "there is no validation passage to choose layers by")

@@ -75,7 +75,6 @@ def reduce_clone(
         LangtailorError: the model's layers cannot be told apart.
     """
     source = read_manifest(clone, "clone")
-    trusted = TeacherSettings(model=str(clone), trust_remote_code=reading.trust_remote_code)
     count = layer_count(load_json_object(clone / "config.json"), clone / "config.json")
     layers, left_out = _kept_layers(clone, settings, count, corpora, reading, device)
     facts: dict[str, Any] = {
@@ -89,9 +88,9 @@ def reduce_clone(
             _copy(clone, folder)
         else:
             _copy(clone, folder, "*.safetensors")
-            facts["identical_tensors"] = _copy_layers(clone, folder, layers, count, trusted)
+            facts["identical_tensors"] = _copy_layers(clone, folder, layers, count, reading.trust_remote_code)
         facts |= _place_vectors(folder, vectors, settings, corpora, reading, device)
-        _accept(folder, trusted, layers if len(layers) < count else None)
+        _accept(folder, str(clone), reading.trust_remote_code, layers if len(layers) < count else None)
         info = ModelInfo.read(folder)
         sizes = {"parameters": info.parameters, "bytes": info.weight_bytes}
         after = {key: {**source.facts[key], "after": size} for key, size in sizes.items()}
@@ -122,7 +121,7 @@ def _copy(clone: Path, folder: Path, *left_out: str) -> None:
     shutil.copytree(clone, folder, dirs_exist_ok=True, ignore=ignored)
 
 
-def _copy_layers(clone: Path, folder: Path, layers: Sequence[int], count: int, trusted: TeacherSettings) -> int:
+def _copy_layers(clone: Path, folder: Path, layers: Sequence[int], count: int, trust_remote_code: bool) -> int:
     """Copy the clone's weights with these layers alone, and configure them; returns the number of tensors."""
     names = LayerTensors.read(clone, count).renamed(layers)
     for file in weight_files(clone):
@@ -133,17 +132,17 @@ def _copy_layers(clone: Path, folder: Path, layers: Sequence[int], count: int, t
             raise RuntimeError(f"{target}: a tensor changed in copying")
     for index in folder.rglob("model.safetensors.index.json"):
         update_index(index, names)
-    config = reduced_config(load_json_object(folder / "config.json"), layers, _layer_types(folder, trusted))
+    config = reduced_config(load_json_object(folder / "config.json"), layers, _layer_types(folder, trust_remote_code))
     (folder / "config.json").write_bytes(format_json(config))
     return len(names)
 
 
-def _layer_types(folder: Path, trusted: TeacherSettings) -> Sequence[str] | None:
+def _layer_types(folder: Path, trust_remote_code: bool) -> Sequence[str] | None:
     """The kind of attention of each layer, as the library understands the configuration."""
     from transformers import AutoConfig
 
     config = AutoConfig.from_pretrained(
-        folder, local_files_only=True, trust_remote_code=trusted.trust_remote_code
+        folder, local_files_only=True, trust_remote_code=trust_remote_code
     ).get_text_config()
     types: Sequence[str] | None = getattr(config, "layer_types", None)
     return types
@@ -184,10 +183,10 @@ def _shortened(
     return projection.weights, facts
 
 
-def _accept(folder: Path, trusted: TeacherSettings, layers: Sequence[int] | None) -> None:
+def _accept(folder: Path, name: str, trust_remote_code: bool, layers: Sequence[int] | None) -> None:
     """Refuse what is left if it is no whole model: in some architectures the first layer differs from the others."""
     try:
-        accept_teacher(folder, trusted)
+        accept_teacher(folder, name, trust_remote_code=trust_remote_code)
     except ConfigError as error:
         if layers is None:
             raise

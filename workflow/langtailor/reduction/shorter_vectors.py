@@ -23,7 +23,7 @@ from langtailor.models.similarity import unit
 from langtailor.vectors.store import VectorStore
 
 _LOG = logging.getLogger("langtailor")
-Floats = NDArray[np.float32]
+Vectors = NDArray[np.float32]
 _ROWS_AT_ONCE = 8_192
 #: Vectors that a projection is fitted on, and of each the neighbours; one vector in ``_HELD_OUT`` is for the comparison alone.
 _VECTORS, _NEIGHBOURS, _HELD_OUT = 16_384, 8, 10
@@ -42,7 +42,7 @@ class Projection:
         error: the same by the projection.
     """
 
-    weights: Floats
+    weights: Vectors
     retained: float
     components_error: float = 0.0
     error: float = 0.0
@@ -72,7 +72,7 @@ def shorten(stores: Sequence[VectorStore], dimensions: int, *, compares_length: 
     return Projection(fitted if after < before else components, retained, before, min(before, after))
 
 
-def principal_components(stores: Sequence[VectorStore], dimensions: int) -> tuple[Floats, float]:
+def principal_components(stores: Sequence[VectorStore], dimensions: int) -> tuple[Vectors, float]:
     """The directions in which vectors of length 1 have most of their squared length.
 
     They are those of the vectors as they are, not of their distances to the mean: so inner products are kept as well as any
@@ -107,7 +107,7 @@ def principal_components(stores: Sequence[VectorStore], dimensions: int) -> tupl
     return (components * np.sign(largest)).astype(np.float32), share
 
 
-def _spread(stores: Sequence[VectorStore]) -> Floats:
+def _spread(stores: Sequence[VectorStore]) -> Vectors:
     """Up to ``_VECTORS`` vectors of length 1, taken evenly over all stores."""
     total = sum(map(len, stores))
     shares = [min(len(store), -(-len(store) * _VECTORS // total)) for store in stores]
@@ -115,7 +115,7 @@ def _spread(stores: Sequence[VectorStore]) -> Floats:
     return np.concatenate([unit(store.take(chosen)) for store, chosen in zip(stores, rows, strict=True)])
 
 
-def fit_to_neighbours(vectors: Floats, start: Floats) -> tuple[Floats, tuple[float, float]]:
+def fit_to_neighbours(vectors: Vectors, start: Vectors) -> tuple[Vectors, tuple[float, float]]:
     """Fit a projection to the cosines of vectors to their nearest neighbours, by the mean squared error.
 
     Args:

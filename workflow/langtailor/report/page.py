@@ -17,7 +17,6 @@ from langtailor.evaluation.comparison import Comparison, harm
 from langtailor.export.description import COLUMNS, export_rows
 from langtailor.models.folder import ModelInfo
 from langtailor.models.model_card import public_name
-from langtailor.report.answer import Answer, Tailored, answer
 from langtailor.report.certificate import check_rows
 from langtailor.report.corpus import CorpusRow, corpus_plot, read_corpus_row
 from langtailor.report.formats import duration, figure
@@ -29,6 +28,7 @@ from langtailor.report.retrieval import RetrievalPart, read_retrieval
 from langtailor.report.scores import ScorePart
 from langtailor.report.stages import StageRun, read_stages
 from langtailor.report.steps import StepTable, clone_name, first_step, model_folders, step_table, tokens_per_word
+from langtailor.report.summary import Summary, VariantFacts, summarise
 from langtailor.report.sweep import Sweep, Variant, sweep
 from langtailor.report.training import TrainingPart, read_training
 from langtailor.report.usage import Usage, usage
@@ -45,7 +45,7 @@ class VariantPart:
     """What the page says of one variant; the template names each field."""
 
     name: str
-    answer: Answer
+    summary: Summary
     harm: Sequence[str]
     steps: StepTable
     parameters: int
@@ -65,7 +65,7 @@ class Page:
     """What the page says; the template names each field."""
 
     title: str
-    summary: str
+    lead: str
     targets: Sequence[str]
     made_of: str
     whole_vocabulary_size: int
@@ -134,14 +134,14 @@ def gather_page(
     base, made_of = _base(root, steps), STEPS[first_step(steps)]
     whole = read_manifest(base, "teacher", verify=False)
     parts = [
-        _variant_part(root, name, settings, targets, models[name], comparisons[name])
-        for name, settings in variants.items()
+        _variant_part(root, name, variant, targets, models[name], comparisons[name])
+        for name, variant in variants.items()
     ]
     clones = {name: clone_name(models[name]) for name in variants}
     sections = readings(root, languages, targets, clones, (made_of, base))
     return Page(
         title=settings.title or f"{run}: {public_name(whole.made_by['model'])} tailored to {', '.join(targets)}",
-        summary=_summary(manifest, languages, parts),
+        lead=_lead(manifest, languages, parts),
         targets=targets,
         made_of=made_of,
         whole_vocabulary_size=ModelInfo.read(base).vocabulary_size,
@@ -173,7 +173,7 @@ def _variant_part(
     vocabulary = read_vocabulary(root, name, clone, student.vocabulary_size, share, certificate)
     return VariantPart(
         name=name,
-        answer=answer(_tailored(root, name, models, student, vocabulary.new_tokens, targets), comparisons),
+        summary=summarise(_facts(root, name, models, student, vocabulary.new_tokens, targets), comparisons),
         harm=harm(comparisons),
         steps=step_table(root, models, comparisons, targets, exports),
         parameters=student.parameters,
@@ -189,13 +189,13 @@ def _variant_part(
     )
 
 
-def _tailored(
+def _facts(
     root: Path, name: str, models: Mapping[str, str], student: ModelInfo, new_tokens: int, targets: Sequence[str]
-) -> Tailored:
+) -> VariantFacts:
     folders = root / "teacher" / "model", _base(root, models)
     names = [public_name(read_manifest(folder, "teacher", verify=False).made_by["model"]) for folder in folders]
     teacher = ModelInfo.read(folders[0])
-    return Tailored(
+    return VariantFacts(
         teacher_name=names[0],
         teacher=teacher,
         base_name=names[1],
@@ -238,7 +238,7 @@ def _sweep(
     return sweep(variants, targets, tolerance)
 
 
-def _summary(teacher: Manifest, languages: Sequence[str], parts: Sequence[VariantPart]) -> str:
+def _lead(teacher: Manifest, languages: Sequence[str], parts: Sequence[VariantPart]) -> str:
     commit = f" at commit {teacher.inputs['commit']}" if teacher.inputs.get("commit") else ""
     kept = "one language" if len(languages) == 1 else f"{len(languages)} languages"
     students = "one student" if len(parts) == 1 else f"{len(parts)} students"

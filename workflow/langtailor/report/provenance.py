@@ -9,18 +9,18 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from langtailor import __version__
+from langtailor.models.libraries import COMPUTE_LIBRARIES, versions_of
 from langtailor.report.stages import read_stages
 from langtailor.storage.artifacts import MANIFEST_NAME, directory_digest, read_manifest, write_json
 from langtailor.storage.digests import sha256_file
 from langtailor.storage.tables import CORPUS, read_table_manifest
 
 _LOG = logging.getLogger("langtailor")
-LIBRARIES = ("snakemake", "torch", "transformers", "tokenizers", "sentence-transformers", "pyarrow", "numpy")
+_LIBRARIES = ("snakemake", *COMPUTE_LIBRARIES, "tokenizers", "pyarrow", "numpy")
 #: Folders of a run that hold artifacts.
 _FOLDERS = (
     "teacher",
@@ -41,8 +41,7 @@ _FOLDERS = (
 
 def versions() -> dict[str, str]:
     """Versions of everything that shapes results."""
-    libraries = {name: version(name) for name in LIBRARIES}
-    return {**libraries, "langtailor": __version__, "Python": platform.python_version()}
+    return {**versions_of(_LIBRARIES), "langtailor": __version__, "Python": platform.python_version()}
 
 
 def write_provenance(root: Path, config: Mapping[str, Any], out: Path) -> None:

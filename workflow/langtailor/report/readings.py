@@ -1,4 +1,4 @@
-"""Section of the page: sentences of the test split as the tokenizers of teacher and student cut them."""
+"""Section of the page: sentences of the test split as the tokenizers of teacher and student segment them."""
 
 from __future__ import annotations
 

@@ -91,22 +91,29 @@ def step_table(
     labels = ["tokens", "parameters", "of these, token embeddings", "weights"]
     labels += [f"tokens per word, {lang}" for lang in targets]
     labels += [f"{row.task}: {row.metric}" for row in tasks]
-    columns = {}
-    for step, folder in model_folders(root, models).items():
-        scores = [_score(row, step) for row in tasks]
-        columns[STEPS[step]] = [*_sizes(ModelInfo.read(folder)), *_words(root, step, models, targets), *scores]
-    student = list(columns.values())[-1]
+    infos = {step: ModelInfo.read(folder) for step, folder in model_folders(root, models).items()}
+    words = {step: _words(root, step, models, targets) for step in infos}
+    columns = {
+        STEPS[step]: [*_sizes(info), *words[step], *(_score(row, step) for row in tasks)]
+        for step, info in infos.items()
+    }
+    student = list(infos)[-1]
     for name, folder in exports.items():
         certificate = read_json(folder / "certificate.json", EXPORT_CERTIFICATE)
-        sizes = [student[0], Cell(""), Cell(""), Cell(_megabytes(certificate["bytes"])), *student[4 : 4 + len(targets)]]
-        columns[name] = sizes + [_exported(certificate["tasks"].get(row.task)) for row in tasks]
+        sizes = [_tokens(infos[student]), Cell(""), Cell(""), Cell(_megabytes(certificate["bytes"]))]
+        scores = (_exported(certificate["tasks"].get(row.task)) for row in tasks)
+        columns[name] = [*sizes, *words[student], *scores]
     return StepTable(list(columns), list(zip(labels, zip(*columns.values(), strict=True), strict=True)))
 
 
 def _sizes(info: ModelInfo) -> list[Cell]:
     table = info.vocabulary_size * info.hidden_size
-    sizes = f"{info.vocabulary_size:,}", millions(info.parameters), millions(table), _megabytes(info.weight_bytes)
-    return [Cell(size) for size in sizes]
+    sizes = millions(info.parameters), millions(table), _megabytes(info.weight_bytes)
+    return [_tokens(info), *map(Cell, sizes)]
+
+
+def _tokens(info: ModelInfo) -> Cell:
+    return Cell(f"{info.vocabulary_size:,}")
 
 
 def _words(root: Path, step: str, models: Mapping[str, str], targets: Sequence[str]) -> list[Cell]:

@@ -1,7 +1,7 @@
 """Candidates to rank for each query and each document: the most similar ones by the teacher's stored vectors.
 
-No model is loaded. The search is exact, in blocks. Others that are nearly as similar as the right one may be right, too, and
-are left out by the threshold of NV-Retriever (Moreira et al. 2024, arXiv 2407.15831, "TopK-PercPos").
+No model is loaded. The search is exact, in blocks. A hard negative that is nearly as similar as the positive may be a false
+one, and is left out by the threshold of NV-Retriever (Moreira et al. 2024, arXiv 2407.15831, "TopK-PercPos").
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from langtailor.vectors.store import VectorStore
 _LOG = logging.getLogger("langtailor")
 Vectors = NDArray[np.float32]
 #: For each row of one side, rows of the other.
-Links = Sequence[Sequence[int]]
+RowLists = Sequence[Sequence[int]]
 
 
 @dataclass(frozen=True)
@@ -41,14 +41,14 @@ class _Side:
     Attributes:
         texts: its file, as a corpus is.
         vectors: the teacher's, of length 1; float32, shape (n, d).
-        right: for each row, rows of the other side that are right.
-        named: likewise those that the source says are not right.
+        positives: for each row, its positives on the other side.
+        known_negatives: likewise those that the source says are negatives.
     """
 
     texts: Path
     vectors: Vectors
-    right: Links
-    named: Links
+    positives: RowLists
+    known_negatives: RowLists
 
 
 def mine_candidates(
@@ -60,8 +60,8 @@ def mine_candidates(
         texts: ``queries``, ``documents`` and ``answers`` of :func:`langtailor.retrieval.texts.write_texts`.
         vectors: by side, the teacher's vector shards of its texts.
         settings: how many candidates there are, and which are too similar.
-        out: the files by side (:data:`~langtailor.storage.tables.CANDIDATES`): for each row, the most similar right row of
-            the other side, then those that the source says are not right, then the most similar others.
+        out: the files by side (:data:`~langtailor.storage.tables.CANDIDATES`): for each row, the most similar positive of
+            the other side, then the negatives that the source names, then hard negatives, the most similar first.
 
     Raises:
         ArtifactError: an input is damaged, or the inputs do not belong together.
@@ -70,7 +70,10 @@ def mine_candidates(
     made_by = {"candidates": settings.candidates, "most_similar": settings.most_similar}
     inputs = {name: sha256_file(path) for name, path in texts.items()}
     for name, side, other in zip(SIDES, (queries, documents), (documents, queries), strict=True):
-        lists = ranked(side.vectors, other.vectors, side.right, side.named, settings.candidates, settings.most_similar)
+        lists = ranked(
+            *(side.vectors, other.vectors, side.positives, side.known_negatives),
+            *(settings.candidates, settings.most_similar),
+        )
         _write(out[name], side.texts, lists, Manifest("candidates", made_by, inputs))
 
 
@@ -78,7 +81,7 @@ def _sides(texts: Mapping[str, Path], vectors: Mapping[str, Sequence[Path]]) -> 
     table, _ = read_table(texts["answers"], "answers", ANSWERS)
     answers, negatives = (table[column].to_pylist() for column in ("answers", "negatives"))
     queries, documents = (_vectors(texts[side], vectors[side]) for side in SIDES)
-    answered, unanswered = (_reversed(links, len(documents)) for links in (answers, negatives))
+    answered, unanswered = (_reversed(rows, len(documents)) for rows in (answers, negatives))
     return (
         _Side(texts["queries"], queries, answers, negatives),
         _Side(texts["documents"], documents, answered, unanswered),
@@ -91,62 +94,69 @@ def _vectors(texts: Path, shards: Sequence[Path]) -> Vectors:
     return unit(store.take(np.arange(len(store))))
 
 
-def _reversed(links: Links, count: int) -> Links:
+def _reversed(lists: RowLists, count: int) -> RowLists:
     back: list[list[int]] = [[] for _ in range(count)]
-    for row, others in enumerate(links):
+    for row, others in enumerate(lists):
         for other in others:
             back[other].append(row)
     return back
 
 
 def ranked(
-    vectors: Vectors, others: Vectors, right: Links, named: Links, depth: int, most_similar: float
+    vectors: Vectors,
+    others: Vectors,
+    positives: RowLists,
+    known_negatives: RowLists,
+    depth: int,
+    most_similar: float,
 ) -> list[list[int]]:
     """Candidates of each row.
 
     Args:
         vectors: of length 1; float32, shape (n, d).
         others: likewise, shape (m, d).
-        right: for each row, which others are right.
-        named: for each row, others that are wrong and come next.
+        positives: for each row, which others are positives.
+        known_negatives: for each row, which others are negatives by the source; they come next.
         depth: length of a list, which is shorter where there are not so many others.
-        most_similar: others above this share of the cosine of the most similar right one are left out.
+        most_similar: hard negatives above this share of the cosine of the most similar positive are left out.
 
     Returns:
-        For each row the most similar right other, or -1 where there is none, then wrong ones.
+        For each row the most similar positive, or -1 where there is none, then negatives.
     """
     lists: list[list[int]] = []
     with Progress("looking for candidates", len(vectors), "text") as progress:
         for start in range(0, len(vectors), QUERIES_AT_ONCE):
             rows = range(start, min(start + QUERIES_AT_ONCE, len(vectors)))
-            first, bounds = _right_ones(vectors, others, right, rows, most_similar)
-            hide = _leaving_out(bounds, [{*right[row], *named[row]} for row in rows])
-            found, cosines = nearest(vectors[rows.start : rows.stop], others, depth - 1, COSINE, hide)
+            best, bounds = _best_positives(vectors, others, positives, rows, most_similar)
+            hide = _mask_excluded(bounds, [{*positives[row], *known_negatives[row]} for row in rows])
+            similar, cosines = nearest(vectors[rows.start : rows.stop], others, depth - 1, COSINE, hide)
             for number, row in enumerate(rows):
-                wrong = [other for other in named[row] if other not in right[row]]
-                similar = found[number, np.isfinite(cosines[number])].tolist()
-                lists.append([first[number], *[*wrong, *similar][: depth - 1]])
+                negatives = [other for other in known_negatives[row] if other not in positives[row]]
+                negatives += similar[number, np.isfinite(cosines[number])].tolist()
+                lists.append([best[number], *negatives[: depth - 1]])
             progress.update(len(rows))
     return lists
 
 
-def _right_ones(
-    vectors: Vectors, others: Vectors, right: Links, rows: range, most_similar: float
+def _best_positives(
+    vectors: Vectors, others: Vectors, positives: RowLists, rows: range, most_similar: float
 ) -> tuple[list[int], NDArray[np.float32]]:
-    """The most similar right other of each row, and the cosine above which wrong ones are left out."""
-    first, bounds = [], np.full(len(rows), np.inf, np.float32)
+    """The most similar positive of each row, and the cosine above which hard negatives are left out."""
+    best, bounds = [], np.full(len(rows), np.inf, np.float32)
     for number, row in enumerate(rows):
-        cosines = others[list(right[row])] @ vectors[row]
-        best = int(cosines.argmax()) if len(cosines) else NONE
-        first.append(int(right[row][best]) if len(cosines) else NONE)
-        if len(cosines):
-            # As far below the right one's cosine, whatever its sign.
-            bounds[number] = cosines[best] - (1 - most_similar) * abs(cosines[best])
-    return first, bounds
+        cosines = others[list(positives[row])] @ vectors[row]
+        if not len(cosines):
+            best.append(NONE)
+            continue
+        place = int(cosines.argmax())
+        best.append(int(positives[row][place]))
+        # As far below the positive's cosine, whatever its sign.
+        bounds[number] = cosines[place] - (1 - most_similar) * abs(cosines[place])
+    return best, bounds
 
 
-def _leaving_out(bounds: NDArray[np.float32], excluded: Sequence[set[int]]) -> Hide:
-    """Leaves out, for each vector of a block, others above its bound and those that are excluded."""
+def _mask_excluded(bounds: NDArray[np.float32], excluded: Sequence[set[int]]) -> Hide:
+    """Masks, for each vector of a block, others above its bound and those that are excluded."""
 
     def hide(block: Vectors, first: int) -> None:
         block[block > bounds[:, None]] = -np.inf
@@ -159,6 +169,6 @@ def _leaving_out(bounds: NDArray[np.float32], excluded: Sequence[set[int]]) -> H
 def _write(path: Path, texts: Path, lists: Sequence[Sequence[int]], manifest: Manifest) -> None:
     table = read_corpus(texts, columns=["id", "split"])
     columns: list[Any] = [table["id"].to_pylist(), table["split"].to_pylist(), lists]
-    wrong = sum(len(candidates) - 1 for candidates in lists)
-    _LOG.info("%s: %.1f other candidates per text", path.stem, wrong / max(1, len(lists)))
+    negatives = sum(len(candidates) - 1 for candidates in lists)
+    _LOG.info("%s: %.1f other candidates per text", path.stem, negatives / max(1, len(lists)))
     write_table(path, pa.table(columns, schema=CANDIDATES), manifest)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from langtailor.config.queries import BEIR_FILES, HubPairs, QuerySettings
@@ -87,7 +88,7 @@ def grouped(rows: Iterable[tuple[str, str, Sequence[str]]]) -> Pairs:
     return Pairs(tuple(queries), tuple(documents), tuple(map(tuple, answers)), tuple(map(tuple, negatives)))
 
 
-def made_pairs(corpus: Path, most: int, seed: int) -> Pairs:
+def synthetic_pairs(corpus: Path, most: int, seed: int) -> Pairs:
     """Passages of the train split, each with a part of it as its query.
 
     The inverse cloze task (Lee et al. 2019, https://aclanthology.org/P19-1612): one of a passage's sentences, or half of the
@@ -107,7 +108,7 @@ def made_pairs(corpus: Path, most: int, seed: int) -> Pairs:
         for name, text in zip(table["id"].to_pylist(), table["text"].to_pylist(), strict=True)
         if (query := part_of(text, document_hash("part", seed, name)))
     )
-    pairs = grouped(row for row, _ in zip(parts, range(most), strict=False))
+    pairs = grouped(islice(parts, most))
     if not pairs.queries:
         raise SourceError(f"{corpus}: no passage is long enough to make a query from a part of it")
     return pairs

@@ -10,7 +10,7 @@ Source: https://huggingface.co/docs/tokenizers/api/post-processors and the seria
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -66,6 +66,17 @@ def special_tokens(spec: Mapping[str, Any], tokenizer_config: Mapping[str, Any])
     flagged = {content for content, entry in added_tokens(spec).items() if entry["special"]}
     padding = {spec["padding"]["pad_token"]} if spec.get("padding") else set()
     return flagged | padding | processor_tokens(spec) | config_tokens(tokenizer_config) | _DEFAULT_NAMES
+
+
+def model_tokens_by_id(vocab: Mapping[str, int] | Sequence[Sequence[Any]]) -> dict[int, str]:
+    """Token by id of ``model.vocab`` alone, in the file's order.
+
+    Args:
+        vocab: ids by token, or, as Unigram has it, a list of tokens with their scores.
+    """
+    if isinstance(vocab, Mapping):
+        return {token_id: token for token, token_id in vocab.items()}
+    return {token_id: token for token_id, (token, _) in enumerate(vocab)}
 
 
 def tokens_by_id(vocab: Mapping[str, int], spec: Mapping[str, Any]) -> list[str | None]:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from langtailor.config.teacher import TeacherSettings
 from langtailor.errors import ConfigError, LangtailorError, is_disk_full, is_out_of_memory
 from langtailor.models.folder import ModelInfo
 from langtailor.models.loading import load_sentence_transformer
@@ -41,14 +40,15 @@ _STORED = "auto"
 _SHOWN = 3
 
 
-def accept_teacher(folder: Path, settings: TeacherSettings) -> ModelInfo:
+def accept_teacher(folder: Path, name: str, *, trust_remote_code: bool) -> ModelInfo:
     """Refuse a teacher that is incomplete, damaged, or gives other vectors than its files promise.
 
     Where the loaded model treats text otherwise than ``tokenizer.json``, that file is changed to do the same.
 
     Args:
         folder: the fetched teacher.
-        settings: ``model`` names it in messages; ``trust_remote_code`` is used.
+        name: what messages call it.
+        trust_remote_code: run Python code that comes with the model.
 
     Returns:
         What the folder says of itself, which is now known to be true.
@@ -57,13 +57,13 @@ def accept_teacher(folder: Path, settings: TeacherSettings) -> ModelInfo:
         ConfigError: a tensor is missing although the vectors depend on it, has another shape, or is not finite; the
             tokenizer cannot pad; vectors depend on padding or differ between two loads; the library cannot load it.
     """
-    info, refusal = ModelInfo.read(folder), _Refusal(settings.model)
+    info, refusal = ModelInfo.read(folder), _Refusal(name)
     with _quiet_transformers():
-        model = refusal.explain("load", lambda: _load(folder, settings), hint=_processor_hint(folder))
+        model = refusal.explain("load", lambda: _load(folder, trust_remote_code), hint=_processor_hint(folder))
         if model.tokenizer.pad_token is None:
             raise refusal("has a tokenizer without a padding token; name one as `pad_token` in tokenizer_config.json")
         first = refusal.explain("encode a text with", lambda: _encode(model, _TEXTS))
-        _check_tensors(model, _reload_transformer(model, folder, settings), refusal)
+        _check_tensors(model, _reload_transformer(model, folder, trust_remote_code), refusal)
         _check_finite(model, refusal)
         _check_vectors(model, first, info.dimension, refusal)
         adopt_preprocessing(folder, model.tokenizer)
@@ -91,14 +91,14 @@ class _Refusal:
             raise self(f"is refused, as sentence-transformers cannot {action} it: {reason}{hint}") from error
 
 
-def _load(folder: Path, settings: TeacherSettings) -> SentenceTransformer:
+def _load(folder: Path, trust_remote_code: bool) -> SentenceTransformer:
     # With tensors of another shape, too: they are named below.
     return load_sentence_transformer(
-        folder, "cpu", _STORED, trust_remote_code=settings.trust_remote_code, ignore_mismatched_sizes=True
+        folder, "cpu", _STORED, trust_remote_code=trust_remote_code, ignore_mismatched_sizes=True
     )
 
 
-def _reload_transformer(model: SentenceTransformer, folder: Path, settings: TeacherSettings) -> dict[str, Any]:
+def _reload_transformer(model: SentenceTransformer, folder: Path, trust_remote_code: bool) -> dict[str, Any]:
     """Put a transformer that is loaded anew in the place of the first; returns what the library says of the loading."""
     module: Any = model[0]
     first = module.auto_model
@@ -110,7 +110,7 @@ def _reload_transformer(model: SentenceTransformer, folder: Path, settings: Teac
         ignore_mismatched_sizes=True,
         use_safetensors=True,
         local_files_only=True,
-        trust_remote_code=settings.trust_remote_code,
+        trust_remote_code=trust_remote_code,
     )
     place = next(name for name, child in module.named_children() if child is first)
     setattr(module, place, transformer.eval())

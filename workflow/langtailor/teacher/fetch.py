@@ -81,7 +81,7 @@ def fetch_teacher(settings: TeacherSettings, out: Path, prompts: Iterable[tuple[
         _LOG.info("checking modules, tokenizer and weights")
         _check_modules(folder, settings)
         _check_tokenizer(folder, settings)
-        info = accept_teacher(folder, settings)
+        info = accept_teacher(folder, settings.model, trust_remote_code=settings.trust_remote_code)
         for key, prompt in prompts:
             find_prompt(info, prompt, key)
         facts = {

@@ -111,8 +111,8 @@ class _Passages:
         ids: passage ids.
         splits: their splits.
         digests: digests of what the teacher reads.
-        rows: for each passage, where its vector is: a row of ``known``, then one of those of ``new``.
-        known: vectors, float16, shape (k, d), that an earlier shard has.
+        rows: for each passage, where its vector is: a row of ``reused``, then one of those of ``new``.
+        reused: vectors, float16, shape (k, d), that an earlier shard has.
         new: the distinct texts that no earlier shard has.
     """
 
@@ -120,7 +120,7 @@ class _Passages:
     splits: pa.StringArray
     digests: pa.FixedSizeBinaryArray
     rows: NDArray[np.int64]
-    known: NDArray[np.float16]
+    reused: NDArray[np.float16]
     new: list[str]
 
     @property
@@ -130,7 +130,7 @@ class _Passages:
 
     def key(self) -> list[str]:
         """What the bytes of the shard depend on besides its texts: what is encoded together, and published vectors."""
-        return [sha256_bytes("\0".join(self.new).encode()), sha256_bytes(np.ascontiguousarray(self.known).data)]
+        return [sha256_bytes("\0".join(self.new).encode()), sha256_bytes(np.ascontiguousarray(self.reused).data)]
 
 
 class _Reading:
@@ -174,10 +174,10 @@ class _Reading:
         digests = text_digests(texts, self._prompt(lang))
         self._take_over(lang, digests)
         names = digests.to_pylist()
-        known = [name for name in dict.fromkeys(names) if name in self._vectors]
+        reused = [name for name in dict.fromkeys(names) if name in self._vectors]
         new = {name: text for name, text in zip(names, texts, strict=True) if name not in self._vectors}
-        row = {name: number for number, name in enumerate([*known, *new])}
-        vectors = np.array([self._vectors[name] for name in known], np.float16).reshape(-1, self._dimension)
+        row = {name: number for number, name in enumerate([*reused, *new])}
+        vectors = np.array([self._vectors[name] for name in reused], np.float16).reshape(-1, self._dimension)
         rows = np.array([row[name] for name in names], np.int64)
         return _Passages(ids, splits, digests, rows, vectors, list(new.values()))
 
@@ -192,7 +192,7 @@ class _Reading:
         from langtailor.models.encoder import Encoder
 
         if not passages.new:
-            vectors = passages.known[passages.rows]
+            vectors = passages.reused[passages.rows]
             return vectors, self._facts_of_no_text(passages, vectors, shard.lang)
         label = shard.name
         encoder = Encoder(self._model, self._prompt(shard.lang), self.batch_tokens)
@@ -203,7 +203,7 @@ class _Reading:
             100 * encoder.padding_share,
         )
         facts = {"tokens": encoder.tokens, "padding_share": round(encoder.padding_share, 4)}
-        return np.concatenate([passages.known, vectors])[passages.rows], facts
+        return np.concatenate([passages.reused, vectors])[passages.rows], facts
 
     def _facts_of_no_text(self, passages: _Passages, vectors: NDArray[np.float16], lang: str) -> dict[str, Any]:
         """Those of a shard for which nothing was encoded: where it comes out as one that was published, the facts of that."""

@@ -23,11 +23,10 @@ class OnnxFp16(OnnxFormat):
         import onnx
         from onnxruntime.transformers.float16 import convert_float_to_float16
 
-        from langtailor.export.onnx.graph import save_graph, write_graph
+        from langtailor.export.onnx.graph import save_graph, traced
         from langtailor.export.quiet import quiet
 
-        plain = source.scratch / "model.onnx"
-        write_graph(source.model, source.prompt, plain)
+        plain = traced(source)
         with quiet("", "onnxruntime"):  # it warns of each number that float16 rounds to 0
             save_graph(convert_float_to_float16(onnx.load(plain), keep_io_types=True), out)
         yield {}

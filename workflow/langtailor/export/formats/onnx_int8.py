@@ -24,11 +24,10 @@ class OnnxInt8(OnnxFormat):
     file = "onnx/model_quantized.onnx"
 
     def write(self, source: Source, out: Path) -> Iterator[dict[str, Any]]:
-        from langtailor.export.onnx.graph import write_graph
+        from langtailor.export.onnx.graph import traced
         from langtailor.export.onnx.quantization import products, quantize
 
-        plain = source.scratch / "model.onnx"
-        write_graph(source.model, source.prompt, plain)
+        plain = traced(source)
         names = products(plain)
         exact = [names[: round(share * len(names))] for share in _EXACT_SHARES]
         ways = {f"{len(some)} of {len(names)} products exact": partial(quantize, plain, out, some) for some in exact}

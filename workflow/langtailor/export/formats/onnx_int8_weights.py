@@ -20,11 +20,10 @@ class OnnxInt8Weights(OnnxFormat):
     file = "onnx/model_int8_weights.onnx"
 
     def write(self, source: Source, out: Path) -> Iterator[dict[str, Any]]:
-        from langtailor.export.onnx.graph import write_graph
+        from langtailor.export.onnx.graph import traced
         from langtailor.export.onnx.quantization import products, quantize
 
-        plain = source.scratch / "model.onnx"
-        write_graph(source.model, source.prompt, plain)
+        plain = traced(source)
         names = products(plain)
         quantize(plain, out, exact=names)
         yield {"products": len(names), "exact_products": len(names)}

@@ -20,10 +20,9 @@ class Openvino(OpenvinoFormat):
     file = "openvino/openvino_model.xml"
 
     def write(self, source: Source, out: Path) -> Iterator[dict[str, Any]]:
-        from langtailor.export.onnx.graph import write_graph
+        from langtailor.export.onnx.graph import traced
         from langtailor.export.openvino.graph import read_graph, save_graph
 
-        plain = source.scratch / "model.onnx"
-        write_graph(source.model, source.prompt, plain)
+        plain = traced(source)
         save_graph(read_graph(plain), out)
         yield {}

@@ -20,7 +20,7 @@ class OpenvinoInt8(OpenvinoFormat):
     file = "openvino/openvino_model.xml"
 
     def write(self, source: Source, out: Path) -> Iterator[dict[str, Any]]:
-        from langtailor.export.onnx.graph import write_graph
+        from langtailor.export.onnx.graph import traced
         from langtailor.export.openvino.graph import (
             calibration_inputs,
             products_in_eight_bits,
@@ -28,8 +28,7 @@ class OpenvinoInt8(OpenvinoFormat):
             weights_in_eight_bits,
         )
 
-        plain = source.scratch / "model.onnx"
-        write_graph(source.model, source.prompt, plain)
+        plain = traced(source)
         calibration = calibration_inputs(source.folder, [source.prompt + text for text in source.texts])
         ways = {
             "products in 8 bits": lambda: save_graph(products_in_eight_bits(plain, calibration), out),

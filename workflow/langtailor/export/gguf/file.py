@@ -19,7 +19,7 @@ from langtailor.export.gguf.bert import Bert
 from langtailor.export.gguf.gemma import EmbeddingGemma
 from langtailor.export.gguf.kinds import FILE_TYPES, quantize, stored_as
 from langtailor.export.gguf.qwen3 import Qwen3
-from langtailor.export.gguf.tokenizer import write_tokenizer
+from langtailor.export.gguf.tokenizer import write_gguf_tokenizer
 from langtailor.models.folder import ModelInfo
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def write_gguf(folder: Path, model: SentenceTransformer, kind: str, out: Path) -
     architecture.write_shape(writer)
     writer.add_file_type(FILE_TYPES[kind])
     spec = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
-    write_tokenizer(writer, spec, model.tokenizer, config.vocab_size)
+    write_gguf_tokenizer(writer, spec, model.tokenizer, config.vocab_size)
     written: Counter[str] = Counter()
     for name, values in architecture.tensors():
         stored = stored_as(kind, name, values, config.num_hidden_layers)

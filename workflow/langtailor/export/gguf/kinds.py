@@ -42,10 +42,10 @@ def stored_as(kind: str, name: str, values: NDArray[np.float32], layers: int) ->
     """
     if values.ndim == 1 or name in (POSITIONS, TYPES):
         return Stored.F32
-    found = {"f16": Stored.F16, "q8_0": Stored.Q8_0, "q4_k_m": _mixed(name, layers)}[kind]
-    while values.shape[-1] % gguf.GGML_QUANT_SIZES[found][0]:
-        found = _SMALLER_BLOCKS[found]
-    return found
+    stored = {"f16": Stored.F16, "q8_0": Stored.Q8_0, "q4_k_m": _mixed(name, layers)}[kind]
+    while values.shape[-1] % gguf.GGML_QUANT_SIZES[stored][0]:
+        stored = _SMALLER_BLOCKS[stored]
+    return stored
 
 
 def _mixed(name: str, layers: int) -> gguf.GGMLQuantizationType:

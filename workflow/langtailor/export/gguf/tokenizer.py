@@ -19,11 +19,12 @@ import gguf
 from langtailor.errors import ExportError
 from langtailor.export.gguf.composed import composes
 from langtailor.surgery.bpe.model_section import parse_merges
+from langtailor.surgery.spec import model_tokens_by_id
 
 _SPECIAL = ("unk", "sep", "pad", "mask")
 _BYTE = re.compile(r"<0x[0-9A-F]{2}>")
 _SPACE_AS_LETTER = {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}
-#: How llama.cpp calls a cut into words: by its patterns in ``tokenizer.json``, of which ``ByteLevel`` has one of its own.
+#: Names of llama.cpp's pre-tokenizers by their patterns in ``tokenizer.json``; ``ByteLevel`` stands for GPT-2's.
 _GPT2_WORDS = "ByteLevel"
 _PRE_TOKENIZERS: dict[tuple[str, ...], str] = {
     (_GPT2_WORDS,): "gpt-2",
@@ -39,7 +40,7 @@ class _Token:
     kind: gguf.TokenType
 
 
-def write_tokenizer(writer: gguf.GGUFWriter, spec: Mapping[str, Any], tokenizer: Any, rows: int) -> None:
+def write_gguf_tokenizer(writer: gguf.GGUFWriter, spec: Mapping[str, Any], tokenizer: Any, rows: int) -> None:
     """Write a tokenizer.
 
     Args:
@@ -99,19 +100,19 @@ def _write_bpe(writer: gguf.GGUFWriter, spec: Mapping[str, Any]) -> None:
 
 
 def _pre_tokenizer(spec: Mapping[str, Any]) -> str:
-    """What llama.cpp calls the cut into words of a BPE over bytes."""
+    """Name of the pre-tokenizer of a BPE over bytes in llama.cpp."""
     if spec["normalizer"] is not None and not composes(spec):
         raise ExportError(f"llama.cpp's BPE has no normalizer; this tokenizer has {spec['normalizer']['type']}")
     stage = spec["pre_tokenizer"]
     patterns = tuple(_pattern(step) for step in stage.get("pretokenizers", [stage]))
-    known = _PRE_TOKENIZERS.get(tuple(pattern for pattern in patterns if pattern))
-    if known is None:
+    name = _PRE_TOKENIZERS.get(tuple(pattern for pattern in patterns if pattern))
+    if name is None:
         raise ExportError(f"llama.cpp has no pre-tokenizer that splits text into words by {patterns}")
-    return known
+    return name
 
 
 def _pattern(step: Mapping[str, Any]) -> str:
-    """A step's pattern; empty for one that cuts nothing."""
+    """A step's pattern; empty for one that splits nothing."""
     if step["type"] == "ByteLevel" and not step["add_prefix_space"]:
         return _GPT2_WORDS if step["use_regex"] else ""
     if step["type"] == "Split" and step["behavior"] == "Isolated" and not step["invert"]:
@@ -121,9 +122,7 @@ def _pattern(step: Mapping[str, Any]) -> str:
 
 def _tokens(spec: Mapping[str, Any], unknown: int | None) -> dict[int, _Token]:
     """By id, the added ones among them."""
-    vocab = spec["model"]["vocab"]
-    pairs = vocab.items() if isinstance(vocab, dict) else ((token, number) for number, (token, _) in enumerate(vocab))
-    texts = {number: token for token, number in pairs}
+    texts = model_tokens_by_id(spec["model"]["vocab"])
     added = {entry["id"]: entry for entry in spec["added_tokens"]}
     texts |= {number: entry["content"] for number, entry in added.items()}
     wordpiece = spec["model"]["type"] == "WordPiece"

@@ -23,6 +23,8 @@ from langtailor.export.quiet import quiet
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
+    from langtailor.export.format import Source
+
 _LOG = logging.getLogger("langtailor")
 OUTPUTS = ("token_embeddings", "sentence_embedding")
 #: Newest that transformers.js' and OpenVINO's current releases read without conversion.
@@ -84,6 +86,17 @@ def write_graph(model: SentenceTransformer, prompt: str, out: Path) -> None:
     assert program is not None
     size = sum(4 * parameter.numel() for parameter in model.parameters())
     onnx_ir.save(program.model, out, external_data=data_file(out).name if size >= _MOST_BYTES else None)
+
+
+def traced(source: Source) -> Path:
+    """Write the graph of an export's student to the scratch folder, for formats that are made from it.
+
+    Raises:
+        ExportError: see :func:`write_graph`.
+    """
+    file = source.scratch / "model.onnx"
+    write_graph(source.model, source.prompt, file)
+    return file
 
 
 def save_graph(graph: onnx.ModelProto, out: Path) -> None:

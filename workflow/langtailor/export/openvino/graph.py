@@ -97,7 +97,7 @@ def calibration_inputs(folder: Path, texts: Sequence[str]) -> list[dict[str, NDA
 
 @contextmanager
 def _nncf() -> Iterator[ModuleType]:
-    """The package ``nncf``, silent: it would draw bars, and tell its makers of each use if it found what it does so with."""
+    """The package ``nncf`` without its progress bars. Its telemetry is off, as that of OpenVINO is."""
     import nncf
 
     with quiet("nncf"), redirect_stdout(io.StringIO()):

@@ -1,4 +1,8 @@
-"""OpenVINO without what reports its use to its makers, and leaves a number for that in the home folder, where it is found."""
+"""OpenVINO without telemetry.
+
+The package ``openvino_telemetry``, where it is installed, reports each use to OpenVINO's makers, and writes a number that
+identifies the user to the home folder. So it is hidden before OpenVINO is imported.
+"""
 
 import sys
 

@@ -20,7 +20,7 @@ _MOST_TASKS = 6
 
 
 @dataclass(frozen=True)
-class Answer:
+class Summary:
     """What a reader wants to know first.
 
     Attributes:
@@ -35,8 +35,8 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Tailored:
-    """What the answer is about.
+class VariantFacts:
+    """What a summary tells of a variant besides its evaluation.
 
     Attributes:
         teacher_name: the teacher's name.
@@ -61,44 +61,44 @@ class Tailored:
     words: Mapping[str, tuple[float | None, float | None]]
 
 
-def answer(about: Tailored, comparisons: Sequence[Comparison]) -> Answer:
-    """The answer of one variant.
+def summarise(facts: VariantFacts, comparisons: Sequence[Comparison]) -> Summary:
+    """The summary of one variant.
 
     Args:
-        about: the models.
+        facts: the models.
         comparisons: the variant's evaluation.
     """
-    what = f"{_origin(about)} {_costs(about, comparisons)} {_kept(comparisons)} {_farthest(comparisons)}"
+    what = f"{_origin(facts)} {_costs(facts, comparisons)} {_kept(comparisons)} {_farthest(comparisons)}"
     lost = _lost(comparisons)
-    return Answer(" ".join(what.split()), lost or _nothing_lost(comparisons), bool(lost))
+    return Summary(" ".join(what.split()), lost or _nothing_lost(comparisons), bool(lost))
 
 
-def _origin(about: Tailored) -> str:
-    kept = about.student.vocabulary_size - about.new_tokens
-    new = f" and {about.new_tokens:,} new ones" if about.new_tokens else ""
-    parts = [f"{kept:,} of its {about.base.vocabulary_size:,} tokens{new}", *_reductions(about)]
-    whose = "its vectors" if about.base is about.teacher else f"the vectors of {about.teacher_name}"
-    trained = f"trained on {whose}" if about.trained else "not trained"
-    return f"is {about.base_name} with {_listed(parts)}, {trained}."
+def _origin(facts: VariantFacts) -> str:
+    kept = facts.student.vocabulary_size - facts.new_tokens
+    new = f" and {facts.new_tokens:,} new ones" if facts.new_tokens else ""
+    parts = [f"{kept:,} of its {facts.base.vocabulary_size:,} tokens{new}", *_reductions(facts)]
+    whose = "its vectors" if facts.base is facts.teacher else f"the vectors of {facts.teacher_name}"
+    trained = f"trained on {whose}" if facts.trained else "not trained"
+    return f"is {facts.base_name} with {_listed(parts)}, {trained}."
 
 
-def _reductions(about: Tailored) -> list[str]:
+def _reductions(facts: VariantFacts) -> list[str]:
     """What the student has fewer of besides tokens."""
     parts = []
-    layers = about.reduction.get("layers")
-    if layers is not None and len(layers) < about.reduction["teacher_layers"]:
-        parts.append(f"{len(layers)} of its {about.reduction['teacher_layers']} layers")
-    if about.reduction.get("dimensions") is not None:
-        parts.append(f"{about.student.dimension} dimensions instead of {about.base.dimension}")
+    layers = facts.reduction.get("layers")
+    if layers is not None and len(layers) < facts.reduction["teacher_layers"]:
+        parts.append(f"{len(layers)} of its {facts.reduction['teacher_layers']} layers")
+    if facts.reduction.get("dimensions") is not None:
+        parts.append(f"{facts.student.dimension} dimensions instead of {facts.base.dimension}")
     return parts
 
 
-def _costs(about: Tailored, comparisons: Sequence[Comparison]) -> str:
-    old, new = about.teacher.parameters, about.student.parameters
+def _costs(facts: VariantFacts, comparisons: Sequence[Comparison]) -> str:
+    old, new = facts.teacher.parameters, facts.student.parameters
     costs = [f"has {new / old:.0%} of the parameters ({millions(new)} of {millions(old)})".replace("%", " %")]
     speeds = [row for row in main_rows(comparisons) if row.metric == SPEED]
     costs += [f"encodes {_times(row):.1f} times as many passages per second" for row in speeds[:1]]
-    for lang, (before, after) in about.words.items():
+    for lang, (before, after) in facts.words.items():
         if before and after:
             costs.append(f"needs {after:.2f} tokens per word in {lang} instead of {before:.2f}")
     return f"It {_listed(costs)}."
