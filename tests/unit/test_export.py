@@ -7,10 +7,12 @@ import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from pydantic import ValidationError
+from tokenizers import Tokenizer
 
 from langtailor.config.export import Bounds, ExportFormat, ExportSettings, export_format, export_formats
 from langtailor.config.teacher import TeacherSettings
@@ -48,6 +50,25 @@ def vectors(model, texts: list[str]) -> np.ndarray:
 
 def graph_vectors(model, folder: Path, graph: Path, texts: list[str]) -> np.ndarray:
     return vectors(ExportedModel(model, OnnxClient(graph, folder, 1)), texts)
+
+
+def test_a_client_reads_its_tokenizer_once(exported, monkeypatch):
+    _, folder, graph = exported
+    files = []
+    for module in ("tokenizers", "langtailor.export.padding", "langtailor.export.graph_client"):
+        monkeypatch.setattr(f"{module}.Tokenizer", counting(files), raising=False)
+    OnnxClient(graph, folder, 1)
+    assert files == [str(folder / "tokenizer.json")]
+
+
+def counting(files: list[str]) -> SimpleNamespace:
+    """A tokenizer's class that notes which files it reads."""
+
+    def from_file(file: str) -> Tokenizer:
+        files.append(file)
+        return Tokenizer.from_file(file)
+
+    return SimpleNamespace(from_file=from_file)
 
 
 @pytest.mark.timeout(300)
