@@ -16,7 +16,7 @@ from tokenizers import Tokenizer
 
 from langtailor.config.export import Bounds, ExportFormat, ExportSettings, export_format, export_formats
 from langtailor.config.teacher import TeacherSettings
-from langtailor.errors import ExportError
+from langtailor.errors import ArtifactError, ExportError
 from langtailor.evaluation.comparison import Difference
 from langtailor.export.certificate import Certificate, Cosines, TaskFigure
 from langtailor.export.format import find_format
@@ -59,6 +59,14 @@ def test_a_client_reads_its_tokenizer_once(exported, monkeypatch):
         monkeypatch.setattr(f"{module}.Tokenizer", counting(files), raising=False)
     OnnxClient(graph, folder, 1)
     assert files == [str(folder / "tokenizer.json")]
+
+
+def test_a_damaged_configuration_of_the_tokenizer_is_named(exported, tmp_path):
+    _, folder, graph = exported
+    shutil.copytree(folder, tmp_path / "damaged")
+    (tmp_path / "damaged" / "tokenizer_config.json").write_text("{")
+    with pytest.raises(ArtifactError, match=r"tokenizer_config\.json: cannot be read as JSON"):
+        OnnxClient(graph, tmp_path / "damaged", 1)
 
 
 def counting(files: list[str]) -> SimpleNamespace:

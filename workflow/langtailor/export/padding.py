@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer
 
+from langtailor.storage.json_files import load_json_object
+
 
 def padded_tokenizer(folder: Path) -> Tokenizer:
     """The ``tokenizer.json`` of a folder, padding as ``tokenizer_config.json`` says."""
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    config = load_json_object(folder / "tokenizer_config.json")
     named = config.get("pad_token") or "[PAD]"
     token = named["content"] if isinstance(named, dict) else named
     tokenizer.enable_padding(
