@@ -162,6 +162,10 @@ def test_pairs_are_read_with_and_without_a_header(tmp_path):
         ("sentence1,sentence2,points\na,b,1\n", "no column 'score'; it has"),
         ("sentence1,sentence2,score\na,b,1\nc,d,high\n", "line 3: 'score' is 'high', which is not a number"),
         ("sentence1,sentence2,score\na,b,1\n", "too few"),
+        (
+            "sentence1,sentence2,score\na,b,2.5\nc,d,2.5\ne,f,2.5\n",
+            r"a\.csv: 'score' is 2\.5 for all 3 pairs, .* needs different scores; give such pairs, .* `columns`",
+        ),
         ("", "cannot be read"),
     ],
 )

@@ -7,14 +7,16 @@ import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from pydantic import ValidationError
+from tokenizers import Tokenizer
 
 from langtailor.config.export import Bounds, ExportFormat, ExportSettings, export_format, export_formats
 from langtailor.config.teacher import TeacherSettings
-from langtailor.errors import ExportError
+from langtailor.errors import ArtifactError, ExportError
 from langtailor.evaluation.comparison import Difference
 from langtailor.export.certificate import Certificate, Cosines, TaskFigure
 from langtailor.export.format import find_format
@@ -48,6 +50,33 @@ def vectors(model, texts: list[str]) -> np.ndarray:
 
 def graph_vectors(model, folder: Path, graph: Path, texts: list[str]) -> np.ndarray:
     return vectors(ExportedModel(model, OnnxClient(graph, folder, 1)), texts)
+
+
+def test_a_client_reads_its_tokenizer_once(exported, monkeypatch):
+    _, folder, graph = exported
+    files = []
+    for module in ("tokenizers", "langtailor.export.padding", "langtailor.export.graph_client"):
+        monkeypatch.setattr(f"{module}.Tokenizer", counting(files), raising=False)
+    OnnxClient(graph, folder, 1)
+    assert files == [str(folder / "tokenizer.json")]
+
+
+def test_a_damaged_configuration_of_the_tokenizer_is_named(exported, tmp_path):
+    _, folder, graph = exported
+    shutil.copytree(folder, tmp_path / "damaged")
+    (tmp_path / "damaged" / "tokenizer_config.json").write_text("{")
+    with pytest.raises(ArtifactError, match=r"tokenizer_config\.json: cannot be read as JSON"):
+        OnnxClient(graph, tmp_path / "damaged", 1)
+
+
+def counting(files: list[str]) -> SimpleNamespace:
+    """A tokenizer's class that notes which files it reads."""
+
+    def from_file(file: str) -> Tokenizer:
+        files.append(file)
+        return Tokenizer.from_file(file)
+
+    return SimpleNamespace(from_file=from_file)
 
 
 @pytest.mark.timeout(300)

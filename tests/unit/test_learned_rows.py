@@ -13,7 +13,7 @@ import torch
 
 from langtailor.clone import clone as clone_module
 from langtailor.clone.alignment import Links
-from langtailor.clone.learned import LearnedRows, learn_rows
+from langtailor.clone.learned import LearnedRows, _features, learn_rows
 from langtailor.storage.artifacts import read_manifest
 from langtailor.surgery.registry import load_family
 from langtailor.surgery.segmentation import segment_without_itself
@@ -97,6 +97,31 @@ def test_a_map_that_the_teachers_rows_follow_is_found(tmp_path: Path, monkeypatc
     torch.testing.assert_close(learned.rows.norm(dim=1), torch.ones(len(layout.grafts)))
     again = learn_rows(family, layout, table)
     assert again is not None and torch.equal(again.rows, learned.rows)
+
+
+def test_examples_in_small_blocks_teach_the_same_map(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    family, layout, table = world(tmp_path)
+    monkeypatch.setattr("langtailor.clone.learned._LEAST_CHARACTERS", 2)
+    monkeypatch.setattr("langtailor.clone.learned._LEAST_EXAMPLES", 50)
+    whole = learn_rows(family, layout, table)
+    monkeypatch.setattr("langtailor.clone.learned._AT_ONCE", 7)
+    parts = learn_rows(family, layout, table)
+    assert whole is not None and parts is not None
+    torch.testing.assert_close(parts.rows, whole.rows)
+    assert parts.examples == whole.examples > 7
+    assert (parts.cosine, parts.cosine_of_means) == pytest.approx((whole.cosine, whole.cosine_of_means))
+
+
+def test_features_are_the_first_and_last_piece_the_mean_and_the_number_of_pieces() -> None:
+    table = torch.tensor([[1.0, 2.0], [3.0, 5.0], [7.0, 11.0]], dtype=torch.bfloat16)
+    features = _features(table, [(0, 2), (1,), (2, 0, 1, 0, 0, 2, 1)])
+    assert features.dtype == torch.float64
+    expected = [
+        [1, 2, 7, 11, 4, 6.5, 0, 1, 0, 0, 0],
+        [3, 5, 3, 5, 3, 5, 1, 0, 0, 0, 0],
+        [7, 11, 3, 5, 23 / 7, 38 / 7, 0, 0, 0, 0, 1],
+    ]
+    torch.testing.assert_close(features, torch.tensor(expected, dtype=torch.float64))
 
 
 def test_rows_without_a_rule_are_left_to_the_mean(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -425,6 +425,24 @@ def test_another_encoders_vectors_are_mapped_to_the_teachers(tmp_path: Path) -> 
     np.testing.assert_allclose(loaded(tmp_path / "short").encode(texts), targets, atol=0.1)
 
 
+def mapped(folder: Path, passages: int) -> None:
+    """Map a model's vectors to the teacher's of so few passages."""
+    write_wordpiece(folder / "clone")
+    clone = sealed(make_tiny_model(folder / "clone", "Bert", "Normalize"))
+    texts = [f"the ferry number {number}" for number in range(passages)]
+    shards = {"tr": [write_vectors(folder / "tr" / "0000.arrow", unit(np.asarray(loaded(clone).encode(texts))))]}
+    corpora = {"tr": write_corpus(folder / "tr.parquet", texts)}
+    settings, reading = StudentSettings(model="./clone"), TeacherSettings(model="./clone")
+    reduce_clone(clone, shards, settings, folder / "mapped", corpora=corpora, reading=reading)
+
+
+def test_two_passages_are_too_few_for_the_map_and_three_are_enough(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"corpus\.quotas\.train.*found 2 passages .* at least 3 are needed"):
+        mapped(tmp_path / "two", 2)
+    mapped(tmp_path / "three", 3)
+    assert np.isfinite(loaded(tmp_path / "three" / "mapped").encode(TEXTS)).all()
+
+
 def write_corpus(path: Path, texts: list[str], split: str = "train") -> Path:
     """A corpus of one split alone."""
     columns = {field.name: pa.nulls(len(texts), field.type) for field in CORPUS}

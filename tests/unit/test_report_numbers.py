@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +18,7 @@ from langtailor.evaluation.comparison import Comparison, Difference
 from langtailor.evaluation.scores import Score
 from langtailor.report import plots
 from langtailor.report.page import gather_page, write_report
+from langtailor.report.stages import ORDER, read_stages
 from langtailor.report.steps import step_table
 from langtailor.storage import tables
 from langtailor.storage.artifacts import Manifest, seal_directory, write_json
@@ -25,6 +27,7 @@ from langtailor.vocabulary.table import layout_to_table
 from tests.models import make_tiny_bert_teacher
 from tests.reading import Page, bars, dots, lines, texts
 
+RULES = Path(__file__).parents[2] / "workflow" / "rules"
 QUOTAS = {"train": 1000, "validation": 20, "test": 10}
 #: Rows of the student's table, where the teacher has as many as its tokenizer.
 ROWS = 40
@@ -325,6 +328,20 @@ def test_a_rules_jobs_are_added_up_and_the_longest_is_told(page):
         ["evaluate", "3", "2 min 06 s", "1 min 10 s", "2,500 MiB"],
         ["export_student", "1", "30.0 s", "30.0 s", "100 MiB"],
     ]
+
+
+def test_every_rule_that_snakemake_measures_has_its_place_in_the_order():
+    files = sorted(RULES.glob("*.smk"))
+    measured = [name for file in files for name in re.findall(r'"<benchmarks>/(\w+)', file.read_text())]
+    assert set(ORDER) == set(measured)
+    assert len(ORDER) == len(set(ORDER))
+
+
+def test_rules_come_in_the_order_of_the_data_and_unknown_ones_last(tmp_path):
+    for rule in ("write_report", "a_new_rule", "train_for_retrieval", "fetch_base"):
+        write_benchmark(tmp_path / f"{rule}.tsv", (1.0, "-"))
+    stages = [stage.rule for stage in read_stages(tmp_path)]
+    assert stages == ["fetch_base", "train_for_retrieval", "write_report", "a_new_rule"]
 
 
 # -- plots ------------------------------------------------------------------------------------------------------------

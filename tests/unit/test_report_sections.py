@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pyarrow as pa
@@ -13,12 +14,13 @@ from langtailor.report import plots
 from langtailor.report.certificate import TOKEN_COLUMNS, check_rows, fertility_plot, token_rows
 from langtailor.report.corpus import CorpusRow, corpus_plot, corpus_row
 from langtailor.report.formats import duration, figure, millions, percent, two_decimals
+from langtailor.report.retrieval import SideRow, read_retrieval
 from langtailor.report.scores import score_plots, score_tables
 from langtailor.report.sweep import Variant, sweep
 from langtailor.report.training import training_plots
 from langtailor.report.vocabulary import composition_plot, graft_rows, share_plot, share_rows
-from langtailor.storage.artifacts import Manifest
-from langtailor.storage.tables import VOCABULARY
+from langtailor.storage.artifacts import Manifest, seal_directory
+from langtailor.storage.tables import CORPUS, VOCABULARY, write_table
 
 
 @pytest.fixture
@@ -107,6 +109,20 @@ def test_a_language_has_its_passages_beside_its_quotas():
     assert row.quotas == {"train": 100, "validation": 20, "test": 10}
     assert row.dropped == "near duplicate 1,001, short 3"
     assert corpus_row(corpus_manifest({}), "tr").dropped == "nothing"
+
+
+def test_dropped_queries_and_documents_are_told_as_dropped_passages_are(tmp_path, drawn):
+    facts = {
+        "passages": {"train": 5, "validation": 2, "test": 0},
+        "dropped": {"unanswered": 4, "exact_duplicate": 1_200},
+    }
+    file = tmp_path / "retrieval" / "texts" / "tr" / "queries.parquet"
+    write_table(file, CORPUS.empty_table(), Manifest("corpus", facts=facts))
+    run = {"steps": 1, "planned_steps": 1, "kept_step": 1}
+    seal_directory(tmp_path, Manifest("distilled", inputs={"tokens": {"tr-queries": ""}}, facts=run))
+    (tmp_path / "training.jsonl").write_text(json.dumps({"step": 1, "loss": 0.5}) + "\n")
+    (row,) = read_retrieval(tmp_path, tmp_path).rows
+    assert row == SideRow("tr", "queries", 5, 2, "exact duplicate 1,200, unanswered 4")
 
 
 def test_the_corpus_is_drawn_by_language_and_split(drawn):

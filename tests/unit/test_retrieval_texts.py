@@ -184,6 +184,14 @@ def test_white_space_makes_no_other_text_and_markup_goes(tmp_path):
     assert written(tmp_path, pairs, validation=0) == {"Who came?": ["She came."]}
 
 
+def test_documents_that_answer_no_query_are_counted(tmp_path):
+    pairs = Pairs(("Who came?",), ("Nobody asks.", "She came.", "He did.", " ", "Nobody  asks."), ((1,),), ((2,),))
+    assert written(tmp_path, pairs, validation=0) == {"Who came?": ["She came."]}
+    assert set(read_corpus(out(tmp_path)["documents"])["text"].to_pylist()) == {"She came.", "He did."}
+    facts = read_table_manifest(out(tmp_path)["documents"], "corpus", CORPUS).facts
+    assert facts["dropped"] == {"answers_no_query": 1}
+
+
 def test_nothing_left_to_train_on_is_an_error(tmp_path):
     with pytest.raises(SourceError, match="queries of en: none of 2 is left to train on; dropped: exact_duplicate 2"):
         written(tmp_path, PAIRS, PAIRS.queries)

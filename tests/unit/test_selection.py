@@ -247,24 +247,28 @@ def test_an_alphabet_of_scripts_keeps_characters_that_the_corpus_could_have(work
 
 @pytest.mark.parametrize("alphabet", ["scripts", "corpus"])
 @pytest.mark.parametrize("kind", ["WordPiece", "Unigram"])
-def test_unused_tokens_that_fill_the_budget_have_none_of_the_characters_given_up(workshops, kind, alphabet, caplog):
+@pytest.mark.parametrize("script", ["HANGUL", "CJK"])
+def test_unused_tokens_that_fill_the_budget_have_none_of_the_characters_given_up(
+    workshops, script, kind, alphabet, caplog
+):
     workshop = workshops(kind)
     size = len(workshop.family.tokens) - len(workshop.family.placeholder_ids())
     filled, _ = workshop.select("all", size=size, min_count=0, graft=GraftSettings(share=0.0))
-    assert any(map(has_hangul, filled["token"]))
+    assert any(has(script, token) for token in filled["token"])
     caplog.clear()
     rows, _ = workshop.select("own", alphabet=alphabet, size=size, min_count=0, graft=GraftSettings(share=0.0))
-    assert not any(map(has_hangul, rows["token"]))
+    assert not any(has(script, token) for token in rows["token"])
     assert f"keep more characters by vocabulary.alphabet ({alphabet})" in caplog.text
 
 
-def has_hangul(token):
-    return any(unicodedata.name(character, "").startswith("HANGUL") for character in token)
+def has(script, token):
+    return any(unicodedata.name(character, "").startswith(script) for character in token)
 
 
 def test_the_script_of_a_character_is_unicodes():
     shared = "5(★∞½\u0301 "
-    expected = {"a": "LATIN", "\u02b0": "LATIN", "Ж": "CYRILLIC", "ሀ": "ETHIOPIC", "፡": "ETHIOPIC", "\ue000": "Unknown"}
+    expected = {"a": "Latn", "\u02b0": "Latn", "Ж": "Cyrl", "ሀ": "Ethi", "፡": "Ethi", "\ue000": "Zzzz"}
+    expected |= {"漢": "Hani", "々": "Hani", "한": "Hang", "ㅎ": "Hang"}
     assert scripts([*shared, *expected]) == expected
 
 

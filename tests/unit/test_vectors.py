@@ -442,3 +442,12 @@ def test_a_damaged_teacher_is_refused(tmp_path, corpus):
     save_file({name: torch.zeros_like(tensor) for name, tensor in tensors.items()}, teacher / "model.safetensors")
     with pytest.raises(ArtifactError, match="checksum"):
         encode(corpus, teacher, tmp_path / "0")
+
+
+def test_a_missing_corpus_or_file_of_published_vectors_is_named(teacher, corpus, tmp_path):
+    with pytest.raises(ArtifactError, match=r"none\.parquet"):
+        encode(tmp_path / "none.parquet", teacher, tmp_path / "0")
+    shard, published = Shard("tr", 0, 0, 16, 16), {"tr": tmp_path / "published.arrow"}
+    settings = TeacherSettings(model="tiny")
+    with pytest.raises(ArtifactError, match=r"published\.arrow: is missing or damaged"):
+        encode_shards([shard], {"tr": corpus}, teacher, settings, 256, "cpu", tmp_path / "1", published=published)

@@ -36,6 +36,7 @@ from langtailor.models.vocabulary_tensors import VocabularyTensors, embedding_fi
 from langtailor.storage import tables
 from langtailor.storage.artifacts import (
     MANIFEST_NAME,
+    SNAKEMAKE_MARK,
     Manifest,
     atomic_directory,
     directory_digest,
@@ -49,8 +50,8 @@ from langtailor.surgery.registry import load_family
 from langtailor.vocabulary.table import table_to_layout
 
 _LOG = logging.getLogger("langtailor")
-_NOT_COPIED = (MANIFEST_NAME, ".snakemake_timestamp", "README.md", "*.safetensors", *TOKENIZER_FILES)
-_NOT_TAKEN = (MANIFEST_NAME, ".snakemake_timestamp", "certificate.json")
+_NOT_COPIED = (MANIFEST_NAME, SNAKEMAKE_MARK, "README.md", "*.safetensors", *TOKENIZER_FILES)
+_NOT_TAKEN = (MANIFEST_NAME, SNAKEMAKE_MARK, "certificate.json")
 
 
 def clone_model(

@@ -14,12 +14,15 @@ cosine to the true rows of held-out tokens; it also chooses the strength of the 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import torch
+from torch.nn import functional
 
+from langtailor.storage.batching import batched
 from langtailor.surgery.base import Family, Layout
 from langtailor.surgery.segmentation import segment, segment_without_itself
 
@@ -35,6 +38,8 @@ _LEAST_EXAMPLES = 100
 _MOST_PIECES = 5
 #: One in this many examples is held out.
 _HELD_OUT = 10
+#: Examples whose features are made at a time, which bounds the memory.
+_AT_ONCE = 4_096
 #: Strengths of the ridge, relative to the mean squared norm of a feature.
 _STRENGTHS = (0.001, 0.01, 0.1, 1.0)
 
@@ -72,10 +77,10 @@ def learn_rows(family: Family, layout: Layout, table: torch.Tensor) -> LearnedRo
     """
     grafts = [token for token in layout.tokens if token in layout.grafts]
     examples = _Examples.like(grafts, family, layout, len(table))
-    if len(examples.ids) < _LEAST_EXAMPLES:
+    if len(examples) < _LEAST_EXAMPLES:
         _LOG.warning(
             "only %d of the teacher's tokens are like the new ones: too few to learn from, so the rows stay unchanged",
-            len(examples.ids),
+            len(examples),
         )
         return None
     return _fitted(table, examples, segment(family.spec, grafts))
@@ -114,37 +119,52 @@ class _Examples:
         weights = np.where(kept[ids.numpy()], _KEPT_WEIGHT, 1.0)
         return cls(ids, [pieces[n] for n in usable], torch.from_numpy(weights))
 
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def take(self, chosen: torch.Tensor) -> _Examples:
+        """Some of them; bool, shape (n,)."""
+        pieces = [self.pieces[n] for n in torch.nonzero(chosen).flatten().tolist()]
+        return _Examples(self.ids[chosen], pieces, self.weights[chosen])
+
+    def blocks(self) -> Iterator[_Examples]:
+        """All of them, few at a time."""
+        for start in range(0, len(self), _AT_ONCE):
+            part = slice(start, start + _AT_ONCE)
+            yield _Examples(self.ids[part], self.pieces[part], self.weights[part])
+
 
 def _fitted(table: torch.Tensor, examples: _Examples, wanted: Pieces) -> LearnedRows | None:
-    features, weights = _features(table, examples.pieces), examples.weights
-    rows = table[examples.ids].double()
-    held_out = (torch.arange(len(rows)) % _HELD_OUT == 0) & (weights > 1)
-    if not held_out.any():
-        held_out = torch.arange(len(rows)) % _HELD_OUT == 0
-    products = _Products.of(features[~held_out], rows[~held_out], weights[~held_out])
-    tried = {
-        strength: _cosine(features[held_out] @ products.solve(strength), rows[held_out]) for strength in _STRENGTHS
-    }
+    held_out = torch.arange(len(examples)) % _HELD_OUT == 0
+    if (kept := held_out & (examples.weights > 1)).any():
+        held_out = kept
+    rest, measured = examples.take(~held_out), examples.take(held_out)
+    products = _Products.of(table, rest)
+    features, rows = _features(table, measured.pieces), table[measured.ids].double()
+    tried = {strength: _cosine(features @ products.solve(strength), rows) for strength in _STRENGTHS}
     best = max(tried, key=tried.__getitem__)
     width = table.shape[1]
-    mean = _cosine(features[held_out][:, 2 * width : 3 * width], rows[held_out])
+    mean = _cosine(features[:, 2 * width : 3 * width], rows)
     _LOG.info(
         "rows learned from %s of the teacher's tokens: cosine to held-out true rows %.3f, of the pieces' mean %.3f",
-        f"{len(rows):,}",
+        f"{len(examples):,}",
         tried[best],
         mean,
     )
     if tried[best] <= mean:
         _LOG.warning("the learned map is no better than the mean of the pieces: the rows stay unchanged")
         return None
-    whole = products.with_more(features[held_out], rows[held_out], weights[held_out])
-    predicted = _features(table, wanted) @ whole.solve(best)
+    learned = (products + _Products.of(table, measured)).solve(best)
+    return LearnedRows(_predicted(table, wanted, learned), len(examples), round(tried[best], 6), round(mean, 6))
+
+
+def _predicted(table: torch.Tensor, wanted: Pieces, learned: torch.Tensor) -> torch.Tensor:
+    """What the map gives for the pieces of new tokens; float32, shape (n, d), each row of length 1."""
+    predicted = torch.cat([_features(table, pieces) @ learned for pieces in batched(wanted, _AT_ONCE)])
     for index, pieces in enumerate(wanted):
         if len(pieces) == 1:  # the teacher has this very token
             predicted[index] = table[pieces[0]]
-    return LearnedRows(
-        torch.nn.functional.normalize(predicted, dim=1).float(), len(rows), round(tried[best], 6), round(mean, 6)
-    )
+    return functional.normalize(predicted, dim=1).float()
 
 
 @dataclass(frozen=True)
@@ -155,12 +175,20 @@ class _Products:
     moments: torch.Tensor
 
     @classmethod
-    def of(cls, features: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> _Products:
-        weighted = (features * weights[:, None]).T
-        return cls(weighted @ features, weighted @ targets)
+    def of(cls, table: torch.Tensor, examples: _Examples) -> _Products:
+        """Added up over blocks of examples, as the features of all of them would fill gigabytes."""
+        width = table.shape[1]
+        features_width = 3 * width + _MOST_PIECES
+        gram = torch.zeros(features_width, features_width, dtype=torch.float64)
+        moments = torch.zeros(features_width, width, dtype=torch.float64)
+        for block in examples.blocks():
+            features = _features(table, block.pieces)
+            weighted = (features * block.weights[:, None]).T
+            gram.addmm_(weighted, features)
+            moments.addmm_(weighted, table[block.ids].double())
+        return cls(gram, moments)
 
-    def with_more(self, features: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> _Products:
-        more = _Products.of(features, targets, weights)
+    def __add__(self, more: _Products) -> _Products:
         return _Products(self.gram + more.gram, self.moments + more.moments)
 
     def solve(self, strength: float) -> torch.Tensor:
@@ -173,15 +201,16 @@ class _Products:
 
 def _features(table: torch.Tensor, pieces: Pieces) -> torch.Tensor:
     """Rows of the first and the last piece, the mean of all, and the number of pieces; float64, shape (n, 3 d + 5)."""
-    width = table.shape[1]
-    features = torch.zeros(len(pieces), 3 * width + _MOST_PIECES, dtype=torch.float64)
-    for index, ids in enumerate(pieces):
-        rows = table[list(ids)].double()
-        features[index, :width], features[index, width : 2 * width] = rows[0], rows[-1]
-        features[index, 2 * width : 3 * width] = rows.mean(dim=0)
-        features[index, 3 * width + min(len(ids), _MOST_PIECES) - 1] = 1
-    return features
+    counts = torch.tensor([len(ids) for ids in pieces])
+    ends = counts.cumsum(0)
+    starts = ends - counts
+    # Tokens share their pieces: each piece's row becomes float64 once.
+    distinct, inverse = np.unique(np.fromiter(chain.from_iterable(pieces), np.int64), return_inverse=True)
+    rows, entries = table[torch.from_numpy(distinct)].double(), torch.from_numpy(inverse)
+    means = functional.embedding_bag(entries, rows, starts, mode="mean")
+    numbers = functional.one_hot(counts.clamp_max(_MOST_PIECES) - 1, _MOST_PIECES).double()
+    return torch.cat([rows[entries[starts]], rows[entries[ends - 1]], means, numbers], dim=1)
 
 
 def _cosine(one: torch.Tensor, other: torch.Tensor) -> float:
-    return float(torch.nn.functional.cosine_similarity(one, other, dim=1).mean())
+    return float(functional.cosine_similarity(one, other, dim=1).mean())

@@ -20,13 +20,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 from torch.func import functional_call
 
+from langtailor.clone.rows import Rows
 from langtailor.config.initialisation import TokenDistillationSettings
 from langtailor.corpus.reading import stream_texts
 from langtailor.errors import ConfigError, LangtailorError
+from langtailor.models.length_batches import padded
 from langtailor.models.loading import load_sentence_transformer
 from langtailor.models.tokenizer_file import open_tokenizer
 from langtailor.progress import Progress
@@ -36,8 +37,6 @@ _LOG = logging.getLogger("langtailor")
 _CHARACTERS = 400
 #: Steps over which the loss is averaged at the beginning and at the end.
 _AVERAGED_STEPS = 20
-
-Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -162,14 +161,9 @@ class _Transformer:
 
     def __call__(self, encodings: Sequence[Encoding]) -> torch.Tensor:
         """Last hidden states, float32, shape (texts, longest, d)."""
-        longest = max(len(encoding) for encoding in encodings)
-        ids = torch.full((len(encodings), longest), self._pad)
-        mask = torch.zeros_like(ids)
-        for row, encoding in enumerate(encodings):
-            ids[row, : len(encoding)] = torch.tensor(encoding.ids)
-            mask[row, : len(encoding)] = 1
-        device = self._table.device
-        inputs = {"input_ids": ids.to(device), "attention_mask": mask.to(device)}
+        ids, mask = padded([encoding.ids for encoding in encodings], self._pad, "right")
+        arrays = {"input_ids": ids, "attention_mask": mask}
+        inputs = {name: torch.from_numpy(values).to(self._table.device) for name, values in arrays.items()}
         if self._trainable is None:
             with torch.no_grad():
                 return self._hidden(self._transformer(**inputs))

@@ -27,7 +27,7 @@ from langtailor.models.length_batches import padded
 from langtailor.models.loading import load_sentence_transformer
 from langtailor.models.precision import computes_bfloat16
 from langtailor.models.safetensors_file import stored_dtype
-from langtailor.storage.artifacts import MANIFEST_NAME, manifest_in
+from langtailor.storage.artifacts import MANIFEST_NAME, SNAKEMAKE_MARK, manifest_in
 from langtailor.storage.tables import MAPPING, MAPPING_NAME, read_table
 
 if TYPE_CHECKING:
@@ -226,7 +226,7 @@ def write_student(student: Student, clone: Path, folder: Path) -> None:
 
     The library writes the weights, so that it finds them again; every other file stays the clone's.
     """
-    ignored = shutil.ignore_patterns(MANIFEST_NAME, MAPPING_NAME, ".snakemake_timestamp", "*.safetensors*")
+    ignored = shutil.ignore_patterns(MANIFEST_NAME, MAPPING_NAME, SNAKEMAKE_MARK, "*.safetensors*")
     shutil.copytree(clone, folder, dirs_exist_ok=True, ignore=ignored)
     with tempfile.TemporaryDirectory(dir=folder) as name:
         saved = Path(name)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
 from langtailor.export.client import Client
-from langtailor.export.padding import padding
+from langtailor.export.padding import padded_tokenizer
 
 
 class GraphClient(Client):
@@ -26,13 +26,6 @@ class GraphClient(Client):
     def __call__(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Tokenize, pad and run."""
         return self.run(graph_inputs(self._tokenizer, texts))
-
-
-def padded_tokenizer(folder: Path) -> Tokenizer:
-    """The ``tokenizer.json`` of a folder, padding as the model does."""
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    tokenizer.enable_padding(**padding(folder))
-    return tokenizer
 
 
 def graph_inputs(tokenizer: Tokenizer, texts: Sequence[str]) -> dict[str, NDArray[np.int64]]:

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+from tokenizers import Tokenizer
 
-def padding(folder: Path) -> dict[str, Any]:
-    """How texts of a batch are padded, by ``tokenizer_config.json``: ``direction``, ``pad_id`` and ``pad_token``."""
-    from tokenizers import Tokenizer
+from langtailor.storage.json_files import load_json_object
 
-    config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+
+def padded_tokenizer(folder: Path) -> Tokenizer:
+    """The ``tokenizer.json`` of a folder, padding as ``tokenizer_config.json`` says."""
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    config = load_json_object(folder / "tokenizer_config.json")
     named = config.get("pad_token") or "[PAD]"
     token = named["content"] if isinstance(named, dict) else named
-    number = Tokenizer.from_file(str(folder / "tokenizer.json")).token_to_id(token)
-    return {"direction": config.get("padding_side", "right"), "pad_id": number or 0, "pad_token": token}
+    tokenizer.enable_padding(
+        direction=config.get("padding_side", "right"), pad_id=tokenizer.token_to_id(token) or 0, pad_token=token
+    )
+    return tokenizer
+
+
+def padding(folder: Path) -> dict[str, Any]:
+    """How texts of a batch are padded: ``direction``, ``pad_id`` and ``pad_token``, among others of ``tokenizers``."""
+    return dict(padded_tokenizer(folder).padding or {})

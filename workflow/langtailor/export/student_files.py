@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 from langtailor.storage.artifacts import MANIFEST_NAME, SNAKEMAKE_MARK
-from langtailor.storage.json_files import load_json_object
+from langtailor.storage.json_files import format_json, load_json_object
 
 
 def copy_student(student: Path, folder: Path) -> None:
@@ -35,7 +34,7 @@ def _mark_tokens(file: Path) -> None:
     """Say of special tokens with settings of their own that they are tokens: transformers.js takes them for nothing else."""
     config = load_json_object(file)
     marked = {key: _marked(key, value) for key, value in config.items()}
-    file.write_text(json.dumps(marked, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    file.write_bytes(format_json(marked))
 
 
 def _marked(key: str, value: Any) -> Any:

@@ -31,8 +31,10 @@ _LOG = logging.getLogger("langtailor")
 Floats = NDArray[np.float32]
 #: Training passages of all languages together. They come in the order of a hash, so that the first ones are a sample.
 _PASSAGES = 8_192
-#: Of these one in ten chooses the strength of the ridge.
+#: Of these one in ten, and at least one, chooses the strength of the ridge.
 _HELD_OUT, _RIDGES = 10, (1e-4, 1e-3, 1e-2, 1e-1)
+#: One to choose by and two to fit to: a single one has no variance.
+_LEAST_PASSAGES = 3
 _BATCH_TOKENS = 16_384
 
 
@@ -77,7 +79,7 @@ def fit_map(
 
     Raises:
         ArtifactError: an input is damaged.
-        ConfigError: the training split has fewer than two passages.
+        ConfigError: the training split has fewer than three passages.
     """
     own, stored = _pairs(model, corpora, vectors, reading, device)
     targets = stored if projection is None else unit(stored @ projection.T)
@@ -124,8 +126,9 @@ def _pairs(
             encoder = Encoder(loaded, prompt, _BATCH_TOKENS, lambda features: unscaled(features)["sentence_embedding"])
             own.append(encoder.encode(texts, f"encoding {lang}"))
             stored.append(unit(VectorStore.open(list(vectors[lang]), "train").take(np.arange(len(texts)))))
-    if sum(map(len, own)) < 2:
+    if (passages := sum(map(len, own))) < _LEAST_PASSAGES:
         raise ConfigError(
-            "corpus.quotas.train", "there are no two passages to fit the student's vectors to the teacher's"
+            "corpus.quotas.train",
+            f"found {passages} passages to fit the student's vectors to the teacher's; at least {_LEAST_PASSAGES} are needed",
         )
     return np.concatenate(own), np.concatenate(stored)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from langtailor.config.base import SPLITS
 from langtailor.report import plots
+from langtailor.report.formats import dropped_texts
 from langtailor.storage.artifacts import Manifest
 from langtailor.storage.tables import CORPUS, read_table_manifest
 
@@ -47,7 +48,6 @@ def read_corpus_row(path: Path, lang: str) -> CorpusRow:
 def corpus_row(manifest: Manifest, lang: str) -> CorpusRow:
     """The row of a corpus with this manifest."""
     facts = manifest.facts
-    dropped = ", ".join(f"{reason.replace('_', ' ')} {count:,}" for reason, count in sorted(facts["dropped"].items()))
     return CorpusRow(
         lang=lang,
         source=manifest.inputs["documents"]["source"]["kind"],
@@ -55,7 +55,7 @@ def corpus_row(manifest: Manifest, lang: str) -> CorpusRow:
         quotas=manifest.made_by["quotas"],
         characters=sum(facts["characters"].values()),
         documents=facts["documents"]["read"],
-        dropped=dropped or "nothing",
+        dropped=dropped_texts(facts["dropped"]),
     )
 
 

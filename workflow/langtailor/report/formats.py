@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 
 def duration(seconds: float) -> str:
     """Seconds as ``2 min 05 s``, or as ``4.2 s`` below a minute."""
@@ -27,6 +29,11 @@ def percent(share: float | None) -> str:
 def two_decimals(value: float | None) -> str:
     """A number with two decimals; empty for ``None``."""
     return "" if value is None else f"{value:.2f}"
+
+
+def dropped_texts(counts: Mapping[str, int]) -> str:
+    """How many texts were dropped for each reason, as ``near duplicate 1,001, short 3``; ``nothing`` where none was."""
+    return ", ".join(f"{reason.replace('_', ' ')} {count:,}" for reason, count in sorted(counts.items())) or "nothing"
 
 
 def beginning(text: str, longest: int) -> str:

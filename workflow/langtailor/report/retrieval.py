@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from langtailor.distillation.outcome import is_untrained
+from langtailor.report.formats import dropped_texts
 from langtailor.report.plots import Plot
 from langtailor.report.training import read_records, training_plots
 from langtailor.storage.artifacts import read_manifest
@@ -63,5 +64,5 @@ def read_retrieval(root: Path, model: Path) -> RetrievalPart:
 def _row(root: Path, lang: str, side: str) -> SideRow:
     path = root / "retrieval" / "texts" / lang / f"{side}.parquet"
     facts: Mapping[str, Any] = read_table_manifest(path, "corpus", CORPUS).facts
-    dropped = ", ".join(f"{reason.replace('_', ' ')} {count:,}" for reason, count in facts["dropped"].items())
-    return SideRow(lang, side, facts["passages"]["train"], facts["passages"]["validation"], dropped or "nothing")
+    passages, dropped = facts["passages"], dropped_texts(facts["dropped"])
+    return SideRow(lang, side, passages["train"], passages["validation"], dropped)

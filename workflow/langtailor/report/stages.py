@@ -7,9 +7,10 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-#: Rules in the order of the data.
+#: Rules in the order of the data; a rule that is not here comes last.
 ORDER = (
     "fetch_teacher",
+    "fetch_base",
     "fetch_documents",
     "list_words",
     "build_corpus",
@@ -19,14 +20,24 @@ ORDER = (
     "write_tokenizer",
     "choose_row_method",
     "clone_model",
+    "fetch_vectors",
     "teacher_vectors",
     "reduce_clone",
     "project_vectors",
     "tokenize_corpora",
     "distil",
+    "write_queries",
+    "query_vectors",
+    "mine_candidates",
+    "project_query_vectors",
+    "tokenize_queries",
+    "train_for_retrieval",
     "evaluate",
     "assemble_student",
     "export_student",
+    "write_report",
+    "upload_model",
+    "upload_vectors",
 )
 
 
@@ -56,7 +67,11 @@ def read_stages(benchmarks: Path) -> list[StageRun]:
         rule = path.relative_to(benchmarks).parts[0].removesuffix(".tsv")
         with path.open(newline="", encoding="utf-8") as stream:
             jobs[rule] += list(csv.DictReader(stream, delimiter="\t"))
-    return [_summary(rule, jobs[rule]) for rule in ORDER if jobs.get(rule)]
+    return [_summary(rule, jobs[rule]) for rule in sorted(jobs, key=_place) if jobs[rule]]
+
+
+def _place(rule: str) -> tuple[int, str]:
+    return (ORDER.index(rule) if rule in ORDER else len(ORDER)), rule
 
 
 def _summary(rule: str, rows: list[dict[str, str]]) -> StageRun:

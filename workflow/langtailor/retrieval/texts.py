@@ -56,7 +56,7 @@ def write_texts(
     Raises:
         SourceError: no query is left to train on.
     """
-    pairs = _cleaned(pairs)
+    pairs, without_query = _cleaned(pairs)
     evaluated = list(held_out)
     new = {side: _new(getattr(pairs, side), evaluated, settings) for side in SIDES}
     documents = [row for row, reason in enumerate(new["documents"]) if reason == "new"]
@@ -65,7 +65,9 @@ def write_texts(
     fresh = [row for row, reason in enumerate(new["queries"]) if reason == "new"]
     queries = [row for row in fresh if answers[row]]
     kept = {
-        "documents": _Kept(_by_split(documents, split_of), Counter(new["documents"])),
+        "documents": _Kept(
+            _by_split(documents, split_of), Counter(new["documents"]) + Counter(answers_no_query=without_query)
+        ),
         "queries": _Kept(
             _by_split(queries, {row: split_of[answers[row][0]] for row in queries}),
             Counter(new["queries"]) + Counter(unanswered=len(fresh) - len(queries)),
@@ -81,15 +83,20 @@ def write_texts(
     _write_answers(out["answers"], pairs, kept, made_by)
 
 
-def _cleaned(pairs: Pairs) -> Pairs:
-    """The same with clean texts, of which equal ones are one; blank ones are left out."""
+def _cleaned(pairs: Pairs) -> tuple[Pairs, int]:
+    """The same with clean texts, of which equal ones are one; blank ones are left out.
+
+    So are documents that no query has as its answer or as a wrong one: every document is embedded and trained on, and a
+    collection may have many times as many as its queries need. The second value counts them.
+    """
     queries, documents = ([clean(text) for text in texts] for texts in (pairs.queries, pairs.documents))
-    return grouped(
+    cleaned = grouped(
         (query, documents[answer], [documents[row] for row in pairs.negatives[number] if documents[row]])
         for number, query in enumerate(queries)
         for answer in pairs.answers[number]
         if query and documents[answer]
     )
+    return cleaned, len({*documents} - {"", *cleaned.documents})
 
 
 def _new(texts: Sequence[str], held_out: Sequence[str], settings: QuerySettings) -> list[str]:

@@ -28,7 +28,8 @@ def read_pairs(source: StsPairs) -> SentencePairs:
 
     Raises:
         HubError: the data set cannot be reached.
-        SourceError: the data cannot be read, a column or a value is missing, or a score is not a number.
+        SourceError: the data cannot be read, a column or a value is missing, or a score is not a number;
+            there are fewer than 3 pairs, or all have the same score.
     """
     if source.dataset is not None:
         table = read_hub_table(source.dataset, source.subset, source.split, source.revision, source.columns)
@@ -38,4 +39,9 @@ def read_pairs(source: StsPairs) -> SentencePairs:
     pairs = SentencePairs(tuple(table.texts(first)), tuple(table.texts(second)), np.array(table.floats(score)))
     if len(table) < 3:
         raise SourceError(f"{table.source}: {len(table)} pairs are too few for a correlation; at least 3 are needed")
+    if np.ptp(pairs.gold) == 0:
+        raise SourceError(
+            f"{table.source}: {score!r} is {pairs.gold[0]:g} for all {len(table):,} pairs, but a correlation needs different "
+            "scores; give such pairs, or name the column of the scores in `columns`"
+        )
     return pairs

@@ -78,6 +78,7 @@ def encode_shards(
         published: file of published vectors by language (:mod:`langtailor.vectors.published`), which are used.
 
     Raises:
+        ArtifactError: the teacher, a corpus or a file of published vectors is missing or damaged.
         LangtailorError: a vector does not fit float16 or is not finite.
     """
     languages = dict.fromkeys(shard.lang for shard in shards)

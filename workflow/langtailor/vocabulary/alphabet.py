@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
-import regex
+from fontTools import unicodedata
 from numpy.typing import NDArray
 
 from langtailor.config.vocabulary import Alphabet
 from langtailor.surgery.base import Family, Ids
 
-#: Unicode's name for what has no script: private use and what is not assigned.
-_NO_SCRIPT = "Unknown"
+#: Unicode's scripts "Unknown" (private use and what is not assigned), and "Common" and "Inherited".
+_NO_SCRIPT, _SHARED = "Zzzz", ("Zyyy", "Zinh")
 
 
 @dataclass(frozen=True)
@@ -59,23 +58,10 @@ def _of_their_scripts(present: set[str], characters: set[str]) -> set[str]:
 
 
 def scripts(characters: Iterable[str]) -> dict[str, str]:
-    """The script of each character (https://www.unicode.org/reports/tr24/); left out are those that scripts share.
+    """The script of each character, as Unicode's four letters (``Latn``); left out are those that scripts share.
 
-    These are digits, punctuation, symbols and marks, and letters of a script whose name begins none of their names.
+    These are digits, punctuation, symbols and marks: ``Script=Common`` and ``Script=Inherited`` of
+    https://www.unicode.org/reports/tr24/.
     """
-    wanted = "".join(sorted(set(characters)))
-    letters = (character for character in wanted if unicodedata.category(character).startswith("L"))
-    # Most letters' names begin with their script: "GREEK SMALL LETTER ALPHA".
-    names = {unicodedata.name(letter, _NO_SCRIPT).split()[0].split("-")[0] for letter in letters}
-    return {character: name for name in sorted({*names, _NO_SCRIPT}) for character in _of_script(name, wanted)}
-
-
-def _of_script(name: str, text: str) -> list[str]:
-    """The characters of a text that are of a script; none where Unicode has no script of that name, or one for shared ones."""
-    if name in ("COMMON", "INHERITED"):
-        return []
-    try:
-        found: list[str] = regex.findall(rf"\p{{Script={name}}}", text)
-    except regex.error:
-        return []
-    return found
+    script_of = {character: unicodedata.script(character) for character in characters}
+    return {character: script for character, script in script_of.items() if script not in _SHARED}

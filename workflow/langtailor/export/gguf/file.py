@@ -6,7 +6,6 @@ reads text as the student does is checked by the certificate.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,7 @@ from langtailor.export.gguf.kinds import FILE_TYPES, quantize, stored_as
 from langtailor.export.gguf.qwen3 import Qwen3
 from langtailor.export.gguf.tokenizer import write_gguf_tokenizer
 from langtailor.models.folder import ModelInfo
+from langtailor.storage.json_files import load_json_object
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -55,7 +55,7 @@ def write_gguf(folder: Path, model: SentenceTransformer, kind: str, out: Path) -
     writer = gguf.GGUFWriter(out, gguf.MODEL_ARCH_NAMES[architecture.place])
     architecture.write_shape(writer)
     writer.add_file_type(FILE_TYPES[kind])
-    spec = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    spec = load_json_object(folder / "tokenizer.json")
     write_gguf_tokenizer(writer, spec, model.tokenizer, config.vocab_size)
     written: Counter[str] = Counter()
     for name, values in architecture.tensors():

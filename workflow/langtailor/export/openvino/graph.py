@@ -19,8 +19,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from langtailor.export.graph_client import graph_inputs, padded_tokenizer
+from langtailor.export.graph_client import graph_inputs
 from langtailor.export.openvino.no_telemetry import openvino
+from langtailor.export.padding import padded_tokenizer
 from langtailor.export.quiet import quiet
 
 if TYPE_CHECKING:
