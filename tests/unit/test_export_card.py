@@ -6,9 +6,11 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from langtailor.export.certificate import KIND, Certificate, ClientSpeed, Cosines, TaskFigure
 from langtailor.export.description import describe
 from langtailor.export.format import find_format
+from langtailor.export.formats import register_formats
 from langtailor.publish.model import repository_card
 from langtailor.storage.artifacts import write_json
 
+register_formats()
 SPEED = ClientSpeed(threads=1, sentences_per_s=900.0, latency_ms=1.0, latency_95_ms=2.0, load_s=0.1, memory_mb=90.0)
 TASKS = {
     "sts-tr": TaskFigure("spearman", 80.0, 74.31, None),
