@@ -177,6 +177,8 @@ def test_numbers_stand_for_themselves_where_text_is_expected(tmp_path):
         ("x.csv", "", "cannot be read as a table: it is empty"),
         ("x.jsonl", '{"a": 1}\n{"a": 2}\n', r"no column 'b'; it has \['a'\]"),
         ("x.jsonl", '{"a": 1, "b": 2}\n{"a"\n', "cannot be read as a table: line 2: "),
+        ("x.csv", "a,b,a\n1,2,3\n", "has more than one column 'a'; rename or remove all but one"),
+        ("x.tsv", "a\tb\tb\n1\t2\t3\n", "has more than one column 'b'"),
         ("x.parquet", {"a": [1]}, r"no column 'b'; it has \['a'\]"),
         ("x.parquet", "text", "cannot be read as a table: "),
     ],
@@ -184,6 +186,27 @@ def test_numbers_stand_for_themselves_where_text_is_expected(tmp_path):
 def test_a_table_that_cannot_be_read_says_why(tmp_path, name, content, says):
     with pytest.raises(SourceError, match=rf"{name}: {says}"):
         read_table(write(tmp_path / name, content), ("a", "b"))
+
+
+@pytest.mark.parametrize(
+    ("rows", "line"),
+    [('1,fine\n2,"12 inch" pipes\n3,c\n', 3), ('1,fine\n\n2,"starts here\n3,c\n', 4), ('1,"two\nlines"\n2,"x\n', 4)],
+)
+def test_a_quotation_mark_that_is_not_closed_is_refused_by_its_line(tmp_path, rows, line):
+    file = write(tmp_path / "x.csv", f"a,b\n{rows}")
+    with pytest.raises(SourceError, match=rf"x\.csv, line {line}: is not CSV .*a quotation mark must be quoted"):
+        read_table(file, ("a", "b"))
+
+
+def test_columns_that_are_not_read_may_have_one_name(tmp_path):
+    assert read_table(write(tmp_path / "x.csv", "a,b,,\n1,2,,\n"), ("a", "b")).texts("b") == ["2"]
+
+
+def test_a_name_that_two_columns_of_a_parquet_file_have_is_refused(tmp_path):
+    twice = pa.Table.from_arrays([pa.array(["a"]), pa.array(["b"]), pa.array([1])], names=["text", "text", "label"])
+    pq.write_table(twice, tmp_path / "x.parquet")
+    with pytest.raises(SourceError, match=r"x\.parquet: has more than one column 'text'"):
+        read_table(tmp_path / "x.parquet", ("text", "label"))
 
 
 def test_a_cell_may_be_longer_than_the_csv_modules_limit(tmp_path):

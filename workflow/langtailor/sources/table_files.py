@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from langtailor.errors import SourceError
+from langtailor.sources.csv_file import csv_rows, refuse_repeated
 
 Column = str | int
 Row = Mapping[Any, Any]
@@ -108,8 +109,8 @@ def read_table(path: Path, columns: Sequence[Column], optional: Sequence[Column]
     """
     unit, read = _READERS.get(path.suffix.lower(), ("line", _csv_rows))
     try:
-        return table_of(str(path), unit, read(path, columns), columns, optional)
-    except (OSError, ValueError, csv.Error) as error:
+        return table_of(str(path), unit, read(path, columns, optional), columns, optional)
+    except (OSError, ValueError) as error:
         raise SourceError(f"{path}: cannot be read as a table: {error}") from error
 
 
@@ -144,28 +145,28 @@ def _or_none(value: Any) -> Any:
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
-def _csv_rows(path: Path, columns: Sequence[Column]) -> Iterator[tuple[int, Row]]:
+def _csv_rows(path: Path, columns: Sequence[Column], optional: Sequence[Column]) -> Iterator[tuple[int, Row]]:
     csv.field_size_limit(sys.maxsize)  # a cell may be long
     # Tab-separated files hold bare quotation marks.
     style: Any = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if path.suffix.lower() == ".tsv" else {}
     names: Sequence[Column] | None = None
     with path.open(encoding="utf-8-sig", newline="") as stream:
-        reader = csv.reader(stream, **style)
-        for cells in filter(None, reader):
+        for line, cells in csv_rows(stream, path, **style):
             if names is None:
                 headless = all(isinstance(column, int) for column in columns)
                 names = range(len(cells)) if headless else cells
                 _require(columns, names, str(path))
                 if not headless:
+                    refuse_repeated(cells, (*columns, *optional), str(path))
                     continue
             if len(cells) != len(names):
-                raise ValueError(f"line {reader.line_num} has {len(cells)} columns where {len(names)} are expected")
-            yield reader.line_num, dict(zip(names, cells, strict=True))
+                raise ValueError(f"line {line} has {len(cells)} columns where {len(names)} are expected")
+            yield line, dict(zip(names, cells, strict=True))
     if names is None:
         raise ValueError("it is empty")
 
 
-def _json_rows(path: Path, columns: Sequence[Column]) -> Iterator[tuple[int, Row]]:
+def _json_rows(path: Path, columns: Sequence[Column], optional: Sequence[Column]) -> Iterator[tuple[int, Row]]:
     with path.open(encoding="utf-8-sig") as stream:
         for number, line in enumerate(stream, start=1):
             if not line.strip():
@@ -179,11 +180,12 @@ def _json_rows(path: Path, columns: Sequence[Column]) -> Iterator[tuple[int, Row
             yield number, row
 
 
-def _parquet_rows(path: Path, columns: Sequence[Column]) -> Iterator[tuple[int, Row]]:
+def _parquet_rows(path: Path, columns: Sequence[Column], optional: Sequence[Column]) -> Iterator[tuple[int, Row]]:
     import pyarrow.parquet as pq
 
     file = pq.ParquetFile(path)
     _require(columns, file.schema_arrow.names, str(path))
+    refuse_repeated(file.schema_arrow.names, (*columns, *optional), str(path))
     number = 0
     for batch in file.iter_batches():
         for row in batch.to_pylist():
