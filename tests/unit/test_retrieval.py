@@ -133,6 +133,14 @@ def test_languages_are_joined_by_the_ids_of_questions(tmp_path, caplog):
     ]
 
 
+def test_a_numeric_question_id_is_the_text_of_it(tmp_path):
+    content = {"data": [{"paragraphs": [{"context": "One.", "qas": [{"id": 7, "question": "a?"}]}]}]}
+    (tmp_path / "en.json").write_text(json.dumps(content), encoding="utf-8")
+    (tmp_path / "tr.json").write_text(json.dumps(content).replace("7", '"7"'), encoding="utf-8")
+    collection = read_squad({lang: tmp_path / f"{lang}.json" for lang in ("en", "tr")})
+    assert collection.queries == {"en": ("a?",), "tr": ("a?",)}
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [
@@ -141,7 +149,7 @@ def test_languages_are_joined_by_the_ids_of_questions(tmp_path, caplog):
         ('{"data": [{"paragraphs": [{"qas": []}]}]}', r"data\.0\.paragraphs\.0\.context: Field required"),
         ('{"data": [{"paragraphs": [{"context": " ", "qas": []}]}]}', r"context: Value error, the text is empty"),
         (
-            '{"data": [{"paragraphs": [{"context": "One.", "qas": [{"id": 1, "question": "a?"}]}]}]}',
+            '{"data": [{"paragraphs": [{"context": "One.", "qas": [{"id": 1.5, "question": "a?"}]}]}]}',
             r"data\.0\.paragraphs\.0\.qas\.0\.id: Input should be a valid string",
         ),
         (

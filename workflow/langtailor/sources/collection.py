@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from langtailor.errors import SourceError
 from langtailor.sources.table_files import read_table
@@ -196,6 +196,11 @@ def _text(value: str) -> str:
     return text
 
 
+def _identity(value: object) -> object:
+    """An id as text; TQuAD and GermanQuAD, for example, write theirs as numbers."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
 class _Part(BaseModel):
     """A part of a SQuAD file; further keys are ignored."""
 
@@ -203,7 +208,7 @@ class _Part(BaseModel):
 
 
 class _Question(_Part):
-    id: str
+    id: Annotated[str, BeforeValidator(_identity)]
     question: Annotated[str, AfterValidator(_text)]
     is_impossible: bool = False
 
