@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import ClassVar, Literal
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,6 @@ _ITERATIONS = 1_000
 class ClassificationTask(LabelledTask):
     """Predicting a text's class by logistic regression on frozen vectors: accuracy."""
 
-    has_texts: ClassVar[bool] = True
     kind: Literal["classification"]
     train: UserPath
     """A CSV, TSV, JSON Lines or Parquet file."""
@@ -32,6 +31,10 @@ class ClassificationTask(LabelledTask):
 
     def needs(self, languages: Sequence[str]) -> TaskNeeds:
         return TaskNeeds(files=(self.train, self.test))
+
+    def texts_only(self) -> Self:
+        # What is trained on is no text of the evaluation, but a task of this kind names some.
+        return self.only("test", "text", "label", train=self.test)
 
     def texts(self) -> Iterable[str]:
         return self.read(self.test)[0]

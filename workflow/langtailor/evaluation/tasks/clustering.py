@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import ClassVar, Literal
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,13 +23,15 @@ _STARTS = 10
 class ClusteringTask(LabelledTask):
     """Grouping texts by their labels, with k-means on frozen vectors: v-measure."""
 
-    has_texts: ClassVar[bool] = True
     kind: Literal["clustering"]
     path: UserPath
     """A CSV, TSV, JSON Lines or Parquet file."""
 
     def needs(self, languages: Sequence[str]) -> TaskNeeds:
         return TaskNeeds(files=(self.path,))
+
+    def texts_only(self) -> Self:
+        return self.only("path", "text", "label")
 
     def texts(self) -> Iterable[str]:
         return self.read(self.path)[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import ClassVar, Literal
+from typing import Literal, Self
 
 from langtailor.config.evaluation import TaskNeeds, task_kind
 from langtailor.config.sentence_pairs import StsPairs
@@ -18,11 +18,13 @@ from langtailor.sources.sentence_pairs import read_pairs
 class StsTask(StsPairs, VectorTask):
     """Semantic textual similarity: correlation of the vectors' similarity with human scores, times 100."""
 
-    has_texts: ClassVar[bool] = True
     kind: Literal["sts"]
 
     def needs(self, languages: Sequence[str]) -> TaskNeeds:
         return TaskNeeds(files=() if self.path is None else (self.path,))
+
+    def texts_only(self) -> Self:
+        return self.only(*StsPairs.model_fields)
 
     def texts(self) -> Iterable[str]:
         pairs = read_pairs(self)
