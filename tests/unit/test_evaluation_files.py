@@ -3,6 +3,7 @@
 import json
 import logging
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -11,6 +12,7 @@ from langtailor.config.sentence_pairs import StsPairs
 from langtailor.errors import SourceError
 from langtailor.evaluation.task import Inputs
 from langtailor.evaluation.tasks.bitext import BitextTask
+from langtailor.evaluation.tasks.classification import ClassificationTask
 from langtailor.evaluation.tasks.clustering import ClusteringTask
 from langtailor.sources.collection import UNNAMED, read_beir
 from langtailor.sources.sentence_pairs import read_pairs
@@ -218,3 +220,46 @@ def test_rows_of_a_data_set_are_counted_from_one():
     table = table_of("owner/name", "row", enumerate([{"a": "x"}, {"a": None}], start=1), ("a",))
     with pytest.raises(SourceError, match="owner/name: row 2: 'a' is null or missing"):
         table.texts("a")
+
+
+# Labels.
+
+
+class AnyModel:
+    """Gives texts vectors that say whether they begin with an a."""
+
+    resamples, seed = 0, 1
+
+    def vectors(self, texts, *_):
+        return np.array([[text.startswith("a"), 1] for text in texts], np.float32)
+
+
+def classification(tmp_path, train, test):
+    """A task on files of texts with these labels, the texts of the first label beginning with an a."""
+    files = {}
+    for part, labels in (("train", train), ("test", test)):
+        texts = [f"{'a' if label == labels[0] else 'b'} {row}" for row, label in enumerate(labels)]
+        files[part] = str(write(tmp_path / f"{part}.parquet", {"text": texts, "label": labels}))
+    return ClassificationTask(kind="classification", **files)
+
+
+def test_labels_that_training_has_none_of_are_refused(tmp_path):
+    task = classification(tmp_path, ["good", "bad"], ["Good", "Bad"])
+    with pytest.raises(SourceError, match=r"test\.parquet: none of its labels, such as 'Bad', is in .*train\.parquet"):
+        task.evaluate(AnyModel(), Inputs())
+
+
+def test_labels_that_training_lacks_are_named(tmp_path, caplog):
+    task = classification(tmp_path, ["good", "bad"], ["good", "bad", "other", "other"])
+    with caplog.at_level(logging.WARNING, "langtailor"):
+        (accuracy, _) = task.evaluate(AnyModel(), Inputs()).scores
+    assert accuracy.value == 50
+    assert "test.parquet: 1 of 3 labels, such as 'other', are not in" in caplog.text
+    assert "their 2 texts cannot be classified" in caplog.text
+
+
+@pytest.mark.parametrize("test", [[1, 2], ["1", "2"], ["1.0", "2.00"]])
+def test_a_whole_number_is_one_label_however_it_is_written(tmp_path, test, caplog):
+    task = classification(tmp_path, [1.0, 2.0], test)
+    assert task.evaluate(AnyModel(), Inputs()).scores[0].value == 100
+    assert not caplog.records

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from typing import Literal, Self
 
@@ -10,11 +11,13 @@ from numpy.typing import NDArray
 
 from langtailor.config.base import UserPath
 from langtailor.config.evaluation import TaskNeeds, task_kind
+from langtailor.errors import SourceError
 from langtailor.evaluation.evaluator import Evaluator
 from langtailor.evaluation.labelled import LabelledTask
 from langtailor.evaluation.scores import Score, mean_score
 from langtailor.evaluation.task import Inputs, TaskResult
 
+_LOG = logging.getLogger("langtailor")
 _GROUP = "all texts"
 _ITERATIONS = 1_000
 
@@ -41,6 +44,7 @@ class ClassificationTask(LabelledTask):
 
     def evaluate(self, evaluator: Evaluator, inputs: Inputs) -> TaskResult:
         (train, train_labels), (test, test_labels) = (self.read(path) for path in (self.train, self.test))
+        self._check_labels(train_labels, test_labels)
         train_vectors, test_vectors = (
             self.encode(evaluator, texts, f"encoding {part}") for part, texts in (("train", train), ("test", test))
         )
@@ -48,6 +52,25 @@ class ClassificationTask(LabelledTask):
             *classification_scores(
                 train_vectors, train_labels, test_vectors, test_labels, evaluator.resamples, evaluator.seed
             )
+        )
+
+    def _check_labels(self, train: Sequence[str], test: Sequence[str]) -> None:
+        """Refuse test labels that training cannot teach: that all are new means that the files write them in other ways.
+
+        Raises:
+            SourceError: no label of the test file is in the training file.
+        """
+        new = sorted(set(test) - set(train))
+        if not new:
+            return
+        if len(new) == len(set(test)):
+            raise SourceError(
+                f"{self.test}: none of its labels, such as {new[0]!r}, is in {self.train}, which has {train[0]!r}; write the "
+                "labels of both files in the same way"
+            )
+        _LOG.warning(
+            "%s: %d of %d labels, such as %r, are not in %s; their %d texts cannot be classified",
+            *(self.test, len(new), len(set(test)), new[0], self.train, sum(label in new for label in test)),
         )
 
 
