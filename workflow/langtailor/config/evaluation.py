@@ -149,6 +149,15 @@ class EvaluationSettings(Section):
     bootstrap: Annotated[int, Field(ge=0)] = 1_000
     """Bootstrap resamples for each 95 % confidence interval."""
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if "manifest" in self.tasks:
+            raise problem(
+                "tasks.manifest",
+                "a task cannot have this name: `manifest.json` lists the scores of a model; take another one",
+            )
+        return self
+
     @model_validator(mode="before")
     @classmethod
     def _with_groups(cls, data: Any) -> Any:
