@@ -16,7 +16,7 @@ from langtailor.evaluation.tasks.classification import ClassificationTask
 from langtailor.evaluation.tasks.clustering import ClusteringTask
 from langtailor.sources.collection import UNNAMED, read_beir
 from langtailor.sources.sentence_pairs import read_pairs
-from langtailor.sources.table_files import read_table, table_of
+from langtailor.sources.table_files import Table, read_table, table_of
 
 NULLS = [
     pytest.param("x.jsonl", '{"text": "a", "label": "b"}\n{"text": null, "label": "c"}\n', "line 2", id="null"),
@@ -165,6 +165,13 @@ def test_text_is_taken_as_it_stands_in_every_kind_of_file(tmp_path):
         assert {column: table.texts(column) for column in "ab"} == expected, name
 
 
+@pytest.mark.parametrize("read", [Table.texts, Table.text_lists])
+def test_half_a_surrogate_pair_is_refused_by_its_line(tmp_path, read):
+    table = read_table(write(tmp_path / "t.jsonl", '{"a": "x"}\n{"a": "\\ud83d\\ude00 \\ud83d"}\n'), ("a",))
+    with pytest.raises(SourceError, match=r"t\.jsonl: line 2: 'a' has half a surrogate pair at character 3"):
+        read(table, "a")
+
+
 def test_numbers_stand_for_themselves_where_text_is_expected(tmp_path):
     file = write(tmp_path / "t.jsonl", '{"label": 1}\n{"label": 2.5}\n{"label": true}\n')
     assert read_table(file, ("label",)).texts("label") == ["1", "2.5", "True"]
@@ -179,6 +186,7 @@ def test_numbers_stand_for_themselves_where_text_is_expected(tmp_path):
         ("x.csv", "", "cannot be read as a table: it is empty"),
         ("x.jsonl", '{"a": 1}\n{"a": 2}\n', r"no column 'b'; it has \['a'\]"),
         ("x.jsonl", '{"a": 1, "b": 2}\n{"a"\n', "cannot be read as a table: line 2: "),
+        ("x.jsonl", "[" * 100_000 + "\n", r"cannot be read as a table: line 1: is not JSON \("),
         ("x.csv", "a,b,a\n1,2,3\n", "has more than one column 'a'; rename or remove all but one"),
         ("x.tsv", "a\tb\tb\n1\t2\t3\n", "has more than one column 'b'"),
         ("x.parquet", {"a": [1]}, r"no column 'b'; it has \['a'\]"),

@@ -25,6 +25,7 @@ from langtailor.corpus.nested import MissingFieldError, paths_in, type_at, value
 from langtailor.corpus.text_file import MOST_BYTES, explained, read_lines
 from langtailor.errors import SourceError
 from langtailor.sources.csv_file import csv_rows, refuse_repeated
+from langtailor.sources.table_files import encoding_problem
 
 _BATCH_ROWS = 256
 
@@ -197,11 +198,7 @@ def _field(values: dict[str, Any], field: str, place: str) -> Any:
 
 
 def _encodable(text: str, field: str, place: str) -> str:
-    """The text itself, if it is Unicode text: JSON can write halves of surrogate pairs, which are none."""
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise SourceError(
-            f"{place}, field {field!r}: has half a surrogate pair at character {error.start + 1}, which is not valid text"
-        ) from error
+    """The text itself, if it is Unicode text."""
+    if problem := encoding_problem(text):
+        raise SourceError(f"{place}, field {field!r}: {problem}")
     return text

@@ -45,7 +45,7 @@ class Table:
         """A column of text; a number is taken as it is written.
 
         Raises:
-            SourceError: a value is null, missing, blank or no text; names the row.
+            SourceError: a value is null, missing, blank or no valid text; names the row.
         """
         return [self._text(row, column, value, may_be_blank) for row, value in enumerate(self.columns[column])]
 
@@ -61,7 +61,7 @@ class Table:
         """A column of lists of texts, of which one text is a list, too; none where it is null or missing.
 
         Raises:
-            SourceError: a value is neither text nor a list of it; names the row.
+            SourceError: a value is neither valid text nor a list of it; names the row.
         """
         return [self._text_list(row, column, value) for row, value in enumerate(self.columns[column])]
 
@@ -69,9 +69,11 @@ class Table:
         if value is None:
             return ()
         if isinstance(value, str):
-            return (value,)
+            value = [value]
         if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
             raise SourceError(f"{self.place(row)}: {column!r} is {value!r} where a list of texts is expected")
+        for text in value:
+            self._check_text(row, column, text)
         return tuple(value)
 
     def _text(self, row: int, column: Column, value: Any, may_be_blank: bool) -> str:
@@ -80,9 +82,14 @@ class Table:
         if isinstance(value, Mapping | list | bytes):
             raise SourceError(f"{self.place(row)}: {column!r} is a {type(value).__name__} where text is expected")
         text = str(value)
+        self._check_text(row, column, text)
         if not may_be_blank and not text.strip():
             raise SourceError(f"{self.place(row)}: {column!r} is empty")
         return text
+
+    def _check_text(self, row: int, column: Column, text: str) -> None:
+        if problem := encoding_problem(text):
+            raise SourceError(f"{self.place(row)}: {column!r} {problem}")
 
     def _float(self, row: int, column: Column, value: Any) -> float:
         if value is None:
@@ -94,6 +101,15 @@ class Table:
         if not math.isfinite(number):
             raise SourceError(f"{self.place(row)}: {column!r} is {value!r}, which is not a number")
         return number
+
+
+def encoding_problem(text: str) -> str:
+    """What keeps a text from being encoded: JSON can write halves of surrogate pairs. Empty for all other texts."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        return f"has half a surrogate pair at character {error.start + 1}, which is not valid text"
+    return ""
 
 
 def read_table(path: Path, columns: Sequence[Column], optional: Sequence[Column] = ()) -> Table:
@@ -173,8 +189,8 @@ def _json_rows(path: Path, columns: Sequence[Column], optional: Sequence[Column]
                 continue
             try:
                 row = json.loads(line)
-            except ValueError as error:
-                raise ValueError(f"line {number}: {error}") from error
+            except (ValueError, RecursionError) as error:
+                raise ValueError(f"line {number}: is not JSON ({error})") from error
             if not isinstance(row, dict):
                 raise ValueError(f"line {number}: a JSON {type(row).__name__} where an object is expected")
             yield number, row
