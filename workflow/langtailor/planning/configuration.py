@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from langtailor.config.command_line import with_typed_arguments
+from langtailor.config.command_line import argument_at, with_typed_arguments
 from langtailor.config.loading import validated_settings
 from langtailor.config.reference import reference_text
 from langtailor.config.run import Settings
@@ -42,7 +42,22 @@ def load_settings(config: Any, files: Sequence[Path] = (), arguments: Mapping[st
         file.refuse_repeated_keys()
     if arguments:
         config = with_typed_arguments(config, arguments)
-    return validated_settings(_with_run(config, files), written)
+    try:
+        return validated_settings(_with_run(config, files), written)
+    except ConfigError as error:
+        raise _without_quotes(error, arguments or {}) from error
+
+
+def _without_quotes(error: ConfigError, arguments: Mapping[str, Any]) -> ConfigError:
+    """The error; one that advises quotes says instead what to do on a command line, where Snakemake takes them off."""
+    value = argument_at(arguments, error.key)
+    if value is None or "must be text" not in str(error):
+        return error
+    return ConfigError(
+        error.key,
+        f"must be text, but `--config` reads {value} as a number or a constant, even in quotes; write it into the "
+        f'configuration file: "{value}"',
+    )
 
 
 def _with_run(config: Any, files: Sequence[Path]) -> Any:
