@@ -56,6 +56,22 @@ def test_init_takes_text_prompt_and_a_language_that_yaml_would_misread():
     assert settings.source("no").path == "my text/{lang}.txt"
 
 
+def test_init_takes_a_language_that_is_named_twice_once():
+    assert langtailor("init", "--languages", "en,tr,en") == 0
+    assert list(read_settings(Path("langtailor.yaml")).corpus.languages) == ["en", "tr"]
+
+
+def test_commands_name_a_file_with_spaces_as_a_shell_takes_it(folder, capsys):
+    (folder / "my files").mkdir()
+    assert langtailor("plan", "my files/my config.yaml") == 1
+    assert "`langtailor init --target 'my files/my config.yaml'`" in capsys.readouterr().err
+    assert langtailor("init", "--languages", "en", "--target", "my files/my config.yaml") == 0
+    assert "langtailor run 'my files/my config.yaml'" in capsys.readouterr().out
+    assert "# langtailor run 'my config.yaml': runs it" in (folder / "my files" / "my config.yaml").read_text("utf-8")
+    assert langtailor("open", "my files/my config.yaml") == 1
+    assert "`langtailor run 'my files/my config.yaml'`" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("teacher", "prompt"),
     [
@@ -97,7 +113,7 @@ def test_init_overwrites_nothing(capsys):
         (("--languages", "en", "--size", "many"), "error: --size: must be a whole number; found 'many'"),
         (("--languages", "en", "--size", "0"), "error: config `vocabulary.size`: must be greater than or equal to 1"),
         (("--languages", "en,e n"), "error: config `corpus.languages"),
-        (("--languages", ","), "error: config `corpus.languages`"),
+        (("--languages", ","), "error: --languages: found ',', which names no language; write en,tr"),
         (("--languages", "en", "--target", "nowhere/my.yaml"), "error: nowhere/my.yaml: cannot be written"),
     ],
 )

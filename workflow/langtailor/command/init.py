@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,7 +72,7 @@ class Choices:
         """Choices from answers by the names of their options.
 
         Raises:
-            LangtailorError: the size is no number.
+            LangtailorError: the size is no number, or no language is named.
         """
         teacher, size = answers["teacher"], answers["size"].replace(",", "").replace("_", "")
         if not size.isdecimal():
@@ -80,7 +81,9 @@ class Choices:
             teacher = f"./{teacher}"
         if prompt is None and _E5.search(teacher):
             prompt = _E5_PROMPT
-        languages = tuple(code.strip() for code in answers["languages"].split(",") if code.strip())
+        languages = tuple(dict.fromkeys(code.strip() for code in answers["languages"].split(",") if code.strip()))
+        if not languages:
+            raise LangtailorError(f"--languages: found {answers['languages']!r}, which names no language; write en,tr")
         return cls(teacher, languages, int(size), Path(answers["target"]), prompt, text)
 
 
@@ -125,7 +128,7 @@ def configuration_text(choices: Choices) -> str:
     )
     environment.filters["yaml"] = yaml_scalar
     template = environment.get_template("config.yaml.jinja")
-    text = template.render(vars(choices) | {"run": run_name(choices.target), "file": choices.target.name})
+    text = template.render(vars(choices) | {"run": run_name(choices.target), "file": shlex.quote(choices.target.name)})
     load_settings(yaml.safe_load(text))
     return text
 
