@@ -234,7 +234,7 @@ def test_a_variant_with_new_tokens_is_compared_with_one_that_is_only_cut() -> No
 
 
 @pytest.mark.parametrize(
-    ("name", "run"), [("my run.v2.yaml", "my-run-v2"), ("e5_tr.yml", "e5_tr"), ("日本.yaml", "langtailor")]
+    ("name", "run"), [("my run.v2.yaml", "my-run-v2"), ("e5_tr.yml", "e5_tr"), ("日本.yaml", "run-cf2abf0c")]
 )
 def test_a_run_without_a_name_has_that_of_its_file(tmp_path, name: str, run: str) -> None:
     file = tmp_path / name

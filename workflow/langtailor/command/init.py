@@ -14,12 +14,11 @@ import yaml
 
 from langtailor.config.teacher import is_local
 from langtailor.errors import LangtailorError
-from langtailor.planning.configuration import load_settings
+from langtailor.planning.configuration import load_settings, run_name
 
 #: Prompt with which the E5 models embed texts for comparison with one another (Wang et al. 2024, arXiv 2402.05672).
 _E5 = re.compile(r"\be5-(small|base|large)(-v2)?$")
 _E5_PROMPT = "query: "
-_NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9_-]+")
 #: Text that YAML reads as plain text.
 _PLAIN = re.compile(r"[\w./-]+")
 
@@ -148,11 +147,6 @@ def write_configuration(choices: Choices) -> None:
         raise LangtailorError(f"{choices.target}: already exists; name another file with --target") from error
     except OSError as error:
         raise LangtailorError(f"{choices.target}: cannot be written: {error.strerror}") from error
-
-
-def run_name(target: Path) -> str:
-    """A name for the run, from the name of its file."""
-    return _NOT_IN_A_NAME.sub("-", target.stem).strip("-_")[:64] or "run"
 
 
 def yaml_scalar(value: str | None) -> str:
