@@ -77,6 +77,12 @@ def test_an_empty_line_among_aligned_sentences_is_refused(tmp_path, blank):
         task.evaluate(None, Inputs())
 
 
+def test_a_byte_order_mark_is_no_part_of_the_first_sentence(tmp_path):
+    source, target = write(tmp_path / "a.txt", "\ufeffbir\niki\n"), write(tmp_path / "b.txt", "one\ntwo\n")
+    texts = BitextTask(kind="bitext", source=str(source), target=str(target)).texts()
+    assert list(texts) == ["bir", "iki", "one", "two"]
+
+
 def test_a_file_without_sentences_is_refused(tmp_path):
     empty = write(tmp_path / "a.txt", "")
     with pytest.raises(SourceError, match=r"a\.txt: no sentences"):

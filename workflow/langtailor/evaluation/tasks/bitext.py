@@ -86,7 +86,7 @@ def _file_pairs(source: str, target: str) -> tuple[list[str], list[str]]:
 def _lines(path: Path) -> list[str]:
     try:
         # Not splitlines(): a sentence may hold a line separator of another kind.
-        lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+        lines = path.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise SourceError(f"{path}: cannot be read as lines of text: {error}") from error
     if lines == [""]:

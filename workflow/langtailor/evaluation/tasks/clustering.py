@@ -55,10 +55,10 @@ def clustering_scores(vectors: NDArray[np.float32], labels: Sequence[str], seed:
     from sklearn.cluster import KMeans
     from sklearn.metrics import v_measure_score
 
+    clusters = len(set(labels))
+    seeds = [(seed + start) % 2**32 for start in range(_STARTS)]  # scikit-learn takes no larger one
     measures = [
-        v_measure_score(
-            list(labels), KMeans(len(set(labels)), n_init=1, random_state=seed + start).fit_predict(vectors)
-        )
-        for start in range(_STARTS)
+        v_measure_score(list(labels), KMeans(clusters, n_init=1, random_state=each).fit_predict(vectors))
+        for each in seeds
     ]
     return (Score("v-measure", round(100 * float(np.mean(measures)), 4), None, None, len(labels)),)
