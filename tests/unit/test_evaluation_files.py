@@ -129,6 +129,11 @@ def test_a_document_may_have_a_title_alone(tmp_path):
             r"corpus\.jsonl: line 2: 'text' is null or missing",
         ),
         ({"corpus": [TITLED, '{"_id": "d2", "title": "Boat"}']}, r"corpus\.jsonl: line 2: 'text' is null or missing"),
+        ({"corpus": ['{"_id": "d1", "title": "\\ud83d", "text": "a"}']}, r"line 1: 'title' has half a surrogate pair"),
+        (
+            {"corpus": ['{"_id": "d1", "title": ["a"], "text": "a"}']},
+            r"line 1: 'title' is a list where text is expected",
+        ),
         ({"corpus": [TITLED, '{"text": "Boat"}']}, r"corpus\.jsonl: line 2: '_id' is null or missing"),
         ({"corpus": [TITLED, "", TITLED]}, r"corpus\.jsonl: line 3: the `_id` 'd1' appears twice"),
         ({"corpus": [TITLED, "[1]"]}, r"corpus\.jsonl: cannot be read as a table: line 2: a JSON list where an object"),

@@ -111,11 +111,15 @@ def _texts(path: Path, *, may_be_blank: bool = False) -> dict[str, str]:
     """Texts by ``_id``; if a line has a title, it precedes the text."""
     table = read_table(path, ("_id", "text"), optional=("title",))
     texts: dict[str, str] = {}
-    ids, bodies, titles = table.texts("_id"), table.texts("text", may_be_blank=may_be_blank), table.columns["title"]
+    ids, bodies, titles = (
+        table.texts("_id"),
+        table.texts("text", may_be_blank=may_be_blank),
+        table.optional_texts("title"),
+    )
     for row, (name, text, title) in enumerate(zip(ids, bodies, titles, strict=True)):
         if name in texts:
             raise SourceError(f"{table.place(row)}: the `_id` {name!r} appears twice")
-        texts[name] = f"{'' if title is None else title} {text}".strip()
+        texts[name] = f"{title} {text}".strip()
     return texts
 
 

@@ -49,6 +49,15 @@ class Table:
         """
         return [self._text(row, column, value, may_be_blank) for row, value in enumerate(self.columns[column])]
 
+    def optional_texts(self, column: Column) -> list[str]:
+        """The same of a column that may be missing, and of which a value may be blank; empty where it is null.
+
+        Raises:
+            SourceError: a value is no valid text; names the row.
+        """
+        values = enumerate(self.columns[column])
+        return ["" if value is None else self._text(row, column, value, True) for row, value in values]
+
     def floats(self, column: Column) -> list[float]:
         """A column of finite numbers.
 
