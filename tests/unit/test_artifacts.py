@@ -21,6 +21,11 @@ from langtailor.storage.atomic import atomic_file, scratch_directory
 from langtailor.storage.checksums import modified, restore_times, verify_checksum, write_checksum
 
 
+def test_the_command_that_rebuilds_an_artifact_can_be_pasted_into_a_shell():
+    said = str(ArtifactError(Path("my results/demo/corpus/tr.parquet"), "is damaged"))
+    assert "`snakemake --cores 1 --force 'my results/demo/corpus/tr.parquet'`" in said
+
+
 def test_a_file_appears_only_when_its_body_succeeds(tmp_path):
     target = tmp_path / "new" / "file.txt"
     with pytest.raises(RuntimeError), atomic_file(target) as temporary:

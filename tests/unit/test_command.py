@@ -1,6 +1,7 @@
 """The command `langtailor`: what `init` writes and refuses, and the calls that the others make."""
 
 import io
+import re
 import sys
 from pathlib import Path
 
@@ -11,8 +12,9 @@ from hypothesis import strategies as st
 
 from langtailor.command import __main__ as command
 from langtailor.command.call import repository, snakemake_call
-from langtailor.command.init import run_name, yaml_scalar
-from langtailor.planning.configuration import read_settings
+from langtailor.command.init import yaml_scalar
+from langtailor.config.base import NAME_PATTERN
+from langtailor.planning.configuration import read_settings, run_name
 
 ROOT = Path(__file__).parents[2]
 
@@ -56,6 +58,22 @@ def test_init_takes_text_prompt_and_a_language_that_yaml_would_misread():
     assert settings.source("no").path == "my text/{lang}.txt"
 
 
+def test_init_takes_a_language_that_is_named_twice_once():
+    assert langtailor("init", "--languages", "en,tr,en") == 0
+    assert list(read_settings(Path("langtailor.yaml")).corpus.languages) == ["en", "tr"]
+
+
+def test_commands_name_a_file_with_spaces_as_a_shell_takes_it(folder, capsys):
+    (folder / "my files").mkdir()
+    assert langtailor("plan", "my files/my config.yaml") == 1
+    assert "`langtailor init --target 'my files/my config.yaml'`" in capsys.readouterr().err
+    assert langtailor("init", "--languages", "en", "--target", "my files/my config.yaml") == 0
+    assert "langtailor run 'my files/my config.yaml'" in capsys.readouterr().out
+    assert "# langtailor run 'my config.yaml': runs it" in (folder / "my files" / "my config.yaml").read_text("utf-8")
+    assert langtailor("open", "my files/my config.yaml") == 1
+    assert "`langtailor run 'my files/my config.yaml'`" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("teacher", "prompt"),
     [
@@ -97,7 +115,7 @@ def test_init_overwrites_nothing(capsys):
         (("--languages", "en", "--size", "many"), "error: --size: must be a whole number; found 'many'"),
         (("--languages", "en", "--size", "0"), "error: config `vocabulary.size`: must be greater than or equal to 1"),
         (("--languages", "en,e n"), "error: config `corpus.languages"),
-        (("--languages", ","), "error: config `corpus.languages`"),
+        (("--languages", ","), "error: --languages: found ',', which names no language; write en,tr"),
         (("--languages", "en", "--target", "nowhere/my.yaml"), "error: nowhere/my.yaml: cannot be written"),
     ],
 )
@@ -191,4 +209,13 @@ def test_a_value_is_read_back_as_it_was_given(value):
 
 @given(st.text(st.characters(exclude_characters="\0/", exclude_categories=["Cs"]), min_size=1))
 def test_any_file_gives_a_name_to_the_run(name):
-    assert yaml.safe_load(yaml_scalar(run_name(Path(name))))
+    assert re.fullmatch(NAME_PATTERN, run_name(Path(name)))
+
+
+@pytest.mark.parametrize("names", [("日本.yaml", "東京.yaml"), ("a" * 80 + ".yaml", "a" * 79 + "b.yaml")])
+def test_files_whose_names_cannot_name_a_run_have_runs_of_their_own(folder, names):
+    for name in names:
+        assert langtailor("init", "--languages", "en", "--target", name) == 0
+        (folder / name).write_text((folder / name).read_text("utf-8").replace("\nrun: ", "\n# run: "), "utf-8")
+    first, second = (read_settings(Path(name)).run for name in names)
+    assert first != second

@@ -163,6 +163,20 @@ def test_nested_values_of_the_command_line_are_read_as_plain_ones_are(argument, 
     assert with_typed_arguments(argument, argument) == typed
 
 
+def test_a_section_can_be_null_on_the_command_line():
+    arguments = {"distillation": "null"}
+    assert load_settings(minimal(**arguments), arguments=arguments).distillation is None
+    assert with_typed_arguments({"run": "null"}, {}) == {"run": "null"}
+
+
+def test_text_that_the_command_line_reads_as_a_number_is_sent_to_the_file():
+    for key, arguments in (("report.title", {"report": {"title": "2024"}}), ("run", {"run": 2024})):
+        with pytest.raises(ConfigError, match=f'`{key}`: must be text, .*write it into the configuration file: "2024"'):
+            load_settings(minimal(**arguments), arguments=arguments)
+    with pytest.raises(ConfigError, match='put it in quotes: "2024"'):
+        load_settings(minimal(report={"title": 2024}), arguments={"seed": 1})
+
+
 def test_values_that_are_not_of_the_command_line_stay_as_the_file_has_them():
     config = {"distillation": {"learning_rate": "5e-5", "epochs": "2"}, "evaluation": {"bootstrap": "1"}}
     assert with_typed_arguments(config, {"distillation": {"epochs": "2"}, "evaluation": "other"}) == {
@@ -220,7 +234,7 @@ def test_a_variant_with_new_tokens_is_compared_with_one_that_is_only_cut() -> No
 
 
 @pytest.mark.parametrize(
-    ("name", "run"), [("my run.v2.yaml", "my-run-v2"), ("e5_tr.yml", "e5_tr"), ("日本.yaml", "langtailor")]
+    ("name", "run"), [("my run.v2.yaml", "my-run-v2"), ("e5_tr.yml", "e5_tr"), ("日本.yaml", "run-cf2abf0c")]
 )
 def test_a_run_without_a_name_has_that_of_its_file(tmp_path, name: str, run: str) -> None:
     file = tmp_path / name

@@ -27,6 +27,8 @@ LETTERS = {"kind": "vocabulary", "letters": {"de": "a-z"}}
         {"distillation.language_weights": {"de": 0}},
         {"retrieval.language_weights": {"de-queries": 0, "en-documents": 2}},
         {"queries.made": 10, "retrieval": None},
+        {"queries.validation": 0, "retrieval.keep": "last"},
+        {"corpus.languages.de": {"quotas": {"test": 0}}},
         {"queries.made": 10, "variants": {"a": {}, "b": {"retrieval": {}}}},
         {"distillation.objective": {"hidden_states": 0.1}, "student.layers": 2},
         NO_VALIDATION,
@@ -67,6 +69,20 @@ def test_what_fits_is_let_through(values):
             "the student of variant 'tailored' has all layers",
         ),
         ({"corpus.quotas.test": 0}, "corpus.quotas.test", "the task 'agreement' reads test passages"),
+        (
+            {
+                "corpus.languages.de": {"quotas": {"test": 0}},
+                "evaluation.tasks.pairs": {"kind": "bitext", "source": "de"},
+            },
+            "corpus.languages.de.quotas.test",
+            "the task 'pairs' reads test passages",
+        ),
+        (
+            {"retrieval": {"keep": "cosine"}, "queries.validation": 0},
+            "queries.validation",
+            "found 0, but `retrieval.keep: cosine` compares validations (variant 'tailored')",
+        ),
+        ({"retrieval": {}, "queries.validation": 1.0}, "queries.validation", "must be less than 1"),
         ({"corpus.sources": {"words": LETTERS}}, "corpus.sources.words", "neither `letters` nor `scripts` of 'en'"),
     ],
 )

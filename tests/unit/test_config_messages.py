@@ -150,6 +150,8 @@ def message(tmp_path, config, text=None):
         ("corpus.short", "{share: 0.5, tokens: 512}", "found 512; it must be less than chunk_tokens, 512"),
         ("evaluation.tasks", "{m: {kind: sts}}", "give exactly one of path and dataset"),
         ("evaluation.tasks", "{m: {kind: bitext, source: xx}}", "found 'xx', which is none of corpus.languages"),
+        ("evaluation.tasks", "{manifest: {kind: agreement}}", "a task cannot have this name: `manifest.json` lists"),
+        ("corpus.languages", "{all: {}, en: {}}", "a language cannot have this name, under which scores have"),
         # A variant.
         ("variants", "{small: {vocabulary: {sizes: 1}}}", "there is no such key; did you mean `size`?"),
         ("variants", "{small: {distillation: {learning_rate: 5e-5}}}", "write 5.0e-5"),

@@ -325,6 +325,12 @@ def test_a_record_of_gigabytes_is_refused_by_its_line_without_being_read(place: 
         ("a.csv", 'text\na\n"b\nc\n', {}, r"a\.csv, line 3: is not CSV \(unexpected end of data"),
         ("a.csv", 'text\n"a" b\n', {}, r"a\.csv, line 2: is not CSV"),
         ("a.csv", "body\na\n", {}, r"a\.csv, line 2: has no field 'text'; it has body"),
+        (
+            "a.csv",
+            "text,id,text\na,1,b\n",
+            {},
+            r"a\.csv: has more than one column 'text'; rename or remove all but one",
+        ),
         ("a.parquet", b"no Parquet", {}, r"a\.parquet cannot be read"),
         ("a.txt.zst", b"x", {}, r"a\.txt\.zst cannot be read"),
         ("a.txt.xz", b"\xfd7zXZ\0broken", {}, r"a\.txt\.xz cannot be read"),
@@ -345,6 +351,13 @@ def test_what_cannot_be_read_is_named(
     place.write(name, content)
     with pytest.raises(SourceError, match=message):
         place.read(name.partition("/")[0], **others)
+
+
+def test_a_name_that_two_columns_of_a_parquet_file_have_is_refused(place: Place) -> None:
+    twice = pa.Table.from_arrays([pa.array(["a"]), pa.array(["b"])], names=["text", "text"])
+    pq.write_table(twice, place.folder / "a.parquet")
+    with pytest.raises(SourceError, match=r"a\.parquet: has more than one column 'text'"):
+        place.read("a.parquet")
 
 
 def test_a_missing_file_is_named_with_its_key(place: Place) -> None:

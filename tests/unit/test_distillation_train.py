@@ -18,6 +18,7 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.evaluation import EmbeddingSimilarityEvaluator
 
 from langtailor.config.distillation import DistillationSettings
+from langtailor.config.retrieval import RetrievalSettings
 from langtailor.distillation.data import load_data
 from langtailor.distillation.fit import check_fit
 from langtailor.distillation.student import Student
@@ -342,9 +343,20 @@ def test_a_batch_that_processes_cannot_divide_evenly_is_refused(world):
         check_fit(data, student, settings, processes=3)
 
 
+def test_without_queries_to_validate_on_their_setting_is_named(tmp_path):
+    world = make_world(tmp_path / "world", make_tiny_bert_teacher, languages=("tr",), splits=(16, 0, 0))
+    settings = RetrievalSettings(max_length=DEFAULTS["max_length"])
+    data = load_data(world.clone, world.tokens, world.vectors, settings)
+    student = Student(world.clone, settings, torch.device("cpu"))
+    with pytest.raises(ConfigError, match=r"`retrieval\.keep`: .*use `last` or raise queries\.validation"):
+        check_fit(data, student, settings, processes=1)
+
+
 def test_without_validation_passages_the_last_weights_must_be_asked_for(tmp_path):
     world = make_world(tmp_path / "world", make_tiny_bert_teacher, languages=("tr",), splits=(16, 0, 0))
-    with pytest.raises(ConfigError, match="the validation split is empty; use `last`"):
+    with pytest.raises(
+        ConfigError, match=r"the validation split is empty; use `last` or raise corpus\.quotas\.validation"
+    ):
         world.distil(tmp_path / "student")
     found = facts(world.distil(tmp_path / "student", keep="last", epochs=1))
     assert (found["kept_step"], found["before"], found["after"]) == (2, None, None)

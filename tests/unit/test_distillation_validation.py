@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
@@ -9,6 +10,7 @@ from accelerate import Accelerator
 from langtailor.config.distillation import DistillationSettings, ObjectiveSettings
 from langtailor.distillation.data import load_data
 from langtailor.distillation.objective import Objective
+from langtailor.distillation.sts_pairs import StsDevSet
 from langtailor.distillation.student import Student
 from langtailor.distillation.validation import SplitMetrics, Validation, Validator, measure
 from langtailor.objectives.term import Targets
@@ -47,6 +49,13 @@ def test_cosines_are_means_over_passages():
     assert validation.languages["de"].cosine == pytest.approx(sum(cosines[:5]) / 5)
     assert validation.overall.cosine == pytest.approx(sum(cosines) / 7)
     assert [metrics.passages for metrics in (validation.overall, *validation.languages.values())] == [7, 5, 2]
+
+
+@pytest.mark.parametrize(("vectors", "spearman"), [([[1, 0], [1, 0], [1, 0]], 0.0), ([[1, 0], [0, 1], [1, 1]], 100.0)])
+def test_a_student_that_finds_all_pairs_alike_scores_nothing_on_sts(vectors, spearman):
+    rows = np.array([0, 1, 2]), np.array([1, 2, 2])
+    dev_set = StsDevSet((), *rows, gold=np.array([1.0, 2.0, 3.0]), digest="")
+    assert dev_set.spearman(torch.tensor(vectors, dtype=torch.float32)) == pytest.approx(spearman)
 
 
 def test_less_is_better_for_what_weights_are_kept_by():

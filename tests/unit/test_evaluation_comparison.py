@@ -42,6 +42,15 @@ def test_a_clear_difference_is_seen_and_retention_follows(tmp_path):
     assert not found.to_cut["trained"].is_noise
 
 
+def test_a_model_that_orders_nothing_is_compared_too(tmp_path):
+    gold = tuple(GENERATOR.normal(size=30).tolist())
+    write(tmp_path, "teacher", gold, gold)
+    write(tmp_path, "cut", [0.5] * 30, gold)
+    spearman, _ = compare(tmp_path)
+    assert (spearman.scores["cut"].value, spearman.to_teacher["cut"].value) == pytest.approx((0, -100))
+    assert not spearman.to_teacher["cut"].is_noise
+
+
 def test_a_difference_on_few_items_is_noise(tmp_path):
     write(tmp_path, "teacher", [100.0, 0.0, 100.0, 0.0])
     write(tmp_path, "cut", [100.0, 0.0, 100.0, 0.0])

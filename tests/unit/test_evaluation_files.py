@@ -3,6 +3,7 @@
 import json
 import logging
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -11,10 +12,11 @@ from langtailor.config.sentence_pairs import StsPairs
 from langtailor.errors import SourceError
 from langtailor.evaluation.task import Inputs
 from langtailor.evaluation.tasks.bitext import BitextTask
+from langtailor.evaluation.tasks.classification import ClassificationTask
 from langtailor.evaluation.tasks.clustering import ClusteringTask
 from langtailor.sources.collection import UNNAMED, read_beir
 from langtailor.sources.sentence_pairs import read_pairs
-from langtailor.sources.table_files import read_table, table_of
+from langtailor.sources.table_files import Table, read_table, table_of
 
 NULLS = [
     pytest.param("x.jsonl", '{"text": "a", "label": "b"}\n{"text": null, "label": "c"}\n', "line 2", id="null"),
@@ -75,6 +77,12 @@ def test_an_empty_line_among_aligned_sentences_is_refused(tmp_path, blank):
         task.evaluate(None, Inputs())
 
 
+def test_a_byte_order_mark_is_no_part_of_the_first_sentence(tmp_path):
+    source, target = write(tmp_path / "a.txt", "\ufeffbir\niki\n"), write(tmp_path / "b.txt", "one\ntwo\n")
+    texts = BitextTask(kind="bitext", source=str(source), target=str(target)).texts()
+    assert list(texts) == ["bir", "iki", "one", "two"]
+
+
 def test_a_file_without_sentences_is_refused(tmp_path):
     empty = write(tmp_path / "a.txt", "")
     with pytest.raises(SourceError, match=r"a\.txt: no sentences"):
@@ -121,6 +129,11 @@ def test_a_document_may_have_a_title_alone(tmp_path):
             r"corpus\.jsonl: line 2: 'text' is null or missing",
         ),
         ({"corpus": [TITLED, '{"_id": "d2", "title": "Boat"}']}, r"corpus\.jsonl: line 2: 'text' is null or missing"),
+        ({"corpus": ['{"_id": "d1", "title": "\\ud83d", "text": "a"}']}, r"line 1: 'title' has half a surrogate pair"),
+        (
+            {"corpus": ['{"_id": "d1", "title": ["a"], "text": "a"}']},
+            r"line 1: 'title' is a list where text is expected",
+        ),
         ({"corpus": [TITLED, '{"text": "Boat"}']}, r"corpus\.jsonl: line 2: '_id' is null or missing"),
         ({"corpus": [TITLED, "", TITLED]}, r"corpus\.jsonl: line 3: the `_id` 'd1' appears twice"),
         ({"corpus": [TITLED, "[1]"]}, r"corpus\.jsonl: cannot be read as a table: line 2: a JSON list where an object"),
@@ -163,6 +176,13 @@ def test_text_is_taken_as_it_stands_in_every_kind_of_file(tmp_path):
         assert {column: table.texts(column) for column in "ab"} == expected, name
 
 
+@pytest.mark.parametrize("read", [Table.texts, Table.text_lists])
+def test_half_a_surrogate_pair_is_refused_by_its_line(tmp_path, read):
+    table = read_table(write(tmp_path / "t.jsonl", '{"a": "x"}\n{"a": "\\ud83d\\ude00 \\ud83d"}\n'), ("a",))
+    with pytest.raises(SourceError, match=r"t\.jsonl: line 2: 'a' has half a surrogate pair at character 3"):
+        read(table, "a")
+
+
 def test_numbers_stand_for_themselves_where_text_is_expected(tmp_path):
     file = write(tmp_path / "t.jsonl", '{"label": 1}\n{"label": 2.5}\n{"label": true}\n')
     assert read_table(file, ("label",)).texts("label") == ["1", "2.5", "True"]
@@ -177,6 +197,9 @@ def test_numbers_stand_for_themselves_where_text_is_expected(tmp_path):
         ("x.csv", "", "cannot be read as a table: it is empty"),
         ("x.jsonl", '{"a": 1}\n{"a": 2}\n', r"no column 'b'; it has \['a'\]"),
         ("x.jsonl", '{"a": 1, "b": 2}\n{"a"\n', "cannot be read as a table: line 2: "),
+        ("x.jsonl", "[" * 100_000 + "\n", r"cannot be read as a table: line 1: is not JSON \("),
+        ("x.csv", "a,b,a\n1,2,3\n", "has more than one column 'a'; rename or remove all but one"),
+        ("x.tsv", "a\tb\tb\n1\t2\t3\n", "has more than one column 'b'"),
         ("x.parquet", {"a": [1]}, r"no column 'b'; it has \['a'\]"),
         ("x.parquet", "text", "cannot be read as a table: "),
     ],
@@ -184,6 +207,27 @@ def test_numbers_stand_for_themselves_where_text_is_expected(tmp_path):
 def test_a_table_that_cannot_be_read_says_why(tmp_path, name, content, says):
     with pytest.raises(SourceError, match=rf"{name}: {says}"):
         read_table(write(tmp_path / name, content), ("a", "b"))
+
+
+@pytest.mark.parametrize(
+    ("rows", "line"),
+    [('1,fine\n2,"12 inch" pipes\n3,c\n', 3), ('1,fine\n\n2,"starts here\n3,c\n', 4), ('1,"two\nlines"\n2,"x\n', 4)],
+)
+def test_a_quotation_mark_that_is_not_closed_is_refused_by_its_line(tmp_path, rows, line):
+    file = write(tmp_path / "x.csv", f"a,b\n{rows}")
+    with pytest.raises(SourceError, match=rf"x\.csv, line {line}: is not CSV .*a quotation mark must be quoted"):
+        read_table(file, ("a", "b"))
+
+
+def test_columns_that_are_not_read_may_have_one_name(tmp_path):
+    assert read_table(write(tmp_path / "x.csv", "a,b,,\n1,2,,\n"), ("a", "b")).texts("b") == ["2"]
+
+
+def test_a_name_that_two_columns_of_a_parquet_file_have_is_refused(tmp_path):
+    twice = pa.Table.from_arrays([pa.array(["a"]), pa.array(["b"]), pa.array([1])], names=["text", "text", "label"])
+    pq.write_table(twice, tmp_path / "x.parquet")
+    with pytest.raises(SourceError, match=r"x\.parquet: has more than one column 'text'"):
+        read_table(tmp_path / "x.parquet", ("text", "label"))
 
 
 def test_a_cell_may_be_longer_than_the_csv_modules_limit(tmp_path):
@@ -195,3 +239,46 @@ def test_rows_of_a_data_set_are_counted_from_one():
     table = table_of("owner/name", "row", enumerate([{"a": "x"}, {"a": None}], start=1), ("a",))
     with pytest.raises(SourceError, match="owner/name: row 2: 'a' is null or missing"):
         table.texts("a")
+
+
+# Labels.
+
+
+class AnyModel:
+    """Gives texts vectors that say whether they begin with an a."""
+
+    resamples, seed = 0, 1
+
+    def vectors(self, texts, *_):
+        return np.array([[text.startswith("a"), 1] for text in texts], np.float32)
+
+
+def classification(tmp_path, train, test):
+    """A task on files of texts with these labels, the texts of the first label beginning with an a."""
+    files = {}
+    for part, labels in (("train", train), ("test", test)):
+        texts = [f"{'a' if label == labels[0] else 'b'} {row}" for row, label in enumerate(labels)]
+        files[part] = str(write(tmp_path / f"{part}.parquet", {"text": texts, "label": labels}))
+    return ClassificationTask(kind="classification", **files)
+
+
+def test_labels_that_training_has_none_of_are_refused(tmp_path):
+    task = classification(tmp_path, ["good", "bad"], ["Good", "Bad"])
+    with pytest.raises(SourceError, match=r"test\.parquet: none of its labels, such as 'Bad', is in .*train\.parquet"):
+        task.evaluate(AnyModel(), Inputs())
+
+
+def test_labels_that_training_lacks_are_named(tmp_path, caplog):
+    task = classification(tmp_path, ["good", "bad"], ["good", "bad", "other", "other"])
+    with caplog.at_level(logging.WARNING, "langtailor"):
+        (accuracy, _) = task.evaluate(AnyModel(), Inputs()).scores
+    assert accuracy.value == 50
+    assert "test.parquet: 1 of 3 labels, such as 'other', are not in" in caplog.text
+    assert "their 2 texts cannot be classified" in caplog.text
+
+
+@pytest.mark.parametrize("test", [[1, 2], ["1", "2"], ["1.0", "2.00"]])
+def test_a_whole_number_is_one_label_however_it_is_written(tmp_path, test, caplog):
+    task = classification(tmp_path, [1.0, 2.0], test)
+    assert task.evaluate(AnyModel(), Inputs()).scores[0].value == 100
+    assert not caplog.records

@@ -55,6 +55,16 @@ def test_the_geometry_of_a_corpus_is_reported_by_language(evaluator, tmp_path):
     assert np.mean(found.items["tr to aligned text"]) == pytest.approx(found.scores[-1].value, abs=1e-3)
 
 
+def test_a_language_without_test_passages_is_named(evaluator, tmp_path, caplog):
+    corpora = {lang: tmp_path / f"{lang}.parquet" for lang in ("en", "tr")}
+    for lang, path in corpora.items():
+        write_corpus(path, lang, (4, 2, 12 if lang == "en" else 0))
+    found = GeometryTask(kind="geometry").evaluate(evaluator, Inputs(corpora))
+    assert [(score.group, score.n) for score in found.scores] == [("all", 12), ("en", 12)]
+    assert "tr: no test passages; geometry leaves it out" in caplog.text
+    assert GeometryTask(kind="geometry").evaluate(evaluator, Inputs({"tr": corpora["tr"]})).scores == ()
+
+
 def test_speed_is_the_median_of_three_repetitions(evaluator, tmp_path, monkeypatch):
     write_corpus(tmp_path / "en.parquet", "en", (4, 2, 12))
     clock = iter([0.0, 9.0, 10.0, 12.0, 20.0, 21.0])

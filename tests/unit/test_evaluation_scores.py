@@ -41,6 +41,14 @@ def test_every_resample_of_sts_is_scipys_figure_too():
     assert (spearman.low, spearman.high) == pytest.approx((low, high), abs=1e-3)
 
 
+def test_similarities_that_are_all_equal_correlate_with_nothing(caplog):
+    gold = np.array([0.1, 0.2, 0.3, 0.4])
+    with caplog.at_level("WARNING", "langtailor"):
+        scores = sts_scores(np.full(4, 0.1), gold, resamples=20, seed=1)
+    assert [(score.value, score.low, score.high) for score in scores] == [(0, 0, 0), (0, 0, 0)]
+    assert "the model gives all 4 pairs the same similarity" in caplog.text
+
+
 def test_the_interval_of_a_mean_covers_it_as_often_as_it_says():
     hits = 0
     for trial in range(200):

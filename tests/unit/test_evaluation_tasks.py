@@ -120,6 +120,11 @@ def labelled(seed, n):
     return unit((np.eye(3, 8)[labels] + 0.6 * rng.standard_normal((n, 8))).astype(np.float32)), [str(i) for i in labels]
 
 
+def test_clustering_takes_the_largest_seed():
+    vectors = unit(np.random.default_rng(0).standard_normal((8, 4)).astype(np.float32))
+    assert clustering_scores(vectors, list("aabbaabb"), 2**32 - 1)[0].n == 8
+
+
 def test_classification_is_scikit_learns_logistic_regression():
     (train, train_labels), (test, test_labels) = labelled(1, 90), labelled(2, 60)
     scores, items = classification_scores(train, train_labels, test, test_labels, 20, 0)

@@ -383,6 +383,11 @@ def test_a_figure_that_is_missing_leaves_its_place_empty():
     assert found["trained"][0][1] == found["teacher"][1][1], "in the row of tr"
 
 
+def test_a_model_without_figures_leaves_the_others_drawn():
+    svg = plots.dots(["de", "tr"], {"teacher": [1, 2], "trained": [None, None]}, "tokens")
+    assert len(dots(svg)["teacher"]) == 2
+
+
 def test_stacked_parts_have_their_lengths_and_names():
     svg = plots.stacked_bars(["tailored"], {"corpus": [70], "special": [5], "target-language": [25]}, "tokens")
     in_proportion(bars(svg), {"corpus": [70], "special": [5], "target-language": [25]})

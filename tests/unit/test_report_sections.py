@@ -245,6 +245,12 @@ def test_tokens_a_word_are_drawn_for_each_tokenizer(drawn):
     assert drawn == [("dots", (["de", "tr"], series, "tokens per word"))]
 
 
+def test_without_validation_text_no_tokens_a_word_are_drawn(drawn):
+    nothing = dict.fromkeys(("teacher", "pruned", "new"))
+    assert fertility_plot({"languages": {"de": {"tokens_per_word": nothing}}}) == ""
+    assert not drawn
+
+
 def test_the_certificates_counts_keep_their_order():
     assert [row["value"] for row in check_rows(CERTIFICATE)] == [
         "BPE",

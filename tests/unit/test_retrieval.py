@@ -133,6 +133,14 @@ def test_languages_are_joined_by_the_ids_of_questions(tmp_path, caplog):
     ]
 
 
+def test_a_numeric_question_id_is_the_text_of_it(tmp_path):
+    content = {"data": [{"paragraphs": [{"context": "One.", "qas": [{"id": 7, "question": "a?"}]}]}]}
+    (tmp_path / "en.json").write_text(json.dumps(content), encoding="utf-8")
+    (tmp_path / "tr.json").write_text(json.dumps(content).replace("7", '"7"'), encoding="utf-8")
+    collection = read_squad({lang: tmp_path / f"{lang}.json" for lang in ("en", "tr")})
+    assert collection.queries == {"en": ("a?",), "tr": ("a?",)}
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [
@@ -141,7 +149,7 @@ def test_languages_are_joined_by_the_ids_of_questions(tmp_path, caplog):
         ('{"data": [{"paragraphs": [{"qas": []}]}]}', r"data\.0\.paragraphs\.0\.context: Field required"),
         ('{"data": [{"paragraphs": [{"context": " ", "qas": []}]}]}', r"context: Value error, the text is empty"),
         (
-            '{"data": [{"paragraphs": [{"context": "One.", "qas": [{"id": 1, "question": "a?"}]}]}]}',
+            '{"data": [{"paragraphs": [{"context": "One.", "qas": [{"id": 1.5, "question": "a?"}]}]}]}',
             r"data\.0\.paragraphs\.0\.qas\.0\.id: Input should be a valid string",
         ),
         (
@@ -374,6 +382,14 @@ def test_an_index_that_lacks_something_is_refused(teacher, indexed, tmp_path, ch
         task.evaluate(evaluator_of(teacher), Inputs())
 
 
+NAMES = [f"d{row}" for row in range(12)]
+
+
+def write_archive(path):
+    np.savez(path.with_suffix(".npz"), np.ones((12, 32), np.float32))
+    path.with_suffix(".npz").rename(path)
+
+
 @pytest.mark.parametrize(
     ("name", "write", "says"),
     [
@@ -388,6 +404,32 @@ def test_an_index_that_lacks_something_is_refused(teacher, indexed, tmp_path, ch
             lambda path: pq.write_table(pa.table({"_id": ["d0", "d1", "d0"], "vector": [[1.0]] * 3}), path),
             "'d0' is there twice; keep one vector of each document",
         ),
+        (
+            "index.parquet",
+            lambda path: pq.write_table(pa.table({"_id": NAMES, "vector": ["0.1 0.2"] * 12}), path),
+            "the column `vector` has values of the type string; lists of numbers are expected",
+        ),
+        (
+            "index.parquet",
+            lambda path: pq.write_table(
+                pa.table({"_id": NAMES, "vector": [*[[1.0] * 32] * 10, [1.0] * 31, [1.0] * 33]}), path
+            ),
+            "the vector of 'd10' has 31 numbers, that of 'd0' has 32; all must have as many",
+        ),
+        (
+            "index.parquet",
+            lambda path: pq.write_table(
+                pa.table({"_id": NAMES, "vector": [[1.0] * 64, None, *[[1.0] * 32] * 10]}), path
+            ),
+            "the vector of 'd1' is null",
+        ),
+        (
+            "index.parquet",
+            lambda path: pq.write_table(pa.table({"_id": NAMES, "vector": [[1.0] * 31 + [None]] * 12}), path),
+            "a vector has a number that is not finite",
+        ),
+        ("index.npy", lambda path: path.write_bytes(b""), "cannot be read as an index of vectors: EOF"),
+        ("index.npy", write_archive, "cannot be read as an index of vectors: the magic string is not correct"),
         ("index.npy", lambda path: np.save(path, np.array(["a", "b"])), "holds <U1; vectors of floating-point numbers"),
     ],
 )

@@ -59,6 +59,16 @@ def test_one_wrong_document_needs_no_list(tmp_path):
     assert found == Pairs(("q",), ("d", "e"), ((0,),), ((1,),))
 
 
+def test_a_column_of_negatives_that_no_row_has_is_named(tmp_path, caplog):
+    file = tmp_path / "pairs.csv"
+    file.write_text("query,document,negative\na?,A.,B.\n", encoding="utf-8")
+    assert read_pairs(str(file), QuerySettings(negatives="negatives")).negatives == ((),)
+    assert "pairs.csv: no row has the column 'negatives' of queries.negatives" in caplog.text
+    caplog.clear()
+    assert read_pairs(str(file), QuerySettings(negatives="negative")).negatives == ((1,),)
+    assert not caplog.records
+
+
 def test_questions_about_paragraphs_are_pairs(tmp_path):
     file = tmp_path / "squad.json"
     paragraph = {"context": "It is here.", "qas": [{"id": "1", "question": "Where?"}, {"id": "2", "question": "What?"}]}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from langtailor.config.base import SPLITS
@@ -65,15 +68,26 @@ def variant(note: str) -> VariantPart:
     )
 
 
-@pytest.mark.parametrize(("kept_step", "untrained"), [(0, True), (1, False), (500, False)])
-def test_the_page_says_whether_the_student_is_the_untrained_clone(tmp_path, kept_step, untrained):
+def written(part: VariantPart, folder: Path) -> str:
+    """A report of one variant."""
     corpus = [CorpusRow("tr", "sample", dict.fromkeys(SPLITS, 1), dict.fromkeys(SPLITS, 1), 1, 1, "nothing")]
-    part = variant(training_note({"kept_step": kept_step}))
     told = Page(
         "title", "", ["tr"], "teacher", 1, Usage(["'...'"], ""), [], [], corpus, "<svg></svg>", None, [part], []
     )
-    write_report(told, tmp_path / "report.html")
-    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    write_report(told, folder / "report.html")
+    return (folder / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("kept_step", "untrained"), [(0, True), (1, False), (500, False)])
+def test_the_page_says_whether_the_student_is_the_untrained_clone(tmp_path, kept_step, untrained):
+    page = written(variant(training_note({"kept_step": kept_step})), tmp_path)
     training = page[page.index("<h3>Training</h3>") :]
     assert ("Training did not help: " in training) is untrained
     assert ("so the student is the untrained clone" in training) is untrained
+
+
+@pytest.mark.parametrize("plot", ["<svg></svg>", ""])
+def test_the_page_has_tokens_per_word_only_if_there_was_text_to_count(tmp_path, plot):
+    part = variant("")
+    page = written(replace(part, vocabulary=replace(part.vocabulary, fertility_plot=plot)), tmp_path)
+    assert ("Tokens per word, validation split" in page) is bool(plot)

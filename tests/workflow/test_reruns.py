@@ -378,6 +378,10 @@ FURTHER = {
     "retrieval, queries and what follows",
     "evaluation task with texts of its own added, where a variant is trained for retrieval": "queries and what follows, "
     "which leave these texts out; this task for each model",
+    "evaluation task with texts of its own removed, where a variant is trained for retrieval": "queries and what follows, "
+    "from which these texts are no longer left out; evaluations, in which nothing is computed",
+    "evaluation task with texts of its own scored in another way or renamed, where a variant is trained for retrieval": "this "
+    "task for each model, card, report; not the queries",
     "own file of queries and documents changed": "queries, their vectors, candidates and tokens; training for retrieval "
     "and what follows",
     "training for retrieval added": "queries, their vectors, candidates and tokens; this training and what follows; not the "

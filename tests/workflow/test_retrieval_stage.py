@@ -7,18 +7,19 @@ import pytest
 from sentence_transformers import SentenceTransformer
 
 from langtailor.storage.artifacts import read_json
-from tests.workflow.conftest import Workflow, changed
+from tests.workflow.conftest import REMOVED, Workflow, changed
 from tests.workflow.planner import dry_run
 
 pytestmark = pytest.mark.timeout(900)
 
 RETRIEVAL = {"epochs": 2, "batch_size": 16, "learning_rate": 1e-3, "validate_every": 4}
 ASKED = {"queries": {"made": 60, "validation": 0.2, "candidates": 6}, "retrieval": RETRIEVAL}
+STS = {"kind": "sts", "path": "sts.csv", "columns": ["a", "b", "score"]}
 BEFORE = {
     "teacher.reads": "text",
     "vocabulary": {"size": 320, "min_count": 0, "graft": {"share": 0}},
     "distillation.epochs": 1,
-    "evaluation.tasks": {"agreement": {"kind": "agreement"}},
+    "evaluation.tasks": {"agreement": {"kind": "agreement"}, "sts": STS},
 }
 AFTER = {"evaluate": 1, "assemble_student": 1, "write_report": 1}
 #: The training for retrieval and what follows.
@@ -32,6 +33,7 @@ QUERIES = CANDIDATES | {"write_queries": 2, "query_vectors": 2, "tokenize_querie
 def trained(tmp_path_factory) -> Workflow:
     """The small run with a teacher that reads Turkish itself: cut, distilled, and then trained for retrieval."""
     workflow = Workflow(tmp_path_factory.mktemp("retrieval"))
+    (workflow.folder / "sts.csv").write_text("a,b,score\nBir ev.,İki ev.,3\nBir ev.,Bir ev.,5\nBir kuş.,İki ev.,1\n")
     workflow.config = changed(workflow.config, BEFORE)
     assert workflow.snakemake("results/small/distillation/tailored/model").returncode == 0
     config = changed(workflow.config, ASKED)
@@ -74,9 +76,15 @@ def test_the_report_has_a_row_before_and_after(trained):
         ({"queries.made": 50}, QUERIES),
         ({"retrieval.max_length": 32}, TRAINING | {"tokenize_queries": 1}),
         ({"evaluation.tasks.shape": {"kind": "geometry"}}, SCORES),
-        ({"evaluation.tasks.sts": {"kind": "sts", "dataset": "owner/pairs"}}, QUERIES | SCORES),
+        ({"evaluation.tasks.more": {"kind": "sts", "dataset": "owner/pairs"}}, QUERIES | SCORES),
+        ({"evaluation.tasks.sts.truncate_dim": 8}, SCORES),
+        ({"evaluation.tasks.sts": REMOVED, "evaluation.tasks.similarity": STS}, SCORES),
+        ({"evaluation.tasks.sts": REMOVED}, QUERIES | SCORES),
     ],
-    ids=["training", "candidates", "made queries", "length", "task without texts", "task with texts"],
+    ids=[
+        *("training", "candidates", "made queries", "length", "task without texts", "task with texts"),
+        *("task scored in another way", "task under another name", "task with texts removed"),
+    ],
 )
 def test_a_changed_setting_reruns_what_it_can_affect(trained, values, jobs):
     assert trained.planned(changed(trained.config, values)) == jobs

@@ -8,6 +8,7 @@ is unexpected and keeps its trace.
 from __future__ import annotations
 
 import errno
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,8 +49,9 @@ class ArtifactError(LangtailorError):
 
     def __init__(self, path: Path, message: str) -> None:
         artifact = next((folder for folder in path.parents if (folder / "manifest.json").is_file()), path)
+        named = shlex.quote(str(artifact))
         super().__init__(
-            f"{path}: {message}. Rebuild it with `snakemake --cores 1 --force {artifact}` (and your --configfile), then "
+            f"{path}: {message}. Rebuild it with `snakemake --cores 1 --force {named}` (and your --configfile), then "
             "run snakemake again"
         )
         self.path = path

@@ -7,7 +7,7 @@ rule write_queries:
     input:
         pairs=pair_files,
         corpus=query_corpus,
-        files=task_files(),
+        files=held_out_files(),
     output:
         queries="<results>/retrieval/texts/{lang}/queries.parquet",
         documents="<results>/retrieval/texts/{lang}/documents.parquet",
@@ -30,7 +30,7 @@ rule write_queries:
         ),
         pairs=lambda wildcards: section(SETTINGS.queries, "pairs")["pairs"].get(wildcards.lang),
         seed=SETTINGS.seed,
-        tasks={name: section(task) for name, task in HELD_OUT.items()},
+        tasks=held_out_tasks(),
         code=script_digest("retrieval_texts", held_out_modules),
     script:
         "../scripts/retrieval_texts.py"

@@ -19,7 +19,7 @@ with job(snakemake):
     write_texts(
         synthetic_pairs(Path(corpus), settings.made, params.seed) if corpus else read_pairs(source, settings),
         snakemake.wildcards.lang,
-        held_out=chain.from_iterable(parse_task(task).texts() for task in params.tasks.values()),
+        held_out=chain.from_iterable(parse_task(task).texts() for task in params.tasks),
         settings=settings,
         seed=params.seed,
         out={name: Path(path) for name, path in snakemake.output.items()},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 import webbrowser
 from collections.abc import Sequence
@@ -41,7 +42,8 @@ def init(options: argparse.Namespace) -> None:
     answers = answers_to(QUESTIONS, vars(options), input if sys.stdin.isatty() else None)
     choices = Choices.of(answers, options.prompt, options.text)
     write_configuration(choices)
-    print(f"wrote {choices.target}. Next:\n  langtailor plan {choices.target}\n  langtailor run {choices.target}")
+    file = shlex.quote(str(choices.target))
+    print(f"wrote {choices.target}. Next:\n  langtailor plan {file}\n  langtailor run {file}")
 
 
 def plan(options: argparse.Namespace) -> None:
@@ -58,7 +60,8 @@ def open_report(options: argparse.Namespace) -> None:
     """Print the path of the report, and open it in a browser."""
     report = (read_settings(existing(options.config)).root / "report.html").absolute()
     if not report.is_file():
-        raise LangtailorError(f"{report}: there is no report yet; make it with `langtailor run {options.config}`")
+        file = shlex.quote(str(options.config))
+        raise LangtailorError(f"{report}: there is no report yet; make it with `langtailor run {file}`")
     print(report)
     webbrowser.open(report.as_uri())
 

@@ -48,7 +48,9 @@ def existing(config: Path) -> Path:
         LangtailorError: it is not.
     """
     if not config.is_file():
-        raise LangtailorError(f"{config}: there is no such file; `langtailor init --target {config}` writes one")
+        raise LangtailorError(
+            f"{config}: there is no such file; `langtailor init --target {shlex.quote(str(config))}` writes one"
+        )
     return config
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +14,11 @@ import yaml
 
 from langtailor.config.teacher import is_local
 from langtailor.errors import LangtailorError
-from langtailor.planning.configuration import load_settings
+from langtailor.planning.configuration import load_settings, run_name
 
 #: Prompt with which the E5 models embed texts for comparison with one another (Wang et al. 2024, arXiv 2402.05672).
 _E5 = re.compile(r"\be5-(small|base|large)(-v2)?$")
 _E5_PROMPT = "query: "
-_NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9_-]+")
 #: Text that YAML reads as plain text.
 _PLAIN = re.compile(r"[\w./-]+")
 
@@ -71,7 +71,7 @@ class Choices:
         """Choices from answers by the names of their options.
 
         Raises:
-            LangtailorError: the size is no number.
+            LangtailorError: the size is no number, or no language is named.
         """
         teacher, size = answers["teacher"], answers["size"].replace(",", "").replace("_", "")
         if not size.isdecimal():
@@ -80,7 +80,9 @@ class Choices:
             teacher = f"./{teacher}"
         if prompt is None and _E5.search(teacher):
             prompt = _E5_PROMPT
-        languages = tuple(code.strip() for code in answers["languages"].split(",") if code.strip())
+        languages = tuple(dict.fromkeys(code.strip() for code in answers["languages"].split(",") if code.strip()))
+        if not languages:
+            raise LangtailorError(f"--languages: found {answers['languages']!r}, which names no language; write en,tr")
         return cls(teacher, languages, int(size), Path(answers["target"]), prompt, text)
 
 
@@ -125,7 +127,7 @@ def configuration_text(choices: Choices) -> str:
     )
     environment.filters["yaml"] = yaml_scalar
     template = environment.get_template("config.yaml.jinja")
-    text = template.render(vars(choices) | {"run": run_name(choices.target), "file": choices.target.name})
+    text = template.render(vars(choices) | {"run": run_name(choices.target), "file": shlex.quote(choices.target.name)})
     load_settings(yaml.safe_load(text))
     return text
 
@@ -145,11 +147,6 @@ def write_configuration(choices: Choices) -> None:
         raise LangtailorError(f"{choices.target}: already exists; name another file with --target") from error
     except OSError as error:
         raise LangtailorError(f"{choices.target}: cannot be written: {error.strerror}") from error
-
-
-def run_name(target: Path) -> str:
-    """A name for the run, from the name of its file."""
-    return _NOT_IN_A_NAME.sub("-", target.stem).strip("-_")[:64] or "run"
 
 
 def yaml_scalar(value: str | None) -> str:

@@ -1,4 +1,4 @@
-"""Values of ``--config``: Snakemake reads a plain number as a number, but one inside ``{...}`` or ``[...]`` as text."""
+"""Values of ``--config``: Snakemake reads a plain number as a number, but ``null`` as text, and all inside ``{}`` or ``[]``."""
 
 from __future__ import annotations
 
@@ -20,9 +20,22 @@ def with_typed_arguments(config: Mapping[str, Any], arguments: Mapping[str, Any]
         config: the configuration, into which Snakemake has merged the arguments.
         arguments: the arguments alone; what ``config`` has from elsewhere stays as it is.
     """
-    return {
-        key: value if isinstance(value, str) else _typed(value, arguments.get(key)) for key, value in config.items()
-    }
+    return {key: _top_value(value, arguments.get(key)) for key, value in config.items()}
+
+
+def argument_at(arguments: Mapping[str, Any], key: str) -> Any:
+    """The plain value that the command line gives a key, dotted; ``None`` where it gives none."""
+    value: Any = arguments
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return None if isinstance(value, Mapping | list) else value
+
+
+def _top_value(value: Any, argument: Any) -> Any:
+    """A value that is not nested: Snakemake has read it, but for ``null``."""
+    if not isinstance(value, str):
+        return _typed(value, argument)
+    return None if value == argument == "null" else value
 
 
 def _typed(value: Any, argument: Any) -> Any:

@@ -9,6 +9,9 @@ from pydantic import BeforeValidator, Field, TypeAdapter, model_validator
 
 from langtailor.config.base import DATASET_PATTERN, Distinct, Name, PathTemplate, Section, Share, problem
 
+#: Group of the figures over all languages together, so that no language can have this name.
+ALL_LANGUAGES = "all"
+
 
 class Quotas(Section):
     """Passages per split of one language."""
@@ -166,5 +169,11 @@ class CorpusSettings(Section):
         if self.short.share and self.short.tokens >= self.chunk_tokens:
             raise problem(
                 "short.tokens", f"found {self.short.tokens}; it must be less than chunk_tokens, {self.chunk_tokens}"
+            )
+        if ALL_LANGUAGES in self.languages:
+            raise problem(
+                f"languages.{ALL_LANGUAGES}",
+                "a language cannot have this name, under which scores have the figures of all languages; take another one, and "
+                f"`name_in_source: {ALL_LANGUAGES}` where the source calls it so",
             )
         return self

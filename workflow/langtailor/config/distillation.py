@@ -67,6 +67,8 @@ class DistillationSettings(Section):
 
     #: Its place in the configuration, for messages.
     section: ClassVar[str] = "distillation"
+    #: What says how many texts it is validated on, likewise.
+    validation_key: ClassVar[str] = "corpus.quotas.validation"
     objective: ObjectiveSettings = ObjectiveSettings()
     """The terms of the loss."""
     epochs: Annotated[float, Field(gt=0)] = 1.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, get_args
 
 from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, SerializationInfo, model_validator
 from pydantic_core import CoreSchema, core_schema
@@ -41,11 +41,9 @@ class Task(Section, ABC):
 
     Attributes:
         less_is_better: metrics of which the better model has the lower figure.
-        has_texts: whether it has texts of its own, which nothing may be trained on.
     """
 
     less_is_better: ClassVar[tuple[str, ...]] = ()
-    has_texts: ClassVar[bool] = False
 
     kind: str
 
@@ -60,6 +58,18 @@ class Task(Section, ABC):
             PydanticCustomError: a setting does not fit the languages
                 (:func:`~langtailor.config.base.problem`).
         """
+
+    def texts_only(self) -> Task | None:
+        """A task with the same texts and nothing but what decides them; nothing where there are no texts of its own.
+
+        A training leaves these texts out, and how they are scored makes no difference to it.
+        """
+        return None
+
+    def only(self, *settings: str, **others: Any) -> Self:
+        """The task with some of its settings and others in place of its own; the rest have their defaults."""
+        kept = {name: getattr(self, name) for name in ("kind", *settings)}
+        return self.model_validate({**kept, **others})
 
     @classmethod
     def module(cls) -> str:
@@ -138,6 +148,15 @@ class EvaluationSettings(Section):
     """Tasks by name."""
     bootstrap: Annotated[int, Field(ge=0)] = 1_000
     """Bootstrap resamples for each 95 % confidence interval."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if "manifest" in self.tasks:
+            raise problem(
+                "tasks.manifest",
+                "a task cannot have this name: `manifest.json` lists the scores of a model; take another one",
+            )
+        return self
 
     @model_validator(mode="before")
     @classmethod

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from langtailor.config.corpus import VocabularySource
 from langtailor.config.distillation import DistillationSettings
+from langtailor.config.retrieval import RetrievalSettings
 from langtailor.config.run import Settings
 from langtailor.config.student import ENCODER_KEYS
 from langtailor.config.variants import Variant
@@ -16,13 +17,8 @@ def check_run(settings: Settings) -> None:
     Raises:
         ConfigError: names the key.
     """
-    if settings.total("test") == 0:
-        reading = [name for name in settings.evaluation.tasks if settings.task_needs(name).languages]
-        if reading:
-            raise ConfigError(
-                "corpus.quotas.test",
-                f"found 0, but the task {reading[0]!r} reads test passages; raise it, or take the task out",
-            )
+    for name in settings.evaluation.tasks:
+        _refuse_empty_test_split(settings, name)
     trained = "retrieval" in settings.model_fields_set or any(v.retrieval for v in settings.complete_variants.values())
     if settings.queries.model_fields_set and not trained:
         raise ConfigError(
@@ -51,12 +47,24 @@ def check_variant(settings: Settings, name: str, variant: Variant) -> None:
         _refuse_hidden_states_of_all_layers(name, variant, training)
     if variant.retrieval is not None:
         _refuse_unreadable_queries(settings, name, variant)
+        _refuse_unvalidated_queries(settings, name, variant.retrieval)
         sides = [f"{lang}-{side}" for lang in settings.query_languages for side in ("documents", "queries")]
         _refuse_other_weights(variant.retrieval, sides)
     if variant.distillation is not None:
         _refuse_other_weights(variant.distillation, sorted(settings.corpus.languages))
     if settings.total("validation") == 0 and (reason := _needs_validation(variant)):
         raise ConfigError("corpus.quotas.validation", f"found 0, but {reason} (variant {name!r})")
+
+
+def _refuse_empty_test_split(settings: Settings, task: str) -> None:
+    """Refuse a task that reads test passages of languages which all have none."""
+    languages = settings.task_needs(task).languages
+    if languages and not any(settings.quotas(lang).test for lang in languages):
+        first = languages[0]
+        section = f"corpus.languages.{first}.quotas" if settings.corpus.languages[first].quotas else "corpus.quotas"
+        raise ConfigError(
+            f"{section}.test", f"found 0, but the task {task!r} reads test passages; raise it, or take the task out"
+        )
 
 
 def _needs_validation(variant: Variant) -> str:
@@ -138,4 +146,13 @@ def _refuse_unreadable_queries(settings: Settings, name: str, variant: Variant) 
             f"variants.{name}.retrieval",
             f"the teacher reads aligned texts (teacher.reads: {settings.teacher.reads}), which queries and documents do not "
             "have; leave `retrieval` out",
+        )
+
+
+def _refuse_unvalidated_queries(settings: Settings, name: str, training: RetrievalSettings) -> None:
+    """Refuse to choose weights by a validation that has no queries."""
+    if settings.queries.validation == 0 and training.keep != "last":
+        raise ConfigError(
+            training.validation_key,
+            f"found 0, but `retrieval.keep: {training.keep}` compares validations (variant {name!r}); raise it, or keep `last`",
         )

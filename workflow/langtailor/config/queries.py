@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, Strict
 
-from langtailor.config.base import DATASET_PATTERN, Name, Section, Share, UserPath, distinct
+from langtailor.config.base import DATASET_PATTERN, Name, Section, UserPath, distinct
 
 #: The files of a folder in the layout of BEIR.
 BEIR_FILES = ("corpus.jsonl", "queries.jsonl", "qrels/train.tsv")
@@ -48,7 +48,7 @@ class QuerySettings(Section):
     prompt for queries, or `teacher.prompt` if it has none for queries or documents."""
     document_prompt: str | None = None
     """The same for documents."""
-    validation: Share = 0.05
+    validation: Annotated[float, Field(ge=0, lt=1)] = 0.05
     """Share of the documents, with their queries, used to validate the training."""
     near_duplicate_similarity: Annotated[float, Field(gt=0, le=1)] | None = 0.8
     """Queries and documents whose estimated Jaccard similarity (5-character shingles) to a text of an evaluation task,

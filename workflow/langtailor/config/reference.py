@@ -21,6 +21,7 @@ schema, for editors that complete and check YAML.
 
 Snakemake reads YAML 1.1. There `5e-5` is text: write `5.0e-5`. And `no` is false: put such names in quotes, `"no"`.
 A value can also be given on the command line: `--config seed=7`, nested: `--config 'vocabulary={size: 8192}'`.
+Only text that could be a number, such as the title `"2024"`, has to stand in the file.
 """
 _TABLE = "| Key | Type | Default | Description |\n|---|---|---|---|"
 _PLACEHOLDERS = dict.fromkeys(("languages", "language_weights", "letters", "scripts", "squad"), "<language>")

@@ -23,6 +23,7 @@ class RetrievalSettings(DistillationSettings):
     """How the student is trained on queries and documents, after `distillation` and with the same keys."""
 
     section: ClassVar[str] = "retrieval"
+    validation_key: ClassVar[str] = "queries.validation"
 
     objective: RetrievalObjective = RetrievalObjective()
     """The terms of the loss. `cosine` keeps the space of the teacher's vectors, `listwise` its ranking."""

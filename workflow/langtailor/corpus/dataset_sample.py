@@ -30,6 +30,7 @@ from langtailor.corpus.document import Document, document_hash
 from langtailor.corpus.nested import column_at, paths_in, type_at
 from langtailor.errors import ArtifactError, SourceError
 from langtailor.progress import Progress
+from langtailor.sources.csv_file import refuse_repeated
 from langtailor.sources.hub import resolve_revision
 from langtailor.sources.hub_client import PATIENCE, Patience, hub_session
 from langtailor.sources.hub_refusals import Repository
@@ -186,6 +187,8 @@ class _Reader:
         return self._footers[file]
 
     def _check_columns(self, schema: pa.Schema, file: str) -> None:
+        fields = [field for field in self._fields.values() if field is not None]
+        refuse_repeated(schema.names, fields, f"{self.label}: {file}")
         for name, field in self._fields.items():
             if field is None:
                 continue

@@ -24,6 +24,8 @@ from langtailor.corpus.json_array import JsonArray
 from langtailor.corpus.nested import MissingFieldError, paths_in, type_at, value_at
 from langtailor.corpus.text_file import MOST_BYTES, explained, read_lines
 from langtailor.errors import SourceError
+from langtailor.sources.csv_file import csv_rows, refuse_repeated
+from langtailor.sources.table_files import encoding_problem
 
 _BATCH_ROWS = 256
 
@@ -78,25 +80,13 @@ def _tsv_records(path: Path, _: FilesSource) -> Iterator[Record]:
 def _csv_records(path: Path, source: FilesSource) -> Iterator[Record]:
     """Records behind a header; blank lines are none. Quoted values may hold commas and line ends (RFC 4180)."""
     csv.field_size_limit(MOST_BYTES)
-    rows = csv.reader(read_lines(path, keep_ends=True), strict=True)
     header: list[str] | None = None
-    line = 1
-    while True:
-        try:
-            row = next(rows, None)
-        except csv.Error as error:
-            raise SourceError(
-                f"{path}, line {line}: is not CSV ({error}); a value with a comma, a line end or a quotation mark must be "
-                "quoted, and a quotation mark in it doubled"
-            ) from error
-        if row is None:
-            return
-        place, line = f"{path}, line {line}", rows.line_num + 1
-        if not row:
-            continue
+    for line, row in csv_rows(read_lines(path, keep_ends=True), path):
         if header is None:
             header = row
+            refuse_repeated(header, _fields(source), str(path))
             continue
+        place = f"{path}, line {line}"
         if len(row) != len(header):
             raise SourceError(f"{place}: has {len(row)} values where the header names {len(header)} columns")
         yield _record(dict(zip(header, row, strict=True)), source, place)
@@ -126,8 +116,9 @@ def _json_records(path: Path, source: FilesSource) -> Iterator[Record]:
 
 
 def _parquet_records(path: Path, source: FilesSource) -> Iterator[Record]:
-    fields = [field for field in (source.text_field, source.pair_field, source.id_field) if field is not None]
+    fields = _fields(source)
     with explained(path), _seekable(path) as stream, pq.ParquetFile(stream) as file:
+        refuse_repeated(file.schema_arrow.names, fields, str(path))
         if missing := [field for field in fields if type_at(file.schema_arrow, field) is None]:
             raise SourceError(f"{path}: has no column {missing[0]!r}; it has {', '.join(paths_in(file.schema_arrow))}")
         number = 0
@@ -170,6 +161,10 @@ def _rows(batch: pa.RecordBatch, place: str) -> Iterable[dict[str, Any]]:
 # -- fields ------------------------------------------------------------------------------------------------------------
 
 
+def _fields(source: FilesSource) -> list[str]:
+    return [field for field in (source.text_field, source.pair_field, source.id_field) if field is not None]
+
+
 def _record(values: Any, source: FilesSource, place: str) -> Record:
     if not isinstance(values, dict):
         raise SourceError(f"{place}: is a JSON {type(values).__name__} where an object with fields is expected")
@@ -203,11 +198,7 @@ def _field(values: dict[str, Any], field: str, place: str) -> Any:
 
 
 def _encodable(text: str, field: str, place: str) -> str:
-    """The text itself, if it is Unicode text: JSON can write halves of surrogate pairs, which are none."""
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise SourceError(
-            f"{place}, field {field!r}: has half a surrogate pair at character {error.start + 1}, which is not valid text"
-        ) from error
+    """The text itself, if it is Unicode text."""
+    if problem := encoding_problem(text):
+        raise SourceError(f"{place}, field {field!r}: {problem}")
     return text

@@ -22,7 +22,7 @@ def check_fit(data: Data, student: Student, settings: DistillationSettings, proc
     if settings.keep != "last" and not len(data.validation):
         raise ConfigError(
             f"{section}.keep",
-            f"found {settings.keep!r}, but the validation split is empty; use `last` or raise the validation quotas",
+            f"found {settings.keep!r}, but the validation split is empty; use `last` or raise {settings.validation_key}",
         )
     if settings.objective.compares_hidden_states and "whole" not in data.inputs:
         raise ConfigError(

@@ -55,12 +55,15 @@ class StsDevSet:
         return [self.tokens[row] for row in rows]
 
     def spearman(self, vectors: Tensor) -> float:
-        """Spearman's correlation, times 100, of the pairs' similarities with their scores.
+        """Spearman's correlation, times 100, of the pairs' similarities with their scores; 0 where these are all equal.
 
         Args:
             vectors: of all distinct sentences; float32, shape (sentences, d).
         """
-        return 100 * float(spearmanr(self._similarities(vectors), self.gold).statistic)
+        similarities = self._similarities(vectors)
+        if (similarities == similarities[0]).all():  # 0 / 0: such a model orders nothing
+            return 0.0
+        return 100 * float(spearmanr(similarities, self.gold).statistic)
 
     def _similarities(self, vectors: Tensor) -> NDArray[np.float64]:
         if self.similarity.compares_length:

@@ -16,8 +16,6 @@ from langtailor.storage.artifacts import read_json, write_json
 
 _LOG = logging.getLogger("langtailor")
 _KIND = "evaluation"
-#: Group of the figure over all languages together.
-ALL_LANGUAGES = "all"
 #: Resampled indices that take about a second.
 _SLOW = 100_000_000
 #: Resampled indices in memory at once, whatever the number of items.

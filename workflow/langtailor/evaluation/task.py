@@ -101,7 +101,7 @@ class EvaluationTask(Task):
         """
 
     def texts(self) -> Iterable[str]:
-        """The task's own texts, which a training on queries and documents leaves out; see :attr:`has_texts`.
+        """The task's own texts, which a training on queries and documents leaves out; see :meth:`texts_only`.
 
         Raises:
             SourceError: a file cannot be used.

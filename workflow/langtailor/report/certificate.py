@@ -46,11 +46,13 @@ def token_rows(certificate: Mapping[str, Any], coverage: Mapping[str, float]) ->
 
 
 def fertility_plot(certificate: Mapping[str, Any]) -> str:
-    """Tokens per word of the three tokenizers by language, as an ``<svg>`` element."""
+    """Tokens per word of the three tokenizers by language, as an ``<svg>`` element; empty if no language has text."""
     languages = certificate["languages"]
     series = {
         label: [facts["tokens_per_word"][key] for facts in languages.values()] for key, label in _TOKENIZERS.items()
     }
+    if not any(value is not None for values in series.values() for value in values):
+        return ""
     return plots.dots(list(languages), series, "tokens per word")
 
 

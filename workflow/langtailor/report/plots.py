@@ -81,7 +81,8 @@ def dots(labels: Sequence[str], series: Mapping[str, Sequence[float | None]], un
             axes.plot(
                 *_columns(points), marker, color=_colour(name, index), label=name, markersize=size, gid=f"s{index}"
             )
-            hints[f"s{index}"] = [f"{labels[row]}, {name}: {value:.5g}" for value, row in points]
+            if points:  # of a series without points the drawing has no group
+                hints[f"s{index}"] = [f"{labels[row]}, {name}: {value:.5g}" for value, row in points]
         axes.set_yticks(range(len(labels)), labels)
         axes.set_ylim(len(labels) - 0.5, -0.5)
         axes.margins(x=0.06)

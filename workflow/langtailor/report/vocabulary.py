@@ -28,7 +28,7 @@ class VocabularyPart:
         size: number of tokens.
         new_tokens: how many of them the teacher does not have.
         composition_plot: where they come from.
-        fertility_plot: tokens per word, by language.
+        fertility_plot: tokens per word, by language; empty if none has validation text.
         token_columns: headings of ``token_rows``.
         token_rows: a row a language.
         graft_rows: the most frequent new tokens.

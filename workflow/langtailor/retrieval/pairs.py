@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -16,6 +17,7 @@ from langtailor.sources.collection import Collection, read_beir, read_squad
 from langtailor.sources.hub_table import read_hub_table
 from langtailor.sources.table_files import Column, Table, read_table
 
+_LOG = logging.getLogger("langtailor")
 #: Shortest query that is made of a document, in characters.
 _SHORTEST = 12
 
@@ -70,6 +72,10 @@ def _of_collection(collection: Collection) -> Pairs:
 
 def _of_table(table: Table, columns: tuple[Column, Column], negatives: str | None) -> Pairs:
     query, document = columns
+    if negatives is not None and not any(value is not None for value in table.columns[negatives]):
+        _LOG.warning(
+            "%s: no row has the column %r of queries.negatives; no negatives are read", table.source, negatives
+        )
     others = [()] * len(table) if negatives is None else table.text_lists(negatives)
     return grouped(zip(table.texts(query), table.texts(document), others, strict=True))
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from langtailor.errors import SourceError
 from langtailor.sources.table_files import read_table
@@ -111,11 +111,15 @@ def _texts(path: Path, *, may_be_blank: bool = False) -> dict[str, str]:
     """Texts by ``_id``; if a line has a title, it precedes the text."""
     table = read_table(path, ("_id", "text"), optional=("title",))
     texts: dict[str, str] = {}
-    ids, bodies, titles = table.texts("_id"), table.texts("text", may_be_blank=may_be_blank), table.columns["title"]
+    ids, bodies, titles = (
+        table.texts("_id"),
+        table.texts("text", may_be_blank=may_be_blank),
+        table.optional_texts("title"),
+    )
     for row, (name, text, title) in enumerate(zip(ids, bodies, titles, strict=True)):
         if name in texts:
             raise SourceError(f"{table.place(row)}: the `_id` {name!r} appears twice")
-        texts[name] = f"{'' if title is None else title} {text}".strip()
+        texts[name] = f"{title} {text}".strip()
     return texts
 
 
@@ -196,6 +200,11 @@ def _text(value: str) -> str:
     return text
 
 
+def _identity(value: object) -> object:
+    """An id as text; TQuAD and GermanQuAD, for example, write theirs as numbers."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
 class _Part(BaseModel):
     """A part of a SQuAD file; further keys are ignored."""
 
@@ -203,7 +212,7 @@ class _Part(BaseModel):
 
 
 class _Question(_Part):
-    id: str
+    id: Annotated[str, BeforeValidator(_identity)]
     question: Annotated[str, AfterValidator(_text)]
     is_impossible: bool = False
 

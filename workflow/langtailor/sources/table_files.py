@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from langtailor.errors import SourceError
+from langtailor.sources.csv_file import csv_rows, refuse_repeated
 
 Column = str | int
 Row = Mapping[Any, Any]
@@ -44,9 +45,18 @@ class Table:
         """A column of text; a number is taken as it is written.
 
         Raises:
-            SourceError: a value is null, missing, blank or no text; names the row.
+            SourceError: a value is null, missing, blank or no valid text; names the row.
         """
         return [self._text(row, column, value, may_be_blank) for row, value in enumerate(self.columns[column])]
+
+    def optional_texts(self, column: Column) -> list[str]:
+        """The same of a column that may be missing, and of which a value may be blank; empty where it is null.
+
+        Raises:
+            SourceError: a value is no valid text; names the row.
+        """
+        values = enumerate(self.columns[column])
+        return ["" if value is None else self._text(row, column, value, True) for row, value in values]
 
     def floats(self, column: Column) -> list[float]:
         """A column of finite numbers.
@@ -60,7 +70,7 @@ class Table:
         """A column of lists of texts, of which one text is a list, too; none where it is null or missing.
 
         Raises:
-            SourceError: a value is neither text nor a list of it; names the row.
+            SourceError: a value is neither valid text nor a list of it; names the row.
         """
         return [self._text_list(row, column, value) for row, value in enumerate(self.columns[column])]
 
@@ -68,9 +78,11 @@ class Table:
         if value is None:
             return ()
         if isinstance(value, str):
-            return (value,)
+            value = [value]
         if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
             raise SourceError(f"{self.place(row)}: {column!r} is {value!r} where a list of texts is expected")
+        for text in value:
+            self._check_text(row, column, text)
         return tuple(value)
 
     def _text(self, row: int, column: Column, value: Any, may_be_blank: bool) -> str:
@@ -79,9 +91,14 @@ class Table:
         if isinstance(value, Mapping | list | bytes):
             raise SourceError(f"{self.place(row)}: {column!r} is a {type(value).__name__} where text is expected")
         text = str(value)
+        self._check_text(row, column, text)
         if not may_be_blank and not text.strip():
             raise SourceError(f"{self.place(row)}: {column!r} is empty")
         return text
+
+    def _check_text(self, row: int, column: Column, text: str) -> None:
+        if problem := encoding_problem(text):
+            raise SourceError(f"{self.place(row)}: {column!r} {problem}")
 
     def _float(self, row: int, column: Column, value: Any) -> float:
         if value is None:
@@ -93,6 +110,15 @@ class Table:
         if not math.isfinite(number):
             raise SourceError(f"{self.place(row)}: {column!r} is {value!r}, which is not a number")
         return number
+
+
+def encoding_problem(text: str) -> str:
+    """What keeps a text from being encoded: JSON can write halves of surrogate pairs. Empty for all other texts."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        return f"has half a surrogate pair at character {error.start + 1}, which is not valid text"
+    return ""
 
 
 def read_table(path: Path, columns: Sequence[Column], optional: Sequence[Column] = ()) -> Table:
@@ -108,8 +134,8 @@ def read_table(path: Path, columns: Sequence[Column], optional: Sequence[Column]
     """
     unit, read = _READERS.get(path.suffix.lower(), ("line", _csv_rows))
     try:
-        return table_of(str(path), unit, read(path, columns), columns, optional)
-    except (OSError, ValueError, csv.Error) as error:
+        return table_of(str(path), unit, read(path, columns, optional), columns, optional)
+    except (OSError, ValueError) as error:
         raise SourceError(f"{path}: cannot be read as a table: {error}") from error
 
 
@@ -144,46 +170,47 @@ def _or_none(value: Any) -> Any:
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
-def _csv_rows(path: Path, columns: Sequence[Column]) -> Iterator[tuple[int, Row]]:
+def _csv_rows(path: Path, columns: Sequence[Column], optional: Sequence[Column]) -> Iterator[tuple[int, Row]]:
     csv.field_size_limit(sys.maxsize)  # a cell may be long
     # Tab-separated files hold bare quotation marks.
     style: Any = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if path.suffix.lower() == ".tsv" else {}
     names: Sequence[Column] | None = None
     with path.open(encoding="utf-8-sig", newline="") as stream:
-        reader = csv.reader(stream, **style)
-        for cells in filter(None, reader):
+        for line, cells in csv_rows(stream, path, **style):
             if names is None:
                 headless = all(isinstance(column, int) for column in columns)
                 names = range(len(cells)) if headless else cells
                 _require(columns, names, str(path))
                 if not headless:
+                    refuse_repeated(cells, (*columns, *optional), str(path))
                     continue
             if len(cells) != len(names):
-                raise ValueError(f"line {reader.line_num} has {len(cells)} columns where {len(names)} are expected")
-            yield reader.line_num, dict(zip(names, cells, strict=True))
+                raise ValueError(f"line {line} has {len(cells)} columns where {len(names)} are expected")
+            yield line, dict(zip(names, cells, strict=True))
     if names is None:
         raise ValueError("it is empty")
 
 
-def _json_rows(path: Path, columns: Sequence[Column]) -> Iterator[tuple[int, Row]]:
+def _json_rows(path: Path, columns: Sequence[Column], optional: Sequence[Column]) -> Iterator[tuple[int, Row]]:
     with path.open(encoding="utf-8-sig") as stream:
         for number, line in enumerate(stream, start=1):
             if not line.strip():
                 continue
             try:
                 row = json.loads(line)
-            except ValueError as error:
-                raise ValueError(f"line {number}: {error}") from error
+            except (ValueError, RecursionError) as error:
+                raise ValueError(f"line {number}: is not JSON ({error})") from error
             if not isinstance(row, dict):
                 raise ValueError(f"line {number}: a JSON {type(row).__name__} where an object is expected")
             yield number, row
 
 
-def _parquet_rows(path: Path, columns: Sequence[Column]) -> Iterator[tuple[int, Row]]:
+def _parquet_rows(path: Path, columns: Sequence[Column], optional: Sequence[Column]) -> Iterator[tuple[int, Row]]:
     import pyarrow.parquet as pq
 
     file = pq.ParquetFile(path)
     _require(columns, file.schema_arrow.names, str(path))
+    refuse_repeated(file.schema_arrow.names, (*columns, *optional), str(path))
     number = 0
     for batch in file.iter_batches():
         for row in batch.to_pylist():

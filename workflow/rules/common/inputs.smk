@@ -212,6 +212,11 @@ def task_files():
     return own(dict.fromkeys(file for needs in NEEDS for file in needs.files))
 
 
+def held_out_files():
+    """Those with texts that are not trained on."""
+    return own(sorted({file for task in HELD_OUT for file in task.needs(LANGUAGES).files}))
+
+
 def evaluation_inputs(vectors=evaluation_vectors):
     """Corpora and stored vectors that the tasks read, and the user's own files, so that a change of them is seen."""
     return {

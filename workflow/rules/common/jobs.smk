@@ -3,6 +3,7 @@
 from langtailor.config.distillation import NON_SEMANTIC_SETTINGS
 from langtailor.config.export import export_formats
 from langtailor.planning.machine import has_gpu
+from langtailor.storage.artifacts import canonical_json
 from langtailor.storage.code_digest import code_digest, module_digest
 
 # Where nobody says how many GPUs this machine has, one job at a time has it. Not in profiles/default, which would outweigh
@@ -97,7 +98,13 @@ def task_modules(wildcards):
 
 def held_out_modules(wildcards):
     """The same of the tasks whose texts are not trained on."""
-    return sorted({task.module() for task in HELD_OUT.values()})
+    return sorted({task.module() for task in HELD_OUT})
+
+
+def held_out_tasks():
+    """These tasks as plain data, in an order that neither their names nor their places decide; equal ones once."""
+    tasks = {canonical_json(section(task)): section(task) for task in HELD_OUT}
+    return [tasks[key] for key in sorted(tasks)]
 
 
 def initialisation_prompts(wildcards):

@@ -54,8 +54,8 @@ CUT_VARIANTS = list(SETTINGS.cut_variants)
 #: For variants that share vocabulary, tokenizer and clone, the variant under whose name these are stored.
 CLONED_VARIANTS = SETTINGS.cloned_variants
 TASKS = sorted(SETTINGS.evaluation.tasks)
-#: Tasks with texts of their own, which are not trained on.
-HELD_OUT = {name: task for name, task in SETTINGS.evaluation.tasks.items() if task.has_texts}
+#: Tasks with texts of their own, which are not trained on, without what their texts do not depend on.
+HELD_OUT = [task for each in SETTINGS.evaluation.tasks.values() if (task := each.texts_only())]
 #: Languages with queries and documents, where a variant is trained for retrieval.
 QUERY_LANGUAGES = SETTINGS.query_languages
 #: What retrieval has in each language.

@@ -10,10 +10,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from langtailor.config.corpus import ALL_LANGUAGES
 from langtailor.config.evaluation import TaskNeeds, task_kind
 from langtailor.evaluation.evaluator import Evaluator
 from langtailor.evaluation.neighbourhood import NEIGHBOURS, Neighbourhood, neighbours_kept
-from langtailor.evaluation.scores import ALL_LANGUAGES, Floats, mean_score
+from langtailor.evaluation.scores import Floats, mean_score
 from langtailor.evaluation.task import EvaluationTask, Inputs, TaskResult, rounded
 from langtailor.models.similarity import COSINE, unit
 from langtailor.vectors.store import VectorStore

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,6 @@ _NEIGHBOURS = 4
 class BitextTask(VectorTask):
     """Finding the translation of a sentence: accuracy in both directions."""
 
-    has_texts: ClassVar[bool] = True
     kind: Literal["bitext"]
     source: UserPath
     """A language of the corpus (its test split's pairs are used), or a file with one sentence per line."""
@@ -44,6 +43,9 @@ class BitextTask(VectorTask):
                 f"found {self.source!r}, which is none of corpus.languages {list(languages)}; a file needs a target",
             )
         return TaskNeeds((self.source,))
+
+    def texts_only(self) -> Self | None:
+        return None if self.target is None else self.only("source", "target")
 
     def texts(self) -> Iterable[str]:
         return () if self.target is None else chain(*_file_pairs(self.source, self.target))
@@ -84,7 +86,7 @@ def _file_pairs(source: str, target: str) -> tuple[list[str], list[str]]:
 def _lines(path: Path) -> list[str]:
     try:
         # Not splitlines(): a sentence may hold a line separator of another kind.
-        lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+        lines = path.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise SourceError(f"{path}: cannot be read as lines of text: {error}") from error
     if lines == [""]:

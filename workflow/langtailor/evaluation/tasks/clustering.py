@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import ClassVar, Literal
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,13 +23,15 @@ _STARTS = 10
 class ClusteringTask(LabelledTask):
     """Grouping texts by their labels, with k-means on frozen vectors: v-measure."""
 
-    has_texts: ClassVar[bool] = True
     kind: Literal["clustering"]
     path: UserPath
     """A CSV, TSV, JSON Lines or Parquet file."""
 
     def needs(self, languages: Sequence[str]) -> TaskNeeds:
         return TaskNeeds(files=(self.path,))
+
+    def texts_only(self) -> Self:
+        return self.only("path", "text", "label")
 
     def texts(self) -> Iterable[str]:
         return self.read(self.path)[0]
@@ -53,10 +55,10 @@ def clustering_scores(vectors: NDArray[np.float32], labels: Sequence[str], seed:
     from sklearn.cluster import KMeans
     from sklearn.metrics import v_measure_score
 
+    clusters = len(set(labels))
+    seeds = [(seed + start) % 2**32 for start in range(_STARTS)]  # scikit-learn takes no larger one
     measures = [
-        v_measure_score(
-            list(labels), KMeans(len(set(labels)), n_init=1, random_state=seed + start).fit_predict(vectors)
-        )
-        for start in range(_STARTS)
+        v_measure_score(list(labels), KMeans(clusters, n_init=1, random_state=each).fit_predict(vectors))
+        for each in seeds
     ]
     return (Score("v-measure", round(100 * float(np.mean(measures)), 4), None, None, len(labels)),)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from langtailor.config.corpus import ALL_LANGUAGES
 from langtailor.config.evaluation import TaskNeeds, task_kind
 from langtailor.evaluation.evaluator import Evaluator
-from langtailor.evaluation.scores import ALL_LANGUAGES, Floats, Score, mean_score
+from langtailor.evaluation.scores import Floats, Score, mean_score
 from langtailor.evaluation.task import EvaluationTask, Inputs, TaskResult, rounded
 from langtailor.models.similarity import COSINE
 
+_LOG = logging.getLogger("langtailor")
 _ROWS_AT_ONCE = 1_024
 #: Most rows whose pairs are compared: all pairs of more would cost minutes and change no digit that matters.
 _MOST_ROWS = 8_192
@@ -34,6 +37,9 @@ class GeometryTask(EvaluationTask):
         vectors, aligned = {}, {}
         for lang, table in inputs.test_split():
             texts, pairs = (table[column].to_pylist() for column in ("text", "pair"))
+            if not texts:
+                _LOG.warning("%s: no test passages; geometry leaves it out", lang)
+                continue
             prompt = evaluator.language_prompt(lang)
             vectors[lang] = evaluator.vectors(texts, f"encoding {lang}", prompt, similarity=COSINE)
             paired = [row for row, pair in enumerate(pairs) if pair]
@@ -41,6 +47,8 @@ class GeometryTask(EvaluationTask):
                 label = f"encoding aligned texts of {lang}"
                 others = evaluator.vectors([pairs[row] for row in paired], label, prompt, similarity=COSINE)
                 aligned[f"{lang} to aligned text"] = alignment(vectors[lang][paired], others)
+        if not vectors:
+            return TaskResult(())
         groups = {ALL_LANGUAGES: np.concatenate(list(vectors.values())), **vectors}
         scores = [
             Score("uniformity", round(uniformity(rows), 4), None, None, len(rows), group)

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +41,6 @@ Vectors = Mapping[str, NDArray[np.float32]]
 class RetrievalTask(VectorTask):
     """Finding the documents that answer a query: nDCG@10. Files in the layout of SQuAD or of BEIR."""
 
-    has_texts: ClassVar[bool] = True
     kind: Literal["retrieval"]
     squad: Annotated[dict[Name, UserPath], Field(default={})]
     """For each language, a JSON file in the layout of SQuAD: paragraphs are documents, and each question is a query
@@ -80,6 +79,9 @@ class RetrievalTask(VectorTask):
         files = tuple(path for path in named if path is not None)
         prompts = tuple(prompt for prompt in (self.query_prompt, self.document_prompt) if prompt is not None)
         return TaskNeeds(files=files, prompts=prompts, teacher=self.asymmetric)
+
+    def texts_only(self) -> Self:
+        return self.only("squad", "corpus", "queries", "qrels")
 
     def texts(self) -> Iterable[str]:
         return chain.from_iterable(self._collection().texts.values())

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import ClassVar, Literal
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
 
 from langtailor.config.evaluation import TaskNeeds, task_kind
 from langtailor.config.sentence_pairs import StsPairs
@@ -13,16 +17,20 @@ from langtailor.evaluation.scores import Floats, Score, bootstrap, interval
 from langtailor.evaluation.task import Inputs, TaskResult, VectorTask, rounded
 from langtailor.sources.sentence_pairs import read_pairs
 
+_LOG = logging.getLogger("langtailor")
+
 
 @task_kind
 class StsTask(StsPairs, VectorTask):
     """Semantic textual similarity: correlation of the vectors' similarity with human scores, times 100."""
 
-    has_texts: ClassVar[bool] = True
     kind: Literal["sts"]
 
     def needs(self, languages: Sequence[str]) -> TaskNeeds:
         return TaskNeeds(files=() if self.path is None else (self.path,))
+
+    def texts_only(self) -> Self:
+        return self.only(*StsPairs.model_fields)
 
     def texts(self) -> Iterable[str]:
         pairs = read_pairs(self)
@@ -38,7 +46,7 @@ class StsTask(StsPairs, VectorTask):
 
 
 def sts_scores(similarities: Floats, gold: Floats, resamples: int, seed: int) -> tuple[Score, ...]:
-    """Spearman and Pearson correlation, times 100, with bootstrap intervals.
+    """Spearman and Pearson correlation, times 100, with bootstrap intervals; 0 where all similarities are equal.
 
     Args:
         similarities: float64, shape (n,): the model's similarity of each pair.
@@ -46,12 +54,15 @@ def sts_scores(similarities: Floats, gold: Floats, resamples: int, seed: int) ->
         resamples: bootstrap resamples.
         seed: seeds the bootstrap.
     """
-    from scipy.stats import pearsonr, spearmanr
-
     n = len(gold)
-    spearman = bootstrap(lambda rows: 100 * rowwise_spearman(similarities[rows], gold[rows]), n, resamples, seed)
-    pearson = bootstrap(lambda rows: 100 * rowwise_pearson(similarities[rows], gold[rows]), n, resamples, seed)
-    return (
-        Score("spearman", round(100 * float(spearmanr(similarities, gold).statistic), 4), *interval(spearman), n),
-        Score("pearson", round(100 * float(pearsonr(similarities, gold).statistic), 4), *interval(pearson), n),
-    )
+    if (similarities == similarities[0]).all():
+        _LOG.warning("the model gives all %d pairs the same similarity; its correlation with the scores counts as 0", n)
+
+    def score(metric: str, correlation: Callable[[Floats, Floats], Floats]) -> Score:
+        def statistic(rows: NDArray[np.int64]) -> Floats:
+            return 100 * correlation(similarities[rows], gold[rows])
+
+        value = float(statistic(np.arange(n)[None, :])[0])
+        return Score(metric, round(value, 4), *interval(bootstrap(statistic, n, resamples, seed)), n)
+
+    return score("spearman", rowwise_spearman), score("pearson", rowwise_pearson)
