@@ -33,6 +33,7 @@ from langtailor.storage.tables import MAPPING_NAME
 from langtailor.surgery.sentencepiece_model import sentencepiece_files
 from langtailor.teacher.accept import accept_teacher
 from langtailor.teacher.adapter import merge_adapter
+from langtailor.teacher.layout import unify_layout
 
 _LOG = logging.getLogger("langtailor")
 _KEY = "teacher.model"
@@ -81,6 +82,7 @@ def fetch_teacher(settings: TeacherSettings, out: Path, prompts: Iterable[tuple[
         _LOG.info("checking modules, tokenizer and weights")
         _check_modules(folder, settings)
         _check_tokenizer(folder, settings)
+        unify_layout(folder)
         info = accept_teacher(folder, settings)
         for key, prompt in prompts:
             find_prompt(info, prompt, key)

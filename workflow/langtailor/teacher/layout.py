@@ -1,0 +1,49 @@
+"""The run's copy of a model, brought into the layout in which today's libraries write it.
+
+Later stages write models with these libraries, into folders and files whose names they choose.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+from pathlib import Path
+
+from langtailor.models.folder import module_kind
+from langtailor.storage.json_files import format_json, load_json
+
+_LOG = logging.getLogger("langtailor")
+
+
+def unify_layout(folder: Path) -> None:
+    """Bring a fetched model into the layout of today's libraries, in place; one that has it keeps its bytes.
+
+    Args:
+        folder: a sentence-transformers folder whose Transformer is at its root.
+
+    Raises:
+        ArtifactError: a file is unreadable.
+    """
+    _name_module_folders(folder)
+
+
+def _name_module_folders(folder: Path) -> None:
+    """Name the folder of each module by its place and class, ``2_Dense``, as ``SentenceTransformer.save_pretrained`` does."""
+    modules = load_json(folder / "modules.json")
+    paths = [str(module["path"]) for module in modules]
+    names = [path and f"{place}_{module_kind(modules[place])}" for place, path in enumerate(paths)]
+    if names == paths:
+        return
+    with tempfile.TemporaryDirectory(dir=folder) as aside:
+        # Copied aside first: a new name may be the old name of another module, or of a folder that is none.
+        for path, name in zip(paths, names, strict=True):
+            if path and (folder / path).is_dir():
+                shutil.copytree(folder / path, Path(aside) / name)
+        for path in {*paths, *names} - {""}:
+            shutil.rmtree(folder / path, ignore_errors=True)
+        for module_folder in sorted(Path(aside).iterdir()):
+            module_folder.rename(folder / module_folder.name)
+    renamed = [{**module, "path": name} for module, name in zip(modules, names, strict=True)]
+    (folder / "modules.json").write_bytes(format_json(renamed))
+    _LOG.info("the modules' folders are named %s in the run's copy", ", ".join(name for name in names if name))
