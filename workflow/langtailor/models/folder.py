@@ -7,9 +7,9 @@ Transformer, a Pooling and possibly Dense and Normalize modules. Teacher, clone 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from langtailor.errors import ArtifactError, SourceError
@@ -17,6 +17,10 @@ from langtailor.models.safetensors_file import tensor_shapes
 from langtailor.models.similarity import SIMILARITIES
 from langtailor.storage.json_files import load_json, load_json_object
 
+#: What the library calls the weights of a module, and the list of its files where they are several.
+WEIGHTS, WEIGHTS_INDEX = "model.safetensors", "model.safetensors.index.json"
+_SAFETENSORS = ".safetensors"
+_ROOT = PurePosixPath()
 #: Model types that count positions from ``pad_token_id + 1``.
 _POSITIONS_AFTER_PADDING = frozenset(
     {"roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod", "camembert", "mpnet", "data2vec-text"}
@@ -95,8 +99,55 @@ class ModelInfo:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """Every safetensors file below a folder, sorted."""
-    return sorted(folder.rglob("*.safetensors"))
+    """The safetensors files that the library loads from a folder, sorted.
+
+    Raises:
+        ArtifactError: ``modules.json`` or an index of shards is missing or unreadable.
+    """
+    names = [path.relative_to(folder).as_posix() for path in folder.rglob(f"*{_SAFETENSORS}")]
+    return [folder / name for name in weight_names(names, folder)]
+
+
+def weight_names(names: Iterable[str], folder: Path) -> list[str]:
+    """Which of a model's files are the weights that the library loads, sorted.
+
+    At the root and in the folder of each module these are ``model.safetensors`` or, if that is not there, the shards of its
+    index. Other copies (``model_fp16.safetensors``, ``checkpoint-500/``, ``consolidated.safetensors``) are never read.
+
+    Args:
+        names: paths of its files, relative to its folder.
+        folder: has its ``modules.json`` and the indexes of its shards; the weights need not be there.
+
+    Raises:
+        ArtifactError: ``modules.json`` or an index is missing or unreadable.
+    """
+    places = module_places(folder)
+    weights = {PurePosixPath(name) for name in names if name.endswith(_SAFETENSORS)}
+    used = [place for place in {path.parent for path in weights} if is_inside(place, places)]
+    return sorted(path.as_posix() for place in used for path in _loaded(place, weights, folder))
+
+
+def module_places(folder: Path) -> list[PurePosixPath]:
+    """The folders of a model's modules, the root first, relative to it."""
+    paths = [PurePosixPath(str(module["path"])) for module in load_json(folder / "modules.json")]
+    return [_ROOT, *(path for path in paths if path != _ROOT)]
+
+
+def is_inside(place: PurePosixPath, places: Sequence[PurePosixPath]) -> bool:
+    """Whether a folder is one of the modules' folders, or inside of one other than the root: a module may hold others."""
+    return any(place == path or (path != _ROOT and path in place.parents) for path in places)
+
+
+def _loaded(place: PurePosixPath, weights: Collection[PurePosixPath], folder: Path) -> Collection[PurePosixPath]:
+    """Those of the weights in one folder that are loaded."""
+    here = {path for path in weights if path.parent == place}
+    if place / WEIGHTS in here:
+        return [place / WEIGHTS]
+    index = folder / place / WEIGHTS_INDEX
+    if index.is_file():
+        return here & {place / shard for shard in load_json_object(index)["weight_map"].values()}
+    # A module with code of its own may have names of its own.
+    return set() if place == _ROOT else here
 
 
 def module_kind(module: Mapping[str, Any]) -> str:

@@ -10,8 +10,7 @@ import logging
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from fnmatch import fnmatchcase
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from langtailor.config.teacher import TeacherSettings, is_local
@@ -20,7 +19,6 @@ from langtailor.models.folder import module_kind
 from langtailor.models.model_card import front_matter
 from langtailor.models.prompts import find_prompt
 from langtailor.storage.artifacts import (
-    MANIFEST_NAME,
     Manifest,
     atomic_directory,
     canonical_json,
@@ -29,30 +27,14 @@ from langtailor.storage.artifacts import (
 )
 from langtailor.storage.digests import sha256_bytes
 from langtailor.storage.json_files import load_json, load_json_object
-from langtailor.storage.tables import MAPPING_NAME
 from langtailor.surgery.sentencepiece_model import sentencepiece_files
 from langtailor.teacher.accept import accept_teacher
 from langtailor.teacher.adapter import merge_adapter
+from langtailor.teacher.files import has_weights, model_files, used_files
 from langtailor.teacher.layout import unify_layout
 
 _LOG = logging.getLogger("langtailor")
 _KEY = "teacher.model"
-#: Weights in formats that are never read: pickle, or other runtimes.
-_NOT_WEIGHTS = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack", "*.onnx", "*.gguf", "*.ot", "*.tflite")
-_NOT_FOLDERS = frozenset({"onnx", "openvino", "coreml", "__pycache__", "eval", "runs"})
-#: What training and evaluation left next to a model, and what langtailor writes next to a clone.
-_NOT_MODEL = (
-    "data_config.json",
-    "training.jsonl",
-    "metrics.jsonl",
-    "trainer_state.json",
-    "*_results.json",
-    "*_results.csv",
-    "events.out.tfevents.*",
-    MAPPING_NAME,
-    "certificate.json",
-)
-_PICKLED = "pytorch_model*.bin"
 #: Types of tokenizers with a family in :mod:`langtailor.surgery`.
 _TOKENIZER_MODELS = ("BPE", "Unigram", "WordPiece")
 
@@ -136,7 +118,7 @@ def local_files(settings: TeacherSettings) -> list[Path]:
     _refuse_bare_folder(settings.model)
     if settings.model.startswith("package:") or not is_local(settings.model) or not source.is_dir():
         return []
-    return [source / name for name in _needed(_names_below(source), settings.model)]
+    return [source / name for name in _local_names(source, settings.model)]
 
 
 def _fetch_into(folder: Path, settings: TeacherSettings, downloads: Path) -> str | None:
@@ -144,7 +126,8 @@ def _fetch_into(folder: Path, settings: TeacherSettings, downloads: Path) -> str
     _refuse_bare_folder(settings.model)
     if not is_local(settings.model):
         return _download(folder, settings, downloads)
-    _copy_files(local_folder(settings.model), folder, settings.model)
+    source = local_folder(settings.model)
+    _copy(_local_names(source, settings.model), source, folder)
     return None
 
 
@@ -173,9 +156,12 @@ def _download(folder: Path, settings: TeacherSettings, downloads: Path) -> str:
 
     snapshot = find_snapshot(settings.model, "model", settings.revision)
     commit = snapshot.repository.revision
-    names = _needed(snapshot.files, settings.model)
-    download(snapshot, names, downloads / commit)
-    _copy(names, downloads / commit, folder)
+    place, present = downloads / commit, model_files(snapshot.files, settings.model)
+    # The small files say which of the weights are used.
+    download(snapshot, [name for name in present if not has_weights(name)], place)
+    names = used_files(present, place, settings.model)
+    download(snapshot, [name for name in names if has_weights(name)], place)
+    _copy(names, place, folder)
     return commit
 
 
@@ -192,50 +178,16 @@ def _package_folder(name: str) -> Path:
     return folder
 
 
-def _copy_files(source: Path, folder: Path, model: str) -> None:
-    _copy(_needed(_names_below(source), model), source, folder)
-
-
-def _names_below(source: Path) -> Iterator[str]:
-    return (path.relative_to(source).as_posix() for path in sorted(source.rglob("*")) if path.is_file())
+def _local_names(source: Path, model: str) -> list[str]:
+    """The files of a local model that are taken."""
+    below = (path.relative_to(source).as_posix() for path in sorted(source.rglob("*")) if path.is_file())
+    return used_files(model_files(below, model), source, model)
 
 
 def _copy(names: Iterable[str], source: Path, folder: Path) -> None:
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source / name, folder / name)
-
-
-def _needed(present: Iterable[str], model: str) -> list[str]:
-    """Which of a model's files are taken, sorted; refuses a model that lacks what is needed."""
-    names = sorted(name for name in present if not _is_foreign(PurePosixPath(name)))
-    taken = [name for name in names if not any(fnmatchcase(name, pattern) for pattern in _NOT_WEIGHTS)]
-    if "modules.json" not in taken:
-        raise ConfigError(
-            _KEY,
-            f"{model!r} has no modules.json: it is not a sentence-transformers model. Load it with "
-            "SentenceTransformer, which adds mean pooling, save it with save_pretrained, and give that folder",
-        )
-    if "tokenizer.json" not in taken:
-        raise ConfigError(_KEY, f"{model!r} has no tokenizer.json next to modules.json: a fast tokenizer is needed")
-    safe = {PurePosixPath(name).parent for name in taken if name.endswith(".safetensors")}
-    pickled = [name for name in names if fnmatchcase(PurePosixPath(name).name, _PICKLED)]
-    if unsafe := [name for name in pickled if PurePosixPath(name).parent not in safe]:
-        raise ConfigError(
-            _KEY,
-            f"{model!r} has {unsafe[0]} but no safetensors weights next to it. Pickled weights can run code and are "
-            "never loaded: use a revision with safetensors, or convert the model if you trust it",
-        )
-    if not safe:
-        raise ConfigError(_KEY, f"{model!r} has no safetensors weights")
-    return taken
-
-
-def _is_foreign(name: PurePosixPath) -> bool:
-    """Whether a file belongs to something else than the model as we use it."""
-    if name.name == MANIFEST_NAME or any(fnmatchcase(name.name, pattern) for pattern in _NOT_MODEL):
-        return True
-    return any(part.startswith(".") or part in _NOT_FOLDERS for part in name.parts)
 
 
 def _check_tokenizer(folder: Path, settings: TeacherSettings) -> None:
