@@ -21,6 +21,7 @@ from langtailor.models.folder import ModelInfo
 from langtailor.models.loading import load_sentence_transformer
 from langtailor.storage.json_files import load_json_object
 from langtailor.teacher.preprocessing import adopt_preprocessing
+from langtailor.teacher.truncation import adopt_truncation, ignores_limit
 
 if TYPE_CHECKING:
     import torch
@@ -44,7 +45,7 @@ _SHOWN = 3
 def accept_teacher(folder: Path, settings: TeacherSettings) -> ModelInfo:
     """Refuse a teacher that is incomplete, damaged, or gives other vectors than its files promise.
 
-    Where the loaded model treats text otherwise than ``tokenizer.json``, that file is changed to do the same.
+    Where the loaded model treats or truncates text otherwise than its files say, these are changed to do the same.
 
     Args:
         folder: the fetched teacher.
@@ -55,7 +56,8 @@ def accept_teacher(folder: Path, settings: TeacherSettings) -> ModelInfo:
 
     Raises:
         ConfigError: a tensor is missing although the vectors depend on it, has another shape, or is not finite; the
-            tokenizer cannot pad; vectors depend on padding or differ between two loads; the library cannot load it.
+            tokenizer cannot pad; vectors depend on padding or differ between two loads; it does not truncate text at its
+            limit; the library cannot load it.
     """
     info, refusal = ModelInfo.read(folder), _Refusal(settings.model)
     with _quiet_transformers():
@@ -66,6 +68,12 @@ def accept_teacher(folder: Path, settings: TeacherSettings) -> ModelInfo:
         _check_tensors(model, _reload_transformer(model, folder, settings), refusal)
         _check_finite(model, refusal)
         _check_vectors(model, first, info.dimension, refusal)
+        if ignores_limit(model):
+            raise refusal(
+                "does not truncate a text at its `max_seq_length`: take `max_length` and `truncation` out of "
+                "`processing_kwargs` in sentence_bert_config.json"
+            )
+        info = adopt_truncation(folder, model, info)
         adopt_preprocessing(folder, model.tokenizer)
     return info
 

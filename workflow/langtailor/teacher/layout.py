@@ -8,12 +8,19 @@ from __future__ import annotations
 import logging
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from langtailor.models.folder import module_kind
-from langtailor.storage.json_files import format_json, load_json
+from langtailor.storage.json_files import format_json, load_json, load_json_object
 
 _LOG = logging.getLogger("langtailor")
+#: Names of the configuration of a Transformer, in the order in which sentence-transformers looks for them.
+_TRANSFORMER_CONFIGS = tuple(
+    f"sentence_{kind}_config.json"
+    for kind in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
+)
 
 
 def unify_layout(folder: Path) -> None:
@@ -26,6 +33,7 @@ def unify_layout(folder: Path) -> None:
         ArtifactError: a file is unreadable.
     """
     _name_module_folders(folder)
+    _unify_transformer_config(folder)
 
 
 def _name_module_folders(folder: Path) -> None:
@@ -47,3 +55,24 @@ def _name_module_folders(folder: Path) -> None:
     renamed = [{**module, "path": name} for module, name in zip(modules, names, strict=True)]
     (folder / "modules.json").write_bytes(format_json(renamed))
     _LOG.info("the modules' folders are named %s in the run's copy", ", ".join(name for name in names if name))
+
+
+def _unify_transformer_config(folder: Path) -> None:
+    """Have ``sentence_bert_config.json`` say what the library reads under its former names, and the limit by one key."""
+    contents = {name: load_json_object(folder / name, missing_is_empty=True) for name in _TRANSFORMER_CONFIGS}
+    used = next((content for content in contents.values() if content), {})
+    unified = _with_one_limit(used)
+    if unified != contents[_TRANSFORMER_CONFIGS[0]]:
+        (folder / _TRANSFORMER_CONFIGS[0]).write_bytes(format_json(unified))
+    for name in _TRANSFORMER_CONFIGS[1:]:
+        (folder / name).unlink(missing_ok=True)
+
+
+def _with_one_limit(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration of a Transformer with ``max_seq_length`` for the tokenizer's option that overrides it."""
+    unified = dict(config)
+    for key in ("processor_kwargs", "tokenizer_args"):
+        options = dict(config.get(key) or {})
+        if (limit := options.pop("model_max_length", None)) is not None:
+            unified |= {key: options, "max_seq_length": limit}
+    return unified
