@@ -17,7 +17,14 @@ from langtailor.config.teacher import TeacherSettings
 from langtailor.distillation.student import Student, write_student
 from langtailor.storage.artifacts import Manifest, seal_directory
 from langtailor.teacher.fetch import fetch_teacher
-from tests.models import HIDDEN, make_tiny_bert_teacher, write_dense
+from tests.models import (
+    HIDDEN,
+    make_tiny_bert_teacher,
+    make_tiny_gemma_teacher,
+    make_tiny_qwen3_teacher,
+    make_tiny_xlmr_teacher,
+    write_dense,
+)
 
 TEXTS = ["Eski vapur her sabah boğazı geçer.", "Nobody remembers who planted the walnut tree."]
 
@@ -94,3 +101,27 @@ def test_a_trained_module_is_found_again_beside_an_unused_one_of_its_name(tmp_pa
 def test_a_teacher_with_the_library_s_names_keeps_its_bytes(tmp_path: Path) -> None:
     original = with_dense_modules(tmp_path / "original", "2_Dense")
     assert (fetched(original) / "modules.json").read_bytes() == (original / "modules.json").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("make", "kind"),
+    [
+        (make_tiny_bert_teacher, "WordPiece"),
+        (make_tiny_xlmr_teacher, "Unigram"),
+        (make_tiny_gemma_teacher, "BPE"),
+        (make_tiny_qwen3_teacher, "BPE"),
+    ],
+)
+def test_an_old_tokenizer_gets_the_type_of_its_model_and_the_parts_that_it_leaves_out(
+    tmp_path: Path, make: Any, kind: str
+) -> None:
+    original = make(tmp_path / "original")
+    spec = read(original, "tokenizer.json")
+    del spec["model"]["type"]
+    (original / "tokenizer.json").write_text(
+        json.dumps({part: content for part, content in spec.items() if content is not None}), encoding="utf-8"
+    )
+    written = read(fetched(original), "tokenizer.json")
+    assert written["model"]["type"] == kind
+    assert written.keys() >= spec.keys() - {"version", "truncation", "padding"}
+    assert written["normalizer"] == spec["normalizer"]

@@ -14,6 +14,7 @@ from typing import Any
 
 from langtailor.models.folder import module_kind
 from langtailor.storage.json_files import format_json, load_json, load_json_object
+from langtailor.surgery.registry import model_type
 
 _LOG = logging.getLogger("langtailor")
 #: Names of the configuration of a Transformer, in the order in which sentence-transformers looks for them.
@@ -21,6 +22,11 @@ _TRANSFORMER_CONFIGS = tuple(
     f"sentence_{kind}_config.json"
     for kind in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
 )
+#: Parts of ``tokenizer.json`` that may be left out.
+_TOKENIZER_PARTS: dict[str, Any] = {
+    "added_tokens": [],
+    **dict.fromkeys(("normalizer", "pre_tokenizer", "post_processor", "decoder")),
+}
 
 
 def unify_layout(folder: Path) -> None:
@@ -34,6 +40,7 @@ def unify_layout(folder: Path) -> None:
     """
     _name_module_folders(folder)
     _unify_transformer_config(folder)
+    _complete_tokenizer(folder)
 
 
 def _name_module_folders(folder: Path) -> None:
@@ -76,3 +83,12 @@ def _with_one_limit(config: Mapping[str, Any]) -> dict[str, Any]:
         if (limit := options.pop("model_max_length", None)) is not None:
             unified |= {key: options, "max_seq_length": limit}
     return unified
+
+
+def _complete_tokenizer(folder: Path) -> None:
+    """Write into ``tokenizer.json`` what old files leave out: the type of the model, and parts that there are none of."""
+    spec = load_json_object(folder / "tokenizer.json")
+    kind = model_type(spec)
+    complete = _TOKENIZER_PARTS | spec | ({"model": {"type": kind, **spec["model"]}} if kind else {})
+    if complete != spec:
+        (folder / "tokenizer.json").write_bytes(format_json(complete))
