@@ -59,7 +59,7 @@ def accept_teacher(folder: Path, settings: TeacherSettings) -> ModelInfo:
             tokenizer cannot pad; vectors depend on padding or differ between two loads; it does not truncate text at its
             limit; the library cannot load it.
     """
-    info, refusal = ModelInfo.read(folder), _Refusal(settings.model)
+    info, refusal = ModelInfo.read(folder), _Refusal(settings.model, folder)
     with _quiet_transformers():
         model = refusal.explain("load", lambda: _load(folder, settings), hint=_processor_hint(folder))
         if model.tokenizer.pad_token is None:
@@ -81,8 +81,8 @@ def accept_teacher(folder: Path, settings: TeacherSettings) -> ModelInfo:
 class _Refusal:
     """Makes the errors that refuse one model."""
 
-    def __init__(self, model: str) -> None:
-        self._model = model
+    def __init__(self, model: str, folder: Path) -> None:
+        self._model, self._folder = model, folder
 
     def __call__(self, message: str) -> ConfigError:
         return ConfigError("teacher.model", f"{self._model!r} {message}. Choose another teacher, or fix this one")
@@ -94,7 +94,7 @@ class _Refusal:
         except Exception as error:
             if isinstance(error, LangtailorError) or is_disk_full(error) or is_out_of_memory(error):
                 raise
-            reason = " ".join(str(error).split()) or type(error).__name__
+            reason = " ".join(str(error).split()).replace(str(self._folder), self._model) or type(error).__name__
             reason = reason if len(reason) <= 300 else f"{reason[:297]}..."
             raise self(f"is refused, as sentence-transformers cannot {action} it: {reason}{hint}") from error
 

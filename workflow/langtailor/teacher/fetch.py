@@ -15,9 +15,10 @@ from typing import Any
 
 from langtailor.config.teacher import TeacherSettings, is_local
 from langtailor.errors import ConfigError, UnsupportedTokenizerError
-from langtailor.models.folder import module_kind
+from langtailor.models.folder import ModelInfo, module_kind, read_modules
 from langtailor.models.model_card import front_matter
 from langtailor.models.prompts import find_prompt
+from langtailor.models.tokenizer_file import open_tokenizer
 from langtailor.storage.artifacts import (
     Manifest,
     atomic_directory,
@@ -26,12 +27,13 @@ from langtailor.storage.artifacts import (
     seal_directory,
 )
 from langtailor.storage.digests import sha256_bytes
-from langtailor.storage.json_files import load_json, load_json_object
+from langtailor.storage.json_files import load_json_object
 from langtailor.surgery.sentencepiece_model import sentencepiece_files
 from langtailor.teacher.accept import accept_teacher
 from langtailor.teacher.adapter import merge_adapter
 from langtailor.teacher.files import has_weights, model_files, used_files
 from langtailor.teacher.layout import unify_layout
+from langtailor.teacher.refusal import errors_of
 
 _LOG = logging.getLogger("langtailor")
 _KEY = "teacher.model"
@@ -60,12 +62,8 @@ def fetch_teacher(settings: TeacherSettings, out: Path, prompts: Iterable[tuple[
     downloads = out.parent / ".download"
     with atomic_directory(out) as folder:
         commit = _fetch_into(folder, settings, downloads)
-        merge_adapter(folder, settings, local_folder)
-        _LOG.info("checking modules, tokenizer and weights")
-        _check_modules(folder, settings)
-        _check_tokenizer(folder, settings)
-        unify_layout(folder)
-        info = accept_teacher(folder, settings)
+        with errors_of(folder, settings.model):
+            info = _accept(folder, settings)
         for key, prompt in prompts:
             find_prompt(info, prompt, key)
         facts = {
@@ -190,24 +188,34 @@ def _copy(names: Iterable[str], source: Path, folder: Path) -> None:
         shutil.copyfile(source / name, folder / name)
 
 
-def _check_tokenizer(folder: Path, settings: TeacherSettings) -> None:
+def _accept(folder: Path, settings: TeacherSettings) -> ModelInfo:
+    """Bring the fetched files into the form in which later jobs take a model, or refuse them."""
+    merge_adapter(folder, settings, local_folder)
+    _LOG.info("checking modules, tokenizer and weights")
+    _check_modules(folder, settings)
+    _check_tokenizer(folder)
+    unify_layout(folder)
+    return accept_teacher(folder, settings)
+
+
+def _check_tokenizer(folder: Path) -> None:
     """Refuse at once what no family of :mod:`langtailor.surgery` would take once the corpus is there."""
+    open_tokenizer(folder)
     sentencepiece_files(folder)
-    kind = load_json(folder / "tokenizer.json").get("model", {}).get("type")
+    kind = load_json_object(folder / "tokenizer.json")["model"].get("type")
     if kind is not None and kind not in _TOKENIZER_MODELS:  # old files do not name the type
         raise UnsupportedTokenizerError(
-            f"the tokenizer of {settings.model!r} has a model of type {kind!r}; {', '.join(_TOKENIZER_MODELS)} can be "
-            "pruned and grafted. Choose another teacher"
+            f"tokenizer.json has a model of type {kind!r}; {', '.join(_TOKENIZER_MODELS)} can be pruned and grafted. "
+            "Choose another teacher"
         )
 
 
 def _check_modules(folder: Path, settings: TeacherSettings) -> None:
-    modules = load_json(folder / "modules.json")
+    modules = read_modules(folder)
     kinds = [module_kind(module) for module in modules]
     if kinds[:2] != ["Transformer", "Pooling"]:
-        raise ConfigError(
-            _KEY, f"{settings.model!r} has the modules {', '.join(kinds)}; a Transformer followed by Pooling is needed"
-        )
+        modules_there = f"the modules {', '.join(kinds)}" if kinds else "no modules"
+        raise ConfigError(_KEY, f"{settings.model!r} has {modules_there}; a Transformer followed by Pooling is needed")
     if modules[0]["path"]:
         raise ConfigError(
             _KEY,
@@ -228,7 +236,7 @@ def _custom_code(folder: Path, modules: Sequence[Mapping[str, Any]]) -> str | No
     for module in modules:
         if not str(module["type"]).startswith("sentence_transformers."):
             return str(module["type"])
-    config = load_json(folder / "config.json")
+    config = load_json_object(folder / "config.json")
     if "auto_map" not in config:
         return None
     from transformers import CONFIG_MAPPING

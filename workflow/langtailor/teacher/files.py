@@ -12,6 +12,7 @@ from langtailor.models.folder import WEIGHTS, WEIGHTS_INDEX, is_inside, module_p
 from langtailor.storage.artifacts import MANIFEST_NAME
 from langtailor.storage.tables import MAPPING_NAME
 from langtailor.teacher.adapter import ADAPTER_CONFIG
+from langtailor.teacher.refusal import errors_of
 
 _LOG = logging.getLogger("langtailor")
 _KEY = "teacher.model"
@@ -73,11 +74,10 @@ def used_files(names: Sequence[str], folder: Path, model: str) -> list[str]:
         Sorted paths.
 
     Raises:
-        ArtifactError: ``modules.json`` or an index of shards is unreadable.
-        ConfigError: there are no weights that can be loaded.
+        ConfigError: ``modules.json`` or an index of shards is unreadable, or there are no weights that can be loaded.
     """
-    places = module_places(folder)
-    weights = _weights(names, folder)
+    with errors_of(folder, model):
+        places, weights = module_places(folder), _weights(names, folder)
     _refuse_pickled(names, weights, places, model)
     unused = [name for name in names if name.endswith(".safetensors") and name not in weights]
     if not any(PurePosixPath(name).parent == _ROOT for name in weights):

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from langtailor.models.folder import module_kind
-from langtailor.storage.json_files import format_json, load_json, load_json_object
+from langtailor.models.folder import module_kind, read_modules
+from langtailor.storage.json_files import format_json, load_json_object
 from langtailor.surgery.registry import model_type
 
 _LOG = logging.getLogger("langtailor")
@@ -45,7 +45,7 @@ def unify_layout(folder: Path) -> None:
 
 def _name_module_folders(folder: Path) -> None:
     """Name the folder of each module by its place and class, ``2_Dense``, as ``SentenceTransformer.save_pretrained`` does."""
-    modules = load_json(folder / "modules.json")
+    modules = read_modules(folder)
     paths = [str(module["path"]) for module in modules]
     names = [path and f"{place}_{module_kind(modules[place])}" for place, path in enumerate(paths)]
     if names == paths:
@@ -79,7 +79,7 @@ def _with_one_limit(config: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration of a Transformer with ``max_seq_length`` for the tokenizer's option that overrides it."""
     unified = dict(config)
     for key in ("processor_kwargs", "tokenizer_args"):
-        options = dict(config.get(key) or {})
+        options = dict(config[key]) if isinstance(config.get(key), dict) else {}
         if (limit := options.pop("model_max_length", None)) is not None:
             unified |= {key: options, "max_seq_length": limit}
     return unified
