@@ -42,14 +42,15 @@ _STORED = "auto"
 _SHOWN = 3
 
 
-def accept_teacher(folder: Path, settings: TeacherSettings) -> ModelInfo:
+def accept_teacher(folder: Path, settings: TeacherSettings, *, pruned: bool = False) -> ModelInfo:
     """Refuse a teacher that is incomplete, damaged, or gives other vectors than its files promise.
 
-    Where the loaded model treats or truncates text otherwise than its files say, these are changed to do the same.
+    Where the loaded model truncates text otherwise than its files say, these are changed to do the same.
 
     Args:
         folder: the fetched teacher.
         settings: ``model`` names it in messages; ``trust_remote_code`` is used.
+        pruned: its tokenizer is to be pruned: ``tokenizer.json``, too, is changed to treat text as the loaded model does.
 
     Returns:
         What the folder says of itself, which is now known to be true.
@@ -74,7 +75,8 @@ def accept_teacher(folder: Path, settings: TeacherSettings) -> ModelInfo:
                 "`processing_kwargs` in sentence_bert_config.json"
             )
         info = adopt_truncation(folder, model, info)
-        adopt_preprocessing(folder, model.tokenizer)
+        if pruned:
+            adopt_preprocessing(folder, model.tokenizer)
     return info
 
 

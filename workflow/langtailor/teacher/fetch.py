@@ -28,7 +28,7 @@ from langtailor.storage.artifacts import (
 )
 from langtailor.storage.digests import sha256_bytes
 from langtailor.storage.json_files import load_json_object
-from langtailor.surgery.sentencepiece_model import sentencepiece_files
+from langtailor.surgery.registry import load_family, model_type
 from langtailor.teacher.accept import accept_teacher
 from langtailor.teacher.adapter import merge_adapter
 from langtailor.teacher.files import has_weights, model_files, used_files
@@ -37,11 +37,11 @@ from langtailor.teacher.refusal import errors_of
 
 _LOG = logging.getLogger("langtailor")
 _KEY = "teacher.model"
-#: Types of tokenizers with a family in :mod:`langtailor.surgery`.
-_TOKENIZER_MODELS = ("BPE", "Unigram", "WordPiece")
 
 
-def fetch_teacher(settings: TeacherSettings, out: Path, prompts: Iterable[tuple[str, str]] = ()) -> None:
+def fetch_teacher(
+    settings: TeacherSettings, out: Path, prompts: Iterable[tuple[str, str]] = (), *, pruned: bool = True
+) -> None:
     """Bring the teacher into the run as a directory artifact of kind ``teacher``.
 
     A local folder and a package's folder are copied, never linked: a later edit of the original must not change a run.
@@ -51,19 +51,21 @@ def fetch_teacher(settings: TeacherSettings, out: Path, prompts: Iterable[tuple[
         out: where the folder is created.
         prompts: what later jobs will put before texts, each after its key in the configuration. What was downloaded is kept
             if the model does not have one of them.
+        pruned: whether students are made of it, with a part of its vocabulary. A teacher that only gives vectors may
+            have any tokenizer.
 
     Raises:
-        ConfigError: the model cannot be found or lacks a prompt, or its folder is none of sentence-transformers with
-            safetensors weights.
+        ConfigError: the model cannot be found or lacks a prompt, its folder is none of sentence-transformers with
+            safetensors weights, or the rows of its embedding table cannot be told from others.
         HubError: the Hub refuses or cannot be reached.
-        UnsupportedTokenizerError: its tokenizer is of a type that cannot be pruned.
+        UnsupportedTokenizerError: its tokenizer cannot be pruned.
     """
     _LOG.info("fetching %s", settings.model)
     downloads = out.parent / ".download"
     with atomic_directory(out) as folder:
         commit = _fetch_into(folder, settings, downloads)
         with errors_of(folder, settings.model):
-            info = _accept(folder, settings)
+            info = _accept(folder, settings, pruned=pruned)
         for key, prompt in prompts:
             find_prompt(info, prompt, key)
         facts = {
@@ -188,26 +190,36 @@ def _copy(names: Iterable[str], source: Path, folder: Path) -> None:
         shutil.copyfile(source / name, folder / name)
 
 
-def _accept(folder: Path, settings: TeacherSettings) -> ModelInfo:
+def _accept(folder: Path, settings: TeacherSettings, *, pruned: bool) -> ModelInfo:
     """Bring the fetched files into the form in which later jobs take a model, or refuse them."""
     merge_adapter(folder, settings, local_folder)
     _LOG.info("checking modules, tokenizer and weights")
     _check_modules(folder, settings)
-    _check_tokenizer(folder)
-    unify_layout(folder)
-    return accept_teacher(folder, settings)
-
-
-def _check_tokenizer(folder: Path) -> None:
-    """Refuse at once what no family of :mod:`langtailor.surgery` would take once the corpus is there."""
     open_tokenizer(folder)
-    sentencepiece_files(folder)
-    kind = load_json_object(folder / "tokenizer.json")["model"].get("type")
-    if kind is not None and kind not in _TOKENIZER_MODELS:  # old files do not name the type
+    unify_layout(folder)
+    if pruned:
+        _check_family(folder)
+    info = accept_teacher(folder, settings, pruned=pruned)
+    if pruned:
+        _check_table(folder)
+    return info
+
+
+def _check_family(folder: Path) -> None:
+    """Refuse a tokenizer that cannot be pruned."""
+    if model_type(spec := load_json_object(folder / "tokenizer.json")) is None:
         raise UnsupportedTokenizerError(
-            f"tokenizer.json has a model of type {kind!r}; {', '.join(_TOKENIZER_MODELS)} can be pruned and grafted. "
-            "Choose another teacher"
+            f"tokenizer.json has a model of type {spec['model'].get('type')!r}; BPE, Unigram, WordPiece can be pruned and "
+            "grafted. Choose another teacher"
         )
+    load_family(folder)
+
+
+def _check_table(folder: Path) -> None:
+    """Refuse weights of which no rows can be taken."""
+    from langtailor.models.vocabulary_tensors import find_vocabulary_tensors  # loads torch, which a plan does without
+
+    find_vocabulary_tensors(folder)
 
 
 def _check_modules(folder: Path, settings: TeacherSettings) -> None:
