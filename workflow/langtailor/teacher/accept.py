@@ -58,7 +58,7 @@ def accept_teacher(folder: Path, settings: TeacherSettings, *, pruned: bool = Fa
     Raises:
         ConfigError: a tensor is missing although the vectors depend on it, has another shape, or is not finite; the
             tokenizer cannot pad; vectors depend on padding or differ between two loads; it does not truncate text at its
-            limit; the library cannot load it.
+            limit; it reads text otherwise than its ``tokenizer.json`` can say; the library cannot load it.
     """
     info, refusal = ModelInfo.read(folder), _Refusal(settings.model, folder)
     with _quiet_transformers():
@@ -76,7 +76,7 @@ def accept_teacher(folder: Path, settings: TeacherSettings, *, pruned: bool = Fa
             )
         info = adopt_truncation(folder, model, info)
         if pruned:
-            adopt_preprocessing(folder, model.tokenizer)
+            adopt_preprocessing(folder, model, settings.model)
     return info
 
 
