@@ -189,6 +189,11 @@ def _check_vectors(model: SentenceTransformer, first: Vectors, dimension: int, r
     alone = np.concatenate([_encode(model, [text]) for text in _TEXTS])
     if not np.isfinite(together).all():
         raise refusal("gives vectors that are not finite, although its weights are")
+    if (width := model.truncate_dim) is not None and width < dimension:
+        raise refusal(
+            f"has config_sentence_transformers.json: truncate_dim {width}, which shortens its vectors of {dimension} numbers "
+            "when they are done; take it out in a copy of the model, and for shorter vectors set `student.dimensions`"
+        )
     if together.shape[1] != dimension:
         raise refusal(f"gives vectors of {together.shape[1]} numbers, but its modules state {dimension}")
     if (cosine := _least_cosine(first, together)) < _AGREEMENT:
