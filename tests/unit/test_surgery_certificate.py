@@ -18,7 +18,7 @@ from langtailor.surgery.sentencepiece_model import Piece, read_pieces, with_piec
 from langtailor.tokenizer.agreement import LibraryReading, indistinguishable
 from langtailor.tokenizer.certificate import Counts, certify
 from langtailor.tokenizer.write import write_files
-from tests.unit.surgery_teachers import TARGET, TEXTS
+from tests.unit.surgery_teachers import TARGET, TEXTS, write_byte_level, write_json, write_wordpiece
 from tests.unit.test_surgery_write import TEACHERS, Workshop
 
 DEFECT = "please report it"
@@ -297,6 +297,36 @@ def test_a_token_that_transformers_appends_past_the_end_is_refused(bench: Bench)
     for name in ("tokenizer_config.json", "special_tokens_map.json"):
         bench.edit(name, lambda config: config.update(mask_token="<not there>"))
     refused(bench, r"transformers: ids differ from tokenizer.json: .*not there")
+
+
+def wordpiece_without_mask(folder: Path) -> Path:
+    """A BERT folder without ``[MASK]``, which BertTokenizer then adds past the end of the vocabulary."""
+    spec = json.loads((write_wordpiece(folder) / "tokenizer.json").read_text(encoding="utf-8"))
+    tokens = sorted(spec["model"]["vocab"].keys() - {"[MASK]"}, key=spec["model"]["vocab"].get)
+    vocab = {token: i for i, token in enumerate(tokens)}
+    added = [{**entry, "id": vocab[entry["content"]]} for entry in spec["added_tokens"] if entry["content"] in vocab]
+    write_json(folder / "tokenizer.json", {**spec, "model": {**spec["model"], "vocab": vocab}, "added_tokens": added})
+    write_json(folder / "tokenizer_config.json", {"tokenizer_class": "BertTokenizer", "do_lower_case": True})
+    (folder / "special_tokens_map.json").unlink()
+    (folder / "vocab.txt").write_text("".join(f"{token}\n" for token in tokens), encoding="utf-8")
+    return folder
+
+
+def byte_level_without_end(folder: Path) -> Path:
+    """A byte-level BPE without ``<|endoftext|>``, which GPT2Tokenizer adds and takes for its unknown token."""
+    write_byte_level(folder)
+    write_json(folder / "tokenizer_config.json", {"tokenizer_class": "GPT2Tokenizer", "pad_token": "<|pad|>"})
+    return folder
+
+
+@pytest.mark.parametrize("write", [wordpiece_without_mask, byte_level_without_end])
+def test_a_token_that_transformers_adds_to_the_teacher_too_keeps_its_role(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Callable[[Path], Path]
+) -> None:
+    monkeypatch.setitem(TEACHERS, "without a default token", write)
+    bench = Bench(tmp_path, "without a default token")
+    bench.write()
+    assert all(library["agree"] == library["passages"] for library in bench.certify()["agreement"].values())
 
 
 def test_a_sentencepiece_file_that_segments_otherwise_is_refused(tmp_path: Path) -> None:

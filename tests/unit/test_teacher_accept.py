@@ -202,6 +202,18 @@ def test_vectors_of_another_length_than_stated_are_refused(bert: Path) -> None:
     assert f"gives vectors of {HIDDEN} numbers, but its modules state {HIDDEN // 2}" in refusal(bert)
 
 
+def test_vectors_that_are_shortened_when_they_are_done_are_refused_with_the_key(bert: Path) -> None:
+    edit(bert / "config_sentence_transformers.json", truncate_dim=HIDDEN // 2)
+    message = refusal(bert)
+    assert f"config_sentence_transformers.json: truncate_dim {HIDDEN // 2}" in message
+    assert "set `student.dimensions`" in message
+
+
+def test_a_limit_of_dimensions_that_shortens_nothing_is_no_fault(bert: Path) -> None:
+    edit(bert / "config_sentence_transformers.json", truncate_dim=HIDDEN)
+    assert fetched(bert).dimension == HIDDEN
+
+
 # -- tokenizers --------------------------------------------------------------------------------------------------------
 
 

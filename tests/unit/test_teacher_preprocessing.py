@@ -10,10 +10,11 @@ import pytest
 from sentence_transformers import SentenceTransformer
 
 from langtailor.config.teacher import TeacherSettings
+from langtailor.errors import ConfigError
 from langtailor.models.tokenizer_file import open_tokenizer
 from langtailor.teacher.fetch import fetch_teacher
 from tests.models import add_tiny_model, make_tiny_bert_teacher
-from tests.unit.surgery_teachers import FAMILIES, write_wordpiece
+from tests.unit.surgery_teachers import FAMILIES, write_unigram, write_wordpiece
 
 CASED = FAMILIES | {"WordPiece": lambda folder: write_wordpiece(folder, lowercase=False)}
 TEXTS = ["Eski VAPUR iskeleden ayrıldı.", "The Ferry LEAVES", "eski vapur"]
@@ -60,3 +61,59 @@ def test_a_tokenizer_that_the_library_builds_from_its_config_is_taken_as_it_buil
 def test_a_tokenizer_that_the_library_reads_as_it_is_keeps_its_bytes(tmp_path: Path) -> None:
     original = make_tiny_bert_teacher(tmp_path / "original")
     assert (fetched(original) / "tokenizer.json").read_bytes() == (original / "tokenizer.json").read_bytes()
+
+
+def edit_spec(folder: Path, **parts: Any) -> Path:
+    edit(folder / "tokenizer.json", **parts)
+    return folder
+
+
+def test_special_tokens_around_a_text_are_those_that_the_library_adds(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = write_wordpiece(tmp_path / "original")
+    spec = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    spec["post_processor"]["single"] = spec["post_processor"]["single"][:-1]
+    original = add_tiny_model(edit_spec(folder, **spec))
+    assert file_ids(original) != library_ids(original), "BertTokenizer adds [SEP], whatever the file says"
+    with caplog.at_level("INFO", logger="langtailor"):
+        out = fetched(original)
+    assert file_ids(out) == library_ids(out) == library_ids(original)
+    assert "takes its post_processor from the loaded model" in caplog.text
+
+
+def test_an_added_token_that_the_library_does_not_have_is_left_out(tmp_path: Path) -> None:
+    folder = write_wordpiece(tmp_path / "original")
+    spec = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    token = {**spec["added_tokens"][-1], "id": len(spec["model"]["vocab"]), "content": "Ferry", "special": False}
+    original = add_tiny_model(edit_spec(folder, added_tokens=[*spec["added_tokens"], token]))
+    assert file_ids(original) != library_ids(original)
+    out = fetched(original)
+    assert file_ids(out) == library_ids(out) == library_ids(original)
+
+
+def longer_words_are_unknown(folder: Path) -> Path:
+    spec = json.loads((write_wordpiece(folder) / "tokenizer.json").read_text(encoding="utf-8"))
+    return edit_spec(folder, model={**spec["model"], "max_input_chars_per_word": 60})
+
+
+def unigram_as_llama(folder: Path) -> Path:
+    edit(write_unigram(folder) / "tokenizer_config.json", tokenizer_class="LlamaTokenizer", padding_side="right")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("write", "builds"), [(longer_words_are_unknown, "BertTokenizer"), (unigram_as_llama, "LlamaTokenizer")]
+)
+def test_a_model_that_the_library_builds_otherwise_is_refused_with_its_class_and_a_text(
+    tmp_path: Path, write: Any, builds: str
+) -> None:
+    original = add_tiny_model(write(tmp_path / "original"))
+    with pytest.raises(ConfigError) as caught:
+        fetched(original)
+    message = str(caught.value)
+    assert f"for tokenizer_config.json: tokenizer_class the library builds {builds}" in message
+    assert "other tokens in '" in message and "Set tokenizer_class to PreTrainedTokenizerFast" in message
+    edit(original / "tokenizer_config.json", tokenizer_class="PreTrainedTokenizerFast")
+    out = fetched(original)
+    assert file_ids(out) == library_ids(out) == file_ids(original)

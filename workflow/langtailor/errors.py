@@ -54,7 +54,7 @@ class ArtifactError(LangtailorError):
             f"{path}: {message}. Rebuild it with `snakemake --cores 1 --force {named}` (and your --configfile), then "
             "run snakemake again"
         )
-        self.path = path
+        self.path, self.reason = path, message
 
 
 class DiskFullError(LangtailorError):

@@ -25,8 +25,9 @@ rule fetch_teacher:
     params:
         section="teacher",
         settings=section(SETTINGS.teacher, "model", "revision", "trust_remote_code"),
-        # Given `resources`, it is nothing that Snakemake compares: another prompt needs no other folder.
+        # Given `resources`, these are nothing that Snakemake compares: other prompts or students need no other folder.
         prompts=lambda wildcards, resources: SETTINGS.asked_prompts,
+        pruned=lambda wildcards, resources: not SETTINGS.base,
         code=script_digest("teacher"),
     script:
         "../scripts/teacher.py"
@@ -48,4 +49,5 @@ if SETTINGS.base:
             section="student",
             settings=section(SETTINGS.base, "model", "revision", "trust_remote_code"),
             prompts=lambda wildcards, resources: SETTINGS.base_prompts,
+            pruned=True,
             code=script_digest("teacher"),

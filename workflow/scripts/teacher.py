@@ -10,4 +10,5 @@ with job(snakemake):
     params = snakemake.params
     # A prompt that the model does not have is found now, not when the corpus has been made.
     with errors_about(params.section):
-        fetch_teacher(TeacherSettings(**params.settings), Path(snakemake.output.model), params.prompts)
+        settings, out = TeacherSettings(**params.settings), Path(snakemake.output.model)
+        fetch_teacher(settings, out, params.prompts, pruned=params.pruned)

@@ -7,9 +7,10 @@ Transformer, a Pooling and possibly Dense and Normalize modules. Teacher, clone 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from langtailor.errors import ArtifactError, SourceError
@@ -17,6 +18,10 @@ from langtailor.models.safetensors_file import tensor_shapes
 from langtailor.models.similarity import SIMILARITIES
 from langtailor.storage.json_files import load_json, load_json_object
 
+#: What the library calls the weights of a module, and the list of its files where they are several.
+WEIGHTS, WEIGHTS_INDEX = "model.safetensors", "model.safetensors.index.json"
+_SAFETENSORS = ".safetensors"
+_ROOT = PurePosixPath()
 #: Model types that count positions from ``pad_token_id + 1``.
 _POSITIONS_AFTER_PADDING = frozenset(
     {"roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod", "camembert", "mpnet", "data2vec-text"}
@@ -65,38 +70,115 @@ class ModelInfo:
             ArtifactError: a file that a sentence-transformers folder needs is missing or unreadable.
             SourceError: it compares vectors in an unknown way, or no length of a text is stated.
         """
-        modules = load_json(folder / "modules.json")
+        modules = read_modules(folder)
         transformer = folder / _path_of(modules, "Transformer", folder)
-        pooling = load_json_object(folder / _path_of(modules, "Pooling", folder) / "config.json")
+        pooling_file = folder / _path_of(modules, "Pooling", folder) / "config.json"
+        pooling = load_json_object(pooling_file)
         config = load_json_object(transformer / "config.json")
-        text = config.get("text_config", config)
-        if "vocab_size" not in text:
-            raise ArtifactError(transformer / "config.json", "has no `vocab_size`")
+        text = config.get("text_config") or config
+        if not isinstance(text, dict):
+            raise ArtifactError(
+                transformer / "config.json", f"has {text!r} as `text_config`, where an object is expected"
+            )
         prompts = load_json_object(folder / "config_sentence_transformers.json", missing_is_empty=True)
         shapes = [
             shape for file in weight_files(folder) for shape in tensor_shapes(file, parameters_only=True).values()
         ]
-        limit = _position_limit(text)
+        limit = _position_limit(text, transformer / "config.json")
         return cls(
             modules=tuple(map(module_kind, modules)),
-            dimension=_dimension(folder, modules, pooling),
-            hidden_size=_pooled_width(pooling),
+            dimension=_dimension(folder, modules, pooling, pooling_file),
+            hidden_size=_pooled_width(pooling, pooling_file),
             max_length=_max_length(transformer, limit),
             position_limit=limit,
-            vocabulary_size=int(text["vocab_size"]),
+            vocabulary_size=_whole_number(text, "vocab_size", transformer / "config.json"),
             parameters=sum(math.prod(shape) for shape in shapes),
             weight_bytes=sum(file.stat().st_size for file in weight_files(folder)),
-            pooling="+".join(_pooling_modes(pooling)),
-            prompts=dict(prompts.get("prompts") or {}),
-            default_prompt=_default_prompt(prompts),
+            pooling="+".join(_pooling_modes(pooling, pooling_file)),
+            prompts=_prompts(prompts, folder / "config_sentence_transformers.json"),
+            default_prompt=_default_prompt(prompts, folder / "config_sentence_transformers.json"),
             similarity=_similarity(prompts, folder),
             pools_prompt=bool(pooling.get("include_prompt", True)),
         )
 
 
+def read_modules(folder: Path) -> list[dict[str, Any]]:
+    """The modules of a folder, in order, each with ``type`` and ``path``.
+
+    Raises:
+        ArtifactError: ``modules.json`` is missing, or lists no such modules.
+    """
+    file = folder / "modules.json"
+    modules = load_json(file)
+    if not isinstance(modules, list):
+        raise ArtifactError(file, f"holds a JSON {type(modules).__name__} where a list of modules is expected")
+    for place, module in enumerate(modules):
+        for key in ("type", "path"):
+            if not isinstance(module, dict) or not isinstance(module.get(key), str):
+                raise ArtifactError(file, f"has a module, number {place}, without a text as `{key}`")
+        if PurePosixPath(module["path"]).is_absolute() or ".." in PurePosixPath(module["path"]).parts:
+            raise ArtifactError(file, f"has a module whose `path` leaves the folder: {module['path']!r}")
+    return modules
+
+
 def weight_files(folder: Path) -> list[Path]:
-    """Every safetensors file below a folder, sorted."""
-    return sorted(folder.rglob("*.safetensors"))
+    """The safetensors files that the library loads from a folder, sorted.
+
+    Raises:
+        ArtifactError: ``modules.json`` or an index of shards is missing or unreadable.
+    """
+    names = [path.relative_to(folder).as_posix() for path in folder.rglob(f"*{_SAFETENSORS}")]
+    return [folder / name for name in weight_names(names, folder)]
+
+
+def weight_names(names: Iterable[str], folder: Path) -> list[str]:
+    """Which of a model's files are the weights that the library loads, sorted.
+
+    At the root and in the folder of each module these are ``model.safetensors`` or, if that is not there, the shards of its
+    index. Other copies (``model_fp16.safetensors``, ``checkpoint-500/``, ``consolidated.safetensors``) are never read.
+
+    Args:
+        names: paths of its files, relative to its folder.
+        folder: has its ``modules.json`` and the indexes of its shards; the weights need not be there.
+
+    Raises:
+        ArtifactError: ``modules.json`` or an index is missing or unreadable.
+    """
+    places = module_places(folder)
+    weights = {PurePosixPath(name) for name in names if name.endswith(_SAFETENSORS)}
+    used = [place for place in {path.parent for path in weights} if is_inside(place, places)]
+    return sorted(path.as_posix() for place in used for path in _loaded(place, weights, folder))
+
+
+def module_places(folder: Path) -> list[PurePosixPath]:
+    """The folders of a model's modules, the root first, relative to it."""
+    paths = [PurePosixPath(str(module["path"])) for module in read_modules(folder)]
+    return [_ROOT, *(path for path in paths if path != _ROOT)]
+
+
+def is_inside(place: PurePosixPath, places: Sequence[PurePosixPath]) -> bool:
+    """Whether a folder is one of the modules' folders, or inside of one other than the root: a module may hold others."""
+    return any(place == path or (path != _ROOT and path in place.parents) for path in places)
+
+
+def _loaded(place: PurePosixPath, weights: Collection[PurePosixPath], folder: Path) -> Collection[PurePosixPath]:
+    """Those of the weights in one folder that are loaded."""
+    here = {path for path in weights if path.parent == place}
+    if place / WEIGHTS in here:
+        return [place / WEIGHTS]
+    index = folder / place / WEIGHTS_INDEX
+    if index.is_file():
+        return here & {place / shard for shard in _shards(index)}
+    # A module with code of its own may have names of its own.
+    return set() if place == _ROOT else here
+
+
+def _shards(index: Path) -> Collection[str]:
+    """The files that an index of shards lists."""
+    shards = load_json_object(index).get("weight_map")
+    if not isinstance(shards, dict):
+        raise ArtifactError(index, "has no `weight_map` of tensors to files")
+    return set(map(str, shards.values()))
 
 
 def module_kind(module: Mapping[str, Any]) -> str:
@@ -116,44 +198,72 @@ def _path_of(modules: list[dict[str, Any]], kind: str, folder: Path) -> str:
     raise ArtifactError(folder, f"has no {kind} module; its modules are {', '.join(map(module_kind, modules))}")
 
 
-def _dimension(folder: Path, modules: list[dict[str, Any]], pooling: Mapping[str, Any]) -> int:
-    dimension = _pooled_width(pooling) * len(_pooling_modes(pooling))
+def _dimension(folder: Path, modules: list[dict[str, Any]], pooling: Mapping[str, Any], pooling_file: Path) -> int:
+    dimension = _pooled_width(pooling, pooling_file) * len(_pooling_modes(pooling, pooling_file))
     for module in modules:
         if module_kind(module) == "Dense":
-            dimension = int(load_json(folder / module["path"] / "config.json")["out_features"])
+            file = folder / module["path"] / "config.json"
+            dimension = _whole_number(load_json_object(file), "out_features", file)
     return dimension
 
 
-def _position_limit(text: Mapping[str, Any]) -> int | None:
-    limit = text.get("max_position_embeddings")
-    if limit is None or limit < 0:  # XLNet says -1 for none
+def _position_limit(text: Mapping[str, Any], file: Path) -> int | None:
+    if text.get("max_position_embeddings") is None:
         return None
-    offset = int(text.get("pad_token_id", 1)) + 1 if text.get("model_type") in _POSITIONS_AFTER_PADDING else 0
-    return int(limit) - offset
+    limit = _whole_number(text, "max_position_embeddings", file)
+    if limit < 0:  # XLNet says -1 for none
+        return None
+    after_padding = text.get("model_type") in _POSITIONS_AFTER_PADDING
+    return limit - (_whole_number({"pad_token_id": 1, **text}, "pad_token_id", file) + 1 if after_padding else 0)
 
 
 def _max_length(transformer: Path, limit: int | None) -> int:
-    named = load_json_object(transformer / "sentence_bert_config.json", missing_is_empty=True).get("max_seq_length")
-    stated = named or load_json_object(transformer / "tokenizer_config.json", missing_is_empty=True).get(
-        "model_max_length"
-    )
+    limits = [limit]
+    for name, key in (("sentence_bert_config.json", "max_seq_length"), ("tokenizer_config.json", "model_max_length")):
+        stated = load_json_object(transformer / name, missing_is_empty=True)
+        if stated.get(key) is not None:
+            limits.append(_whole_number(stated, key, transformer / name, least=1))
+            break
     # A tokenizer without a limit says so with a huge number.
-    limits = [int(length) for length in (stated, limit) if length is not None and length < 10**9]
-    if not limits:
+    finite = [length for length in limits if length is not None and length < 10**9]
+    if not finite:
         raise SourceError(f"{transformer}: neither the model nor its tokenizer says how long a text may be")
-    return min(limits)
+    return min(finite)
 
 
-def _pooled_width(pooling: Mapping[str, Any]) -> int:
+def _pooled_width(pooling: Mapping[str, Any], file: Path) -> int:
     """Width of the token vectors that are pooled."""
-    return int(pooling.get("embedding_dimension") or pooling["word_embedding_dimension"])
+    key = "embedding_dimension" if pooling.get("embedding_dimension") else "word_embedding_dimension"
+    return _whole_number(pooling, key, file)
 
 
-def _pooling_modes(pooling: Mapping[str, Any]) -> list[str]:
+def _whole_number(content: Mapping[str, Any], key: str, file: Path, least: int | None = None) -> int:
+    """What a file has under a key, which has to be a whole number, and not less than ``least``."""
+    if key not in content:
+        raise ArtifactError(file, f"has no `{key}`")
+    with suppress(TypeError, ValueError, OverflowError):
+        number = int(content[key])
+        if least is None or number >= least:
+            return number
+    expected = "a whole number" if least is None else f"a whole number of at least {least}"
+    raise ArtifactError(file, f"has {content[key]!r} as `{key}`, where {expected} is expected")
+
+
+def _prompts(config: Mapping[str, Any], file: Path) -> dict[str, str]:
+    prompts = config.get("prompts") or {}
+    if not isinstance(prompts, dict) or not all(isinstance(text, str | None) for text in prompts.values()):
+        raise ArtifactError(file, f"has {prompts!r} as `prompts`, where texts by name are expected")
+    return {name: text or "" for name, text in prompts.items()}
+
+
+def _pooling_modes(pooling: Mapping[str, Any], file: Path) -> list[str]:
     """The pooling modes, whose vectors are joined; where none is named, the library takes the mean."""
     modes = pooling.get("pooling_mode")
     if modes:
-        return [modes] if isinstance(modes, str) else list(modes)
+        listed = [modes] if isinstance(modes, str) else modes
+        if not isinstance(listed, list) or not all(isinstance(mode, str) for mode in listed):
+            raise ArtifactError(file, f"has {modes!r} as `pooling_mode`, where a name or a list of names is expected")
+        return listed
     switches = {key.removeprefix("pooling_mode_"): on for key, on in pooling.items() if key.startswith("pooling_mode_")}
     return [mode for mode, on in switches.items() if on] or ["mean"]
 
@@ -168,6 +278,6 @@ def _similarity(config: Mapping[str, Any], folder: Path) -> str:
     return str(name)
 
 
-def _default_prompt(config: Mapping[str, Any]) -> str:
+def _default_prompt(config: Mapping[str, Any], file: Path) -> str:
     name = config.get("default_prompt_name")
-    return str((config.get("prompts") or {}).get(name, "")) if name else ""
+    return _prompts(config, file).get(name, "") if name else ""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from langtailor.errors import ArtifactError
+from langtailor.storage.json_files import load_json_object
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -49,6 +50,17 @@ def tokenizer_of(spec: Mapping[str, Any]) -> Tokenizer:
     from tokenizers import Tokenizer
 
     return _unlimited(Tokenizer.from_str(json.dumps(dict(spec))))
+
+
+def truncation_side(folder: Path) -> str:
+    """On which side the library truncates a text that is too long, as the files of a model folder say: ``left`` or ``right``.
+
+    Raises:
+        ArtifactError: one of them is unreadable.
+    """
+    config = load_json_object(folder / "tokenizer_config.json", missing_is_empty=True)
+    truncation = load_json_object(folder / "tokenizer.json", missing_is_empty=True).get("truncation") or {}
+    return str(config.get("truncation_side") or truncation.get("direction", "right")).lower()
 
 
 def _unlimited(tokenizer: Tokenizer) -> Tokenizer:

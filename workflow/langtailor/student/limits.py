@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from langtailor.models.tokenizer_file import truncation_side
 from langtailor.storage.json_files import load_json_object
 
 
@@ -23,7 +24,10 @@ def unify_limits(folder: Path, limit: int) -> None:
     """
     _edit(folder / "sentence_bert_config.json", lambda config: {**config, "max_seq_length": limit})
     _edit(folder / "tokenizer_config.json", lambda config: _tokenizer_config(config, limit))
-    _edit(folder / "tokenizer.json", lambda spec: {**spec, "truncation": _truncation(spec, limit), "padding": None})
+    side = truncation_side(folder).capitalize()
+    _edit(
+        folder / "tokenizer.json", lambda spec: {**spec, "truncation": _truncation(spec, limit, side), "padding": None}
+    )
 
 
 def _tokenizer_config(config: dict[str, Any], limit: int) -> dict[str, Any]:
@@ -31,9 +35,9 @@ def _tokenizer_config(config: dict[str, Any], limit: int) -> dict[str, Any]:
     return {key: limit if key == "max_length" else value for key, value in config.items()} | {"model_max_length": limit}
 
 
-def _truncation(spec: dict[str, Any], limit: int) -> dict[str, Any]:
-    default = {"direction": "Right", "max_length": limit, "strategy": "LongestFirst", "stride": 0}
-    return default | (spec.get("truncation") or {}) | {"max_length": limit}
+def _truncation(spec: dict[str, Any], limit: int, side: str) -> dict[str, Any]:
+    default = {"strategy": "LongestFirst", "stride": 0}
+    return default | (spec.get("truncation") or {}) | {"direction": side, "max_length": limit}
 
 
 def _edit(file: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from langtailor.errors import UnsupportedTokenizerError
 from langtailor.storage.json_files import load_json_object
@@ -14,10 +16,20 @@ from langtailor.surgery.unigram import UnigramFamily
 from langtailor.surgery.wordpiece import WordPieceFamily
 
 _LOG = logging.getLogger("langtailor")
+_RECOGNISES: dict[str, Callable[[Mapping[str, Any]], bool]] = {
+    "WordPiece": WordPieceFamily.recognises,
+    "Unigram": UnigramFamily.recognises,
+    "BPE": BytePairFamily.recognises,
+}
 _SUPPORTED = (
     "supported are BPE with byte fallback (Gemma, Llama, Mistral), byte-level BPE (Qwen, ModernBERT, RoBERTa), "
     "Unigram (XLM-R, multilingual-e5, BGE-M3) and WordPiece (BERT, LaBSE, MiniLM)"
 )
+
+
+def model_type(spec: Mapping[str, Any]) -> str | None:
+    """What the model of a ``tokenizer.json`` is, of those that are supported: ``BPE``, ``Unigram`` or ``WordPiece``."""
+    return next((name for name, recognises in _RECOGNISES.items() if recognises(spec)), None)
 
 
 def load_family(model_dir: Path) -> Family:
@@ -40,13 +52,14 @@ def load_family(model_dir: Path) -> Family:
     spec = load_json_object(model_dir / "tokenizer.json")
     config = load_json_object(model_dir / "tokenizer_config.json", missing_is_empty=True)
     files = sentencepiece_files(model_dir)
-    if WordPieceFamily.recognises(spec):
+    kind = model_type(spec)
+    if kind == "WordPiece":
         for name in files:
             _LOG.warning("%s is left out: it does not belong to tokenizer.json, which is a WordPiece", name)
         return WordPieceFamily.from_spec(spec, config, vocab_file=(model_dir / "vocab.txt").is_file())
-    if UnigramFamily.recognises(spec):
+    if kind == "Unigram":
         return UnigramFamily.from_spec(spec, config, files)
-    if BytePairFamily.recognises(spec):
+    if kind == "BPE":
         return BytePairFamily.from_spec(spec, config, files)
     raise UnsupportedTokenizerError(
         f"{model_dir / 'tokenizer.json'}: the model is of type {spec.get('model', {}).get('type')!r}; {_SUPPORTED}. "

@@ -128,10 +128,27 @@ def remap_shared(spec: Mapping[str, Any], new_id: Mapping[str, int]) -> dict[str
         entry["id"] = new_id[entry["content"]]
     if "added_tokens" in new:
         new["added_tokens"] = sorted(kept, key=lambda entry: entry["id"])
-    for processor in _processors(new.get("post_processor")):
-        _remap_processor(processor, new_id)
+    if "post_processor" in new:
+        new["post_processor"] = with_ids(new["post_processor"], new_id)
     if padding := new.get("padding"):
         padding["pad_id"] = _lookup(padding["pad_token"], new_id, "padding")
+    return new
+
+
+def with_ids(processor: Any, ids: Mapping[str, int]) -> Any:
+    """A copy of a ``post_processor``, or of none, that names its tokens by other ids.
+
+    Args:
+        processor: the part of ``tokenizer.json``.
+        ids: id by token.
+
+    Raises:
+        UnsupportedTokenizerError: it is of a type that is not supported.
+        CertificateError: it names a token that has no id.
+    """
+    new = copy.deepcopy(processor)
+    for part in _processors(new):
+        _remap_processor(part, ids)
     return new
 
 

@@ -20,6 +20,7 @@ from langtailor.models.folder import ModelInfo
 from langtailor.models.loading import load_sentence_transformer
 from langtailor.storage.json_files import load_json_object
 from langtailor.teacher.preprocessing import adopt_preprocessing
+from langtailor.teacher.truncation import adopt_truncation, ignores_limit
 
 if TYPE_CHECKING:
     import torch
@@ -40,24 +41,26 @@ _STORED = "auto"
 _SHOWN = 3
 
 
-def accept_teacher(folder: Path, name: str, *, trust_remote_code: bool) -> ModelInfo:
+def accept_teacher(folder: Path, name: str, *, trust_remote_code: bool, pruned: bool = False) -> ModelInfo:
     """Refuse a teacher that is incomplete, damaged, or gives other vectors than its files promise.
 
-    Where the loaded model treats text otherwise than ``tokenizer.json``, that file is changed to do the same.
+    Where the loaded model truncates text otherwise than its files say, these are changed to do the same.
 
     Args:
         folder: the fetched teacher.
         name: what messages call it.
         trust_remote_code: run Python code that comes with the model.
+        pruned: its tokenizer is to be pruned: ``tokenizer.json``, too, is changed to treat text as the loaded model does.
 
     Returns:
         What the folder says of itself, which is now known to be true.
 
     Raises:
         ConfigError: a tensor is missing although the vectors depend on it, has another shape, or is not finite; the
-            tokenizer cannot pad; vectors depend on padding or differ between two loads; the library cannot load it.
+            tokenizer cannot pad; vectors depend on padding or differ between two loads; it does not truncate text at its
+            limit; it reads text otherwise than its ``tokenizer.json`` can say; the library cannot load it.
     """
-    info, refusal = ModelInfo.read(folder), _Refusal(name)
+    info, refusal = ModelInfo.read(folder), _Refusal(name, folder)
     with _quiet_transformers():
         model = refusal.explain("load", lambda: _load(folder, trust_remote_code), hint=_processor_hint(folder))
         if model.tokenizer.pad_token is None:
@@ -66,15 +69,22 @@ def accept_teacher(folder: Path, name: str, *, trust_remote_code: bool) -> Model
         _check_tensors(model, _reload_transformer(model, folder, trust_remote_code), refusal)
         _check_finite(model, refusal)
         _check_vectors(model, first, info.dimension, refusal)
-        adopt_preprocessing(folder, model.tokenizer)
+        if ignores_limit(model):
+            raise refusal(
+                "does not truncate a text at its `max_seq_length`: take `max_length` and `truncation` out of "
+                "`processing_kwargs` in sentence_bert_config.json"
+            )
+        info = adopt_truncation(folder, model, info)
+        if pruned:
+            adopt_preprocessing(folder, model, name)
     return info
 
 
 class _Refusal:
     """Makes the errors that refuse one model."""
 
-    def __init__(self, model: str) -> None:
-        self._model = model
+    def __init__(self, model: str, folder: Path) -> None:
+        self._model, self._folder = model, folder
 
     def __call__(self, message: str) -> ConfigError:
         return ConfigError("teacher.model", f"{self._model!r} {message}. Choose another teacher, or fix this one")
@@ -86,7 +96,7 @@ class _Refusal:
         except Exception as error:
             if isinstance(error, LangtailorError) or is_disk_full(error) or is_out_of_memory(error):
                 raise
-            reason = " ".join(str(error).split()) or type(error).__name__
+            reason = " ".join(str(error).split()).replace(str(self._folder), self._model) or type(error).__name__
             reason = reason if len(reason) <= 300 else f"{reason[:297]}..."
             raise self(f"is refused, as sentence-transformers cannot {action} it: {reason}{hint}") from error
 
@@ -179,6 +189,11 @@ def _check_vectors(model: SentenceTransformer, first: Vectors, dimension: int, r
     alone = np.concatenate([_encode(model, [text]) for text in _TEXTS])
     if not np.isfinite(together).all():
         raise refusal("gives vectors that are not finite, although its weights are")
+    if (width := model.truncate_dim) is not None and width < dimension:
+        raise refusal(
+            f"has config_sentence_transformers.json: truncate_dim {width}, which shortens its vectors of {dimension} numbers "
+            "when they are done; take it out in a copy of the model, and for shorter vectors set `student.dimensions`"
+        )
     if together.shape[1] != dimension:
         raise refusal(f"gives vectors of {together.shape[1]} numbers, but its modules state {dimension}")
     if (cosine := _least_cosine(first, together)) < _AGREEMENT:

@@ -10,17 +10,16 @@ import logging
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from fnmatch import fnmatchcase
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from langtailor.config.teacher import TeacherSettings, is_local
 from langtailor.errors import ConfigError, UnsupportedTokenizerError
-from langtailor.models.folder import module_kind
+from langtailor.models.folder import ModelInfo, module_kind, read_modules
 from langtailor.models.model_card import front_matter
 from langtailor.models.prompts import find_prompt
+from langtailor.models.tokenizer_file import open_tokenizer
 from langtailor.storage.artifacts import (
-    MANIFEST_NAME,
     Manifest,
     atomic_directory,
     canonical_json,
@@ -28,35 +27,21 @@ from langtailor.storage.artifacts import (
     seal_directory,
 )
 from langtailor.storage.digests import sha256_bytes
-from langtailor.storage.json_files import load_json, load_json_object
-from langtailor.storage.tables import MAPPING_NAME
-from langtailor.surgery.sentencepiece_model import sentencepiece_files
+from langtailor.storage.json_files import load_json_object
+from langtailor.surgery.registry import load_family, model_type
 from langtailor.teacher.accept import accept_teacher
 from langtailor.teacher.adapter import merge_adapter
+from langtailor.teacher.files import has_weights, model_files, used_files
+from langtailor.teacher.layout import unify_layout
+from langtailor.teacher.refusal import errors_of
 
 _LOG = logging.getLogger("langtailor")
 _KEY = "teacher.model"
-#: Weights in formats that are never read: pickle, or other runtimes.
-_NOT_WEIGHTS = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack", "*.onnx", "*.gguf", "*.ot", "*.tflite")
-_NOT_FOLDERS = frozenset({"onnx", "openvino", "coreml", "__pycache__", "eval", "runs"})
-#: What training and evaluation left next to a model, and what langtailor writes next to a clone.
-_NOT_MODEL = (
-    "data_config.json",
-    "training.jsonl",
-    "metrics.jsonl",
-    "trainer_state.json",
-    "*_results.json",
-    "*_results.csv",
-    "events.out.tfevents.*",
-    MAPPING_NAME,
-    "certificate.json",
-)
-_PICKLED = "pytorch_model*.bin"
-#: Types of tokenizers with a family in :mod:`langtailor.surgery`.
-_TOKENIZER_MODELS = ("BPE", "Unigram", "WordPiece")
 
 
-def fetch_teacher(settings: TeacherSettings, out: Path, prompts: Iterable[tuple[str, str]] = ()) -> None:
+def fetch_teacher(
+    settings: TeacherSettings, out: Path, prompts: Iterable[tuple[str, str]] = (), *, pruned: bool = True
+) -> None:
     """Bring the teacher into the run as a directory artifact of kind ``teacher``.
 
     A local folder and a package's folder are copied, never linked: a later edit of the original must not change a run.
@@ -66,22 +51,21 @@ def fetch_teacher(settings: TeacherSettings, out: Path, prompts: Iterable[tuple[
         out: where the folder is created.
         prompts: what later jobs will put before texts, each after its key in the configuration. What was downloaded is kept
             if the model does not have one of them.
+        pruned: whether students are made of it, with a part of its vocabulary. A teacher that only gives vectors may
+            have any tokenizer.
 
     Raises:
-        ConfigError: the model cannot be found or lacks a prompt, or its folder is none of sentence-transformers with
-            safetensors weights.
+        ConfigError: the model cannot be found or lacks a prompt, its folder is none of sentence-transformers with
+            safetensors weights, or the rows of its embedding table cannot be told from others.
         HubError: the Hub refuses or cannot be reached.
-        UnsupportedTokenizerError: its tokenizer is of a type that cannot be pruned.
+        UnsupportedTokenizerError: its tokenizer cannot be pruned.
     """
     _LOG.info("fetching %s", settings.model)
     downloads = out.parent / ".download"
     with atomic_directory(out) as folder:
         commit = _fetch_into(folder, settings, downloads)
-        merge_adapter(folder, settings, local_folder)
-        _LOG.info("checking modules, tokenizer and weights")
-        _check_modules(folder, settings)
-        _check_tokenizer(folder, settings)
-        info = accept_teacher(folder, settings.model, trust_remote_code=settings.trust_remote_code)
+        with errors_of(folder, settings.model):
+            info = _accept(folder, settings, pruned=pruned)
         for key, prompt in prompts:
             find_prompt(info, prompt, key)
         facts = {
@@ -134,7 +118,7 @@ def local_files(settings: TeacherSettings) -> list[Path]:
     _refuse_bare_folder(settings.model)
     if settings.model.startswith("package:") or not is_local(settings.model) or not source.is_dir():
         return []
-    return [source / name for name in _needed(_names_below(source), settings.model)]
+    return [source / name for name in _local_names(source, settings.model)]
 
 
 def _fetch_into(folder: Path, settings: TeacherSettings, downloads: Path) -> str | None:
@@ -142,7 +126,8 @@ def _fetch_into(folder: Path, settings: TeacherSettings, downloads: Path) -> str
     _refuse_bare_folder(settings.model)
     if not is_local(settings.model):
         return _download(folder, settings, downloads)
-    _copy_files(local_folder(settings.model), folder, settings.model)
+    source = local_folder(settings.model)
+    _copy(_local_names(source, settings.model), source, folder)
     return None
 
 
@@ -171,9 +156,12 @@ def _download(folder: Path, settings: TeacherSettings, downloads: Path) -> str:
 
     snapshot = find_snapshot(settings.model, "model", settings.revision)
     commit = snapshot.repository.revision
-    names = _needed(snapshot.files, settings.model)
-    download(snapshot, names, downloads / commit)
-    _copy(names, downloads / commit, folder)
+    place, present = downloads / commit, model_files(snapshot.files, settings.model)
+    # The small files say which of the weights are used.
+    download(snapshot, [name for name in present if not has_weights(name)], place)
+    names = used_files(present, place, settings.model)
+    download(snapshot, [name for name in names if has_weights(name)], place)
+    _copy(names, place, folder)
     return commit
 
 
@@ -190,12 +178,10 @@ def _package_folder(name: str) -> Path:
     return folder
 
 
-def _copy_files(source: Path, folder: Path, model: str) -> None:
-    _copy(_needed(_names_below(source), model), source, folder)
-
-
-def _names_below(source: Path) -> Iterator[str]:
-    return (path.relative_to(source).as_posix() for path in sorted(source.rglob("*")) if path.is_file())
+def _local_names(source: Path, model: str) -> list[str]:
+    """The files of a local model that are taken."""
+    below = (path.relative_to(source).as_posix() for path in sorted(source.rglob("*")) if path.is_file())
+    return used_files(model_files(below, model), source, model)
 
 
 def _copy(names: Iterable[str], source: Path, folder: Path) -> None:
@@ -204,56 +190,44 @@ def _copy(names: Iterable[str], source: Path, folder: Path) -> None:
         shutil.copyfile(source / name, folder / name)
 
 
-def _needed(present: Iterable[str], model: str) -> list[str]:
-    """Which of a model's files are taken, sorted; refuses a model that lacks what is needed."""
-    names = sorted(name for name in present if not _is_foreign(PurePosixPath(name)))
-    taken = [name for name in names if not any(fnmatchcase(name, pattern) for pattern in _NOT_WEIGHTS)]
-    if "modules.json" not in taken:
-        raise ConfigError(
-            _KEY,
-            f"{model!r} has no modules.json: it is not a sentence-transformers model. Load it with "
-            "SentenceTransformer, which adds mean pooling, save it with save_pretrained, and give that folder",
-        )
-    if "tokenizer.json" not in taken:
-        raise ConfigError(_KEY, f"{model!r} has no tokenizer.json next to modules.json: a fast tokenizer is needed")
-    safe = {PurePosixPath(name).parent for name in taken if name.endswith(".safetensors")}
-    pickled = [name for name in names if fnmatchcase(PurePosixPath(name).name, _PICKLED)]
-    if unsafe := [name for name in pickled if PurePosixPath(name).parent not in safe]:
-        raise ConfigError(
-            _KEY,
-            f"{model!r} has {unsafe[0]} but no safetensors weights next to it. Pickled weights can run code and are "
-            "never loaded: use a revision with safetensors, or convert the model if you trust it",
-        )
-    if not safe:
-        raise ConfigError(_KEY, f"{model!r} has no safetensors weights")
-    return taken
+def _accept(folder: Path, settings: TeacherSettings, *, pruned: bool) -> ModelInfo:
+    """Bring the fetched files into the form in which later jobs take a model, or refuse them."""
+    merge_adapter(folder, settings, local_folder)
+    _LOG.info("checking modules, tokenizer and weights")
+    _check_modules(folder, settings)
+    open_tokenizer(folder)
+    unify_layout(folder)
+    if pruned:
+        _check_family(folder)
+    info = accept_teacher(folder, settings.model, trust_remote_code=settings.trust_remote_code, pruned=pruned)
+    if pruned:
+        _check_table(folder)
+    return info
 
 
-def _is_foreign(name: PurePosixPath) -> bool:
-    """Whether a file belongs to something else than the model as we use it."""
-    if name.name == MANIFEST_NAME or any(fnmatchcase(name.name, pattern) for pattern in _NOT_MODEL):
-        return True
-    return any(part.startswith(".") or part in _NOT_FOLDERS for part in name.parts)
-
-
-def _check_tokenizer(folder: Path, settings: TeacherSettings) -> None:
-    """Refuse at once what no family of :mod:`langtailor.surgery` would take once the corpus is there."""
-    sentencepiece_files(folder)
-    kind = load_json(folder / "tokenizer.json").get("model", {}).get("type")
-    if kind is not None and kind not in _TOKENIZER_MODELS:  # old files do not name the type
+def _check_family(folder: Path) -> None:
+    """Refuse a tokenizer that cannot be pruned."""
+    if model_type(spec := load_json_object(folder / "tokenizer.json")) is None:
         raise UnsupportedTokenizerError(
-            f"the tokenizer of {settings.model!r} has a model of type {kind!r}; {', '.join(_TOKENIZER_MODELS)} can be "
-            "pruned and grafted. Choose another teacher"
+            f"tokenizer.json has a model of type {spec['model'].get('type')!r}; BPE, Unigram, WordPiece can be pruned and "
+            "grafted. Choose another teacher"
         )
+    load_family(folder)
+
+
+def _check_table(folder: Path) -> None:
+    """Refuse weights of which no rows can be taken."""
+    from langtailor.models.vocabulary_tensors import find_vocabulary_tensors  # loads torch, which a plan does without
+
+    find_vocabulary_tensors(folder)
 
 
 def _check_modules(folder: Path, settings: TeacherSettings) -> None:
-    modules = load_json(folder / "modules.json")
+    modules = read_modules(folder)
     kinds = [module_kind(module) for module in modules]
     if kinds[:2] != ["Transformer", "Pooling"]:
-        raise ConfigError(
-            _KEY, f"{settings.model!r} has the modules {', '.join(kinds)}; a Transformer followed by Pooling is needed"
-        )
+        modules_there = f"the modules {', '.join(kinds)}" if kinds else "no modules"
+        raise ConfigError(_KEY, f"{settings.model!r} has {modules_there}; a Transformer followed by Pooling is needed")
     if modules[0]["path"]:
         raise ConfigError(
             _KEY,
@@ -274,7 +248,7 @@ def _custom_code(folder: Path, modules: Sequence[Mapping[str, Any]]) -> str | No
     for module in modules:
         if not str(module["type"]).startswith("sentence_transformers."):
             return str(module["type"])
-    config = load_json(folder / "config.json")
+    config = load_json_object(folder / "config.json")
     if "auto_map" not in config:
         return None
     from transformers import CONFIG_MAPPING

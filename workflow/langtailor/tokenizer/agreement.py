@@ -243,8 +243,9 @@ def _transformers_problems(old: _Side, new: _Side, layout: Layout) -> Iterator[s
     if wrong := _differences(vocab, layout.new_id) or _differences(layout.new_id, vocab):
         yield f"transformers: ids differ from tokenizer.json: {wrong}"
     for role, token in before.special_tokens_map.items():
-        # A token that was dropped, such as one beyond the embedding table, has no role any more.
-        expected = token if token in layout.new_id else None
+        # A token that was dropped, such as one beyond the embedding table, has no role any more. One that the library
+        # adds to the teacher's itself, as its class names it by default, it adds to the new ones, too.
+        expected = token if token in layout.new_id or token in appended else None
         if isinstance(token, str) and after.special_tokens_map.get(role) != expected:
             yield f"transformers: {role} is {after.special_tokens_map.get(role)!r}, in the teacher {token!r}"
 
