@@ -33,6 +33,7 @@ from langtailor.surgery.bpe import BytePairFamily
 from langtailor.surgery.bpe.merges import MergeTable
 from langtailor.surgery.bpe.model_section import parse_merges
 from langtailor.surgery.bpe.pieces import provable_boundaries
+from langtailor.surgery.spec import model_type
 from langtailor.surgery.spelling import BYTE_LETTERS, BYTE_TOKENS
 from langtailor.surgery.word_models import encode_words, model_of, word_tokenizer
 from tests.unit.surgery_teachers import byte_fallback_model, byte_fallback_spec
@@ -829,9 +830,9 @@ def test_sentencepiece_reads_the_same_ids(text: str, share: int) -> None:
 
 
 def test_only_bpe_is_recognised() -> None:
-    assert BytePairFamily.recognises({"model": {"type": "BPE"}})
-    assert BytePairFamily.recognises({"model": {"vocab": {}, "merges": []}}), "old files do not name the type"
-    assert not BytePairFamily.recognises({"model": {"type": "Unigram"}})
+    assert model_type({"model": {"type": "BPE"}}) == "BPE"
+    assert model_type({"model": {"vocab": {}, "merges": []}}) == "BPE", "old files do not name the type"
+    assert model_type({"model": {"type": "Unigram"}}) == "Unigram"
     with pytest.raises(UnsupportedTokenizerError, match="'WordPiece'"):
         BytePairFamily.from_spec({"model": {"type": "WordPiece"}}, {})
 

@@ -32,6 +32,7 @@ from langtailor.surgery.sentencepiece_model import (
     with_pieces,
     without_last_outside,
 )
+from langtailor.surgery.spec import model_type
 from langtailor.surgery.unigram import UnigramFamily
 from langtailor.surgery.unknowns import unknown_id
 from langtailor.teacher.fetch import fetch_teacher
@@ -153,7 +154,7 @@ def renamed(spec: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
 
 
 def bind(spec: dict[str, Any], model: bytes) -> Family:
-    of = BytePairFamily if BytePairFamily.recognises(spec) else UnigramFamily
+    of = BytePairFamily if model_type(spec) == "BPE" else UnigramFamily
     return of.from_spec(spec, {}, {"tokenizer.model": model})
 
 

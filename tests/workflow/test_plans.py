@@ -98,7 +98,7 @@ def test_a_wrong_value_is_refused_by_key_before_anything_runs(workflow, key, val
         ("vocabulary={sise: 1}", "config `vocabulary.sise`: there is no such key; did you mean `size`?"),
         ("vocabulary=size", "config `vocabulary`: must hold keys and values; found 'size'"),
         ("target_languages=[tr, tr]", "config `target_languages`: 'tr' appears twice"),
-        ("run=2024", 'config `run`: must be text; found 2024; put it in quotes: "2024"'),
+        ("run=2024", 'even in quotes; write it into the configuration file: "2024"'),
     ],
 )
 def test_values_of_the_command_line_may_be_nested(workflow, argument, says):

@@ -25,8 +25,8 @@ from langtailor.storage.source_code import Definition, SourceFile, SourceFiles
 _PACKAGE = "langtailor"
 _ROOT = Path(__file__).parents[1]
 _INCLUDED = re.compile(r'{% include "([^"]+)" %}')
-#: Modules that shape no output: configuration values reach a rule as parameters of their own.
-_NEUTRAL = ("config", "errors", "progress", "storage.code_digest", "storage.source_code")
+#: Modules that shape no output: configuration values reach a rule as parameters of their own, and checks only refuse.
+_NEUTRAL = ("config", "errors", "progress", "storage.code_digest", "storage.source_code", "teacher.prunable")
 
 
 @cache

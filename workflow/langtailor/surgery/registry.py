@@ -3,33 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from langtailor.errors import UnsupportedTokenizerError
 from langtailor.storage.json_files import load_json_object
 from langtailor.surgery.base import Family
 from langtailor.surgery.bpe import BytePairFamily
 from langtailor.surgery.sentencepiece_model import sentencepiece_files
+from langtailor.surgery.spec import model_type
 from langtailor.surgery.unigram import UnigramFamily
 from langtailor.surgery.wordpiece import WordPieceFamily
 
 _LOG = logging.getLogger("langtailor")
-_RECOGNISES: dict[str, Callable[[Mapping[str, Any]], bool]] = {
-    "WordPiece": WordPieceFamily.recognises,
-    "Unigram": UnigramFamily.recognises,
-    "BPE": BytePairFamily.recognises,
-}
 _SUPPORTED = (
     "supported are BPE with byte fallback (Gemma, Llama, Mistral), byte-level BPE (Qwen, ModernBERT, RoBERTa), "
     "Unigram (XLM-R, multilingual-e5, BGE-M3) and WordPiece (BERT, LaBSE, MiniLM)"
 )
-
-
-def model_type(spec: Mapping[str, Any]) -> str | None:
-    """What the model of a ``tokenizer.json`` is, of those that are supported: ``BPE``, ``Unigram`` or ``WordPiece``."""
-    return next((name for name, recognises in _RECOGNISES.items() if recognises(spec)), None)
 
 
 def load_family(model_dir: Path) -> Family:

@@ -79,6 +79,21 @@ def model_tokens_by_id(vocab: Mapping[str, int] | Sequence[Sequence[Any]]) -> di
     return {token_id: token for token_id, (token, _) in enumerate(vocab)}
 
 
+def model_type(spec: Mapping[str, Any]) -> str | None:
+    """What the model of a ``tokenizer.json`` is, of those that are supported: ``BPE``, ``Unigram`` or ``WordPiece``.
+
+    Old files do not name the type, but each model has a part that the others lack.
+    """
+    model = spec.get("model", {})
+    if "type" in model:
+        return next((kind for kind in ("BPE", "Unigram", "WordPiece") if kind == model["type"]), None)
+    if "max_input_chars_per_word" in model:
+        return "WordPiece"
+    if isinstance(model.get("vocab"), list):
+        return "Unigram"
+    return "BPE" if "merges" in model else None
+
+
 def tokens_by_id(vocab: Mapping[str, int], spec: Mapping[str, Any]) -> list[str | None]:
     """Token by id, over the model's vocabulary and the added tokens; ``None`` where no token has the id.
 

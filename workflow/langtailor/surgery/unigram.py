@@ -73,12 +73,6 @@ class UnigramFamily(WordwiseFamily):
         self._bytes = frozenset(BYTE_TOKENS) if self._byte_fallback else frozenset[str]()
         self._sentencepiece = matching_files(sentencepiece, self._ids)
 
-    @staticmethod
-    def recognises(spec: Mapping[str, Any]) -> bool:
-        """Whether the content of a ``tokenizer.json`` is a Unigram model; old files do not name the type."""
-        model = spec["model"]
-        return bool(model.get("type", "Unigram" if isinstance(model.get("vocab"), list) else None) == "Unigram")
-
     @classmethod
     def from_spec(
         cls,

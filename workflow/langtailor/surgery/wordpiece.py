@@ -68,12 +68,6 @@ class WordPieceFamily(WordwiseFamily):
         self._longest: int = model["max_input_chars_per_word"]
         self._vocab_file = vocab_file
 
-    @staticmethod
-    def recognises(spec: Mapping[str, Any]) -> bool:
-        """Whether the content of a ``tokenizer.json`` is a WordPiece model; old files do not name the type."""
-        model = spec["model"]
-        return bool(model.get("type", "WordPiece" if "max_input_chars_per_word" in model else None) == "WordPiece")
-
     @classmethod
     def from_spec(
         cls, spec: Mapping[str, Any], tokenizer_config: Mapping[str, Any], vocab_file: bool = False

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from langtailor.config.teacher import TeacherSettings, is_local
-from langtailor.errors import ConfigError, UnsupportedTokenizerError
+from langtailor.errors import ConfigError
 from langtailor.models.folder import ModelInfo, module_kind, read_modules
 from langtailor.models.model_card import front_matter
 from langtailor.models.prompts import find_prompt
@@ -28,11 +28,11 @@ from langtailor.storage.artifacts import (
 )
 from langtailor.storage.digests import sha256_bytes
 from langtailor.storage.json_files import load_json_object
-from langtailor.surgery.registry import load_family, model_type
 from langtailor.teacher.accept import accept_teacher
 from langtailor.teacher.adapter import merge_adapter
 from langtailor.teacher.files import has_weights, model_files, used_files
 from langtailor.teacher.layout import unify_layout
+from langtailor.teacher.prunable import check_table, check_tokenizer
 from langtailor.teacher.refusal import errors_of
 
 _LOG = logging.getLogger("langtailor")
@@ -198,28 +198,11 @@ def _accept(folder: Path, settings: TeacherSettings, *, pruned: bool) -> ModelIn
     open_tokenizer(folder)
     unify_layout(folder)
     if pruned:
-        _check_family(folder)
+        check_tokenizer(folder)
     info = accept_teacher(folder, settings.model, trust_remote_code=settings.trust_remote_code, pruned=pruned)
     if pruned:
-        _check_table(folder)
+        check_table(folder)
     return info
-
-
-def _check_family(folder: Path) -> None:
-    """Refuse a tokenizer that cannot be pruned."""
-    if model_type(spec := load_json_object(folder / "tokenizer.json")) is None:
-        raise UnsupportedTokenizerError(
-            f"tokenizer.json has a model of type {spec['model'].get('type')!r}; BPE, Unigram, WordPiece can be pruned and "
-            "grafted. Choose another teacher"
-        )
-    load_family(folder)
-
-
-def _check_table(folder: Path) -> None:
-    """Refuse weights of which no rows can be taken."""
-    from langtailor.models.vocabulary_tensors import find_vocabulary_tensors  # loads torch, which a plan does without
-
-    find_vocabulary_tensors(folder)
 
 
 def _check_modules(folder: Path, settings: TeacherSettings) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from langtailor.models.folder import module_kind, read_modules
 from langtailor.storage.json_files import format_json, load_json_object
-from langtailor.surgery.registry import model_type
+from langtailor.surgery.spec import model_type
 
 _LOG = logging.getLogger("langtailor")
 #: Names of the configuration of a Transformer, in the order in which sentence-transformers looks for them.

@@ -22,6 +22,7 @@ from langtailor.surgery.spec import (
     added_tokens,
     assert_bijection,
     config_tokens,
+    model_type,
     processor_tokens,
     remap_shared,
     sorted_ids,
@@ -70,12 +71,6 @@ class BytePairFamily:
         self._named = config_tokens(tokenizer_config) | processor_tokens(spec) | ({unknown, padding} - {None})
         self._special = (special_tokens(spec, tokenizer_config) | self._named) - self._placeholders
 
-    @staticmethod
-    def recognises(spec: Mapping[str, Any]) -> bool:
-        """Whether the content of a ``tokenizer.json`` is a BPE model; old files do not name the type."""
-        model = spec.get("model", {})
-        return bool(model.get("type", "BPE" if "merges" in model else None) == "BPE")
-
     @classmethod
     def from_spec(
         cls,
@@ -93,7 +88,7 @@ class BytePairFamily:
         Raises:
             UnsupportedTokenizerError: the model is no BPE, or uses a part of BPE that is not supported.
         """
-        if not cls.recognises(spec):
+        if model_type(spec) != "BPE":
             raise UnsupportedTokenizerError(f"tokenizer.json: the model is {spec['model'].get('type')!r}, not BPE")
         model, spelling = spec["model"], spelling_of(spec)
         for option in ("continuing_subword_prefix", "end_of_word_suffix", "dropout"):
