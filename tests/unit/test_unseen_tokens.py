@@ -78,10 +78,13 @@ def test_the_likeliest_tokens_fill_the_budget(family):
     likely = np.random.default_rng(1).permutation(tokens).astype(np.float64)
     mandatory = set(selector(family, tokens, lambda counts: counts).mandatory_ids.tolist())
     needed = mandatory | set(range(0, tokens, 3))
-    kept = set(selector(family, len(needed) + 40, lambda counts: {"tr": likely}).select(0.0).kept)
+    selection = selector(family, len(needed) + 40, lambda counts: {"tr": likely}).select(0.0)
+    kept = set(selection.kept)
     fill = kept - needed
     left = {i for i in range(tokens) if family.tokens[i] is not None} - kept - set(family.placeholder_ids().tolist())
     assert len(fill) >= 40
+    assert {selection.kept[i].origin for i in fill} == {"unseen"}
+    assert "unseen" not in {selection.kept[i].origin for i in needed & kept}
     assert min(likely[list(fill)]) > max(likely[[i for i in left if i % 3]])
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Ids = NDArray[np.int32]
-Origin = Literal["special", "byte", "alphabet", "prompt", "corpus", "target-language", "closure", "padding"]
+Origin = Literal["special", "byte", "alphabet", "prompt", "corpus", "unseen", "target-language", "closure", "padding"]
 
 
 @dataclass(frozen=True)

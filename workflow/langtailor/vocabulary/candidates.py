@@ -98,12 +98,16 @@ class Candidates:
             measure="weighted frequency" if loss is None else "expected loss",
         )
 
+    def occurs(self, index: int) -> bool:
+        """Whether the token at this index occurs in the counted text."""
+        return bool(self.ranks[index])
+
     def reason(self, index: int) -> str:
         """Why the token at this index is offered a row."""
         language, rank = int(self.languages[index]), int(self.ranks[index])
         if language >= 0:
             return f"minimum of {self.names[language]}: rank {rank:,} of {self.minimums[language]:,}"
-        return f"{self.measure} rank {rank:,}" if rank else "does not occur; the budget had room"
+        return f"{self.measure} rank {rank:,}" if rank else "does not occur here; the budget had room"
 
 
 def _minimums(

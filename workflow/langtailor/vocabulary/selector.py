@@ -130,7 +130,8 @@ class Selector:
     def guaranteed_ids(self, selection: Selection) -> Ids:
         """Kept ids that are mandatory or in a language's minimum, sorted."""
         minimums = set(self._candidates.ids[self._candidates.languages >= 0].tolist())
-        ids = (i for i, kept in selection.kept.items() if i in minimums or kept.origin not in ("corpus", "closure"))
+        spare = ("corpus", "unseen", "closure")
+        ids = (i for i, kept in selection.kept.items() if i in minimums or kept.origin not in spare)
         return np.asarray(sorted(ids), dtype=np.int32)
 
     # -- filling -------------------------------------------------------------------------------------------------------
@@ -169,7 +170,8 @@ class Selector:
         return kept
 
     def _candidate(self, index: int) -> Kept:
-        return Kept(int(self._candidates.ids[index]), "corpus", self._candidates.reason(index))
+        origin: Origin = "corpus" if self._candidates.occurs(index) else "unseen"
+        return Kept(int(self._candidates.ids[index]), origin, self._candidates.reason(index))
 
     def _loss_of_closure(self, loss: Loss, ids: NDArray[np.int64]) -> NDArray[np.float64]:
         """The loss by id where these, the mandatory tokens and all that they require are kept."""
