@@ -10,27 +10,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.torch import load_file, save_file
-from sentence_transformers import SentenceTransformer
 from transformers import BertModel
 
 from langtailor.config.teacher import TeacherSettings
 from langtailor.errors import ConfigError
 from langtailor.models.folder import ModelInfo, weight_files
 from langtailor.models.vocabulary_tensors import find_vocabulary_tensors
-from langtailor.teacher.fetch import fetch_teacher, local_files
+from langtailor.teacher.fetch import local_files
 from tests.models import HIDDEN, make_tiny_bert_teacher, make_tiny_gemma_teacher, write_dense
+from tests.unit.fetched_teacher import fetched, load
 
 TEXTS = ["Eski vapur her sabah boğazı geçer.", "Nobody remembers who planted the walnut tree."]
-
-
-def fetched(original: Path) -> Path:
-    out = original.parent / "teacher"
-    fetch_teacher(TeacherSettings(model=str(original)), out)
-    return out
-
-
-def load(folder: Path) -> SentenceTransformer:
-    return SentenceTransformer(str(folder), device="cpu", local_files_only=True)
 
 
 def weights(folder: Path) -> list[str]:

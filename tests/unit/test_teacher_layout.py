@@ -10,13 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from sentence_transformers import SentenceTransformer
 
 from langtailor.config.distillation import DistillationSettings
-from langtailor.config.teacher import TeacherSettings
 from langtailor.distillation.student import Student, write_student
 from langtailor.storage.artifacts import Manifest, seal_directory
-from langtailor.teacher.fetch import fetch_teacher
 from tests.models import (
     HIDDEN,
     make_tiny_bert_teacher,
@@ -25,6 +22,7 @@ from tests.models import (
     make_tiny_xlmr_teacher,
     write_dense,
 )
+from tests.unit.fetched_teacher import fetched, load
 
 TEXTS = ["Eski vapur her sabah boğazı geçer.", "Nobody remembers who planted the walnut tree."]
 
@@ -47,16 +45,6 @@ def with_dense_modules(folder: Path, *paths: str) -> Path:
             write_dense(folder / path, HIDDEN, HIDDEN, seed=number)
         add_module(folder, "Dense", path)
     return folder
-
-
-def fetched(original: Path) -> Path:
-    out = original.parent / "teacher"
-    fetch_teacher(TeacherSettings(model=str(original)), out)
-    return out
-
-
-def load(folder: Path) -> SentenceTransformer:
-    return SentenceTransformer(str(folder), device="cpu", local_files_only=True)
 
 
 def read(folder: Path, name: str) -> Any:

@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sentence_transformers import SentenceTransformer
 
-from langtailor.config.teacher import TeacherSettings
 from langtailor.errors import ConfigError
 from langtailor.models.tokenizer_file import open_tokenizer
-from langtailor.teacher.fetch import fetch_teacher
 from tests.models import add_tiny_model, make_tiny_bert_teacher
+from tests.unit.fetched_teacher import fetched, load
 from tests.unit.surgery_teachers import FAMILIES, write_unigram, write_wordpiece
 
 CASED = FAMILIES | {"WordPiece": lambda folder: write_wordpiece(folder, lowercase=False)}
@@ -25,14 +23,8 @@ def edit(file: Path, **values: Any) -> None:
     file.write_text(json.dumps({**content, **values}), encoding="utf-8")
 
 
-def fetched(original: Path) -> Path:
-    out = original.parent / "out"
-    fetch_teacher(TeacherSettings(model=str(original)), out)
-    return out
-
-
 def library_ids(folder: Path) -> list[list[int]]:
-    model = SentenceTransformer(str(folder), device="cpu", local_files_only=True)
+    model = load(folder)
     rows = (model.preprocess([text]) for text in TEXTS)
     return [row["input_ids"][0][row["attention_mask"][0].bool()].tolist() for row in rows]
 

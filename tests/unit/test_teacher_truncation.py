@@ -16,8 +16,8 @@ from langtailor.models.folder import ModelInfo
 from langtailor.models.loading import load_teacher
 from langtailor.storage.artifacts import read_manifest
 from langtailor.student.limits import unify_limits
-from langtailor.teacher.fetch import fetch_teacher
 from tests.models import make_tiny_bert_teacher, make_tiny_xlmr_teacher
+from tests.unit.fetched_teacher import fetched, load
 
 LONG = " ".join(["one", "two", "three", "four", "five", "six", "seven"] * 60)
 LEGACY = ("roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
@@ -29,16 +29,6 @@ def write(file: Path, **content: Any) -> None:
 
 def edit(file: Path, **values: Any) -> None:
     write(file, **{**json.loads(file.read_text(encoding="utf-8")), **values})
-
-
-def fetched(original: Path) -> Path:
-    out = original.parent / "teacher"
-    fetch_teacher(TeacherSettings(model=str(original)), out)
-    return out
-
-
-def load(folder: Path) -> SentenceTransformer:
-    return SentenceTransformer(str(folder), device="cpu", local_files_only=True)
 
 
 def read_ids(model: SentenceTransformer) -> list[int]:
