@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import spearmanr
 from torch import Tensor
 from torch.nn import functional
 
 from langtailor.config.sentence_pairs import StsPairs
 from langtailor.distillation.tokens import Ids, Tokenizer
+from langtailor.models.correlation import rowwise_spearman
 from langtailor.models.folder import ModelInfo
 from langtailor.models.length_batches import Rows
 from langtailor.models.similarity import COSINE, Similarity
@@ -60,10 +60,7 @@ class StsDevSet:
         Args:
             vectors: of all distinct sentences; float32, shape (sentences, d).
         """
-        similarities = self._similarities(vectors)
-        if (similarities == similarities[0]).all():  # 0 / 0: such a model orders nothing
-            return 0.0
-        return 100 * float(spearmanr(similarities, self.gold).statistic)
+        return 100 * float(rowwise_spearman(self._similarities(vectors)[None], self.gold[None])[0])
 
     def _similarities(self, vectors: Tensor) -> NDArray[np.float64]:
         if self.similarity.compares_length:

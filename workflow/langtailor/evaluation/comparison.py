@@ -18,9 +18,9 @@ import numpy as np
 from langtailor.config.evaluation import task_kinds
 from langtailor.config.variants import STEPS
 from langtailor.errors import ArtifactError
-from langtailor.evaluation.correlation import rowwise_spearman
 from langtailor.evaluation.scores import Evaluation, Floats, Score, bootstrap, interval
 from langtailor.evaluation.tasks import register_tasks
+from langtailor.models.correlation import rowwise_spearman
 
 #: Steps whose vectors are those of another encoder where the student is made of one.
 _OTHER_ENCODER = ("base", "cut", "grafted")

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from langtailor.config.evaluation import TaskNeeds, task_kind
 from langtailor.config.sentence_pairs import StsPairs
-from langtailor.evaluation.correlation import rowwise_pearson, rowwise_spearman
 from langtailor.evaluation.evaluator import Evaluator
 from langtailor.evaluation.scores import Floats, Score, bootstrap, interval
 from langtailor.evaluation.task import Inputs, TaskResult, VectorTask, rounded
+from langtailor.models.correlation import rowwise_pearson, rowwise_spearman
 from langtailor.sources.sentence_pairs import read_pairs
 
 _LOG = logging.getLogger("langtailor")

@@ -7,8 +7,9 @@ that is no number could be neither written nor compared. scikit-learn's ``r_regr
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
-from langtailor.evaluation.scores import Floats
+Floats = NDArray[np.float64]
 
 
 def rowwise_spearman(a: Floats, b: Floats) -> Floats:
